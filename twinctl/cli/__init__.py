@@ -1,0 +1,1 @@
+"""The command line: one file a command. Nothing else in the project imports this room."""

@@ -1,0 +1,137 @@
+"""The root command: a table of commands that are imported when they run, and errors turned into messages and exit codes.
+
+What must stay true: the root's --help imports typer and nothing of ours beyond this module and `errors`.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from twinctl.errors import TwinctlError
+
+if TYPE_CHECKING:
+    from typer._click import Command, Context, HelpFormatter
+
+COMMANDS = {
+    "demo": "Everything at once on the bundled tiny model and author, in ./twinctl-demo.",
+    "init": "Write a commented twinctl.toml here, and a .env to put the tokens in.",
+    "prepare": "Turn rows of text into tokens that are ready to train on.",
+    "train": "Fine-tune the model on the prepared tokens; the same command resumes.",
+    "chat": "Talk to the twin: one prompt with -p, else a conversation.",
+    "export": "Make the files to take away: adapter, merged 16-bit model, GGUF.",
+    "push": "Show (--dry-run) exactly what would go to the Hugging Face Hub.",
+    "status": "What is there, in which state, since when, how large, and why stale.",
+    "inspect": "One phase in full: recipe with origins, inputs, attempts, metrics.",
+    "runs": "List the runs, or make one the current run.",
+    "path": "Print where a result lies: tokens, adapter, model or gguf.",
+}
+
+
+class LazyGroup(TyperGroup):
+    """Imports a command's module when the command is asked for."""
+
+    def list_commands(self, ctx: Context) -> list[str]:
+        """All commands, in the order people meet them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
+        """The command, imported now."""
+        if cmd_name not in COMMANDS:
+            self.commands.update(dict.fromkeys(COMMANDS, None))  # type: ignore[arg-type]  # only names: for “did you mean”
+            return None
+        return typer.main.get_command(import_module(f"twinctl.cli.{cmd_name}").app)
+
+    def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
+        """The table, without importing what it lists."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: Context) -> Any:
+        """Run the command; a failure is shown once, with its mend, and becomes the exit code."""
+        words = [*ctx._protected_args, *ctx.args]
+        try:
+            return super().invoke(ctx)
+        except TwinctlError as error:
+            raise typer.Exit(_show_error(error, words)) from error
+        except KeyboardInterrupt as error:
+            from twinctl.errors import Interrupted
+
+            raise typer.Exit(_show_error(Interrupted("interrupted"), words)) from error
+        except (typer.Exit, typer.Abort, BrokenPipeError):
+            raise
+        except Exception as error:
+            if type(error).__module__.startswith("typer."):
+                raise  # typer's own usage errors
+            raise typer.Exit(_show_bug(error, words)) from error
+
+
+def _show_error(error: TwinctlError, words: list[str]) -> int:
+    from twinctl.cli.output import Output
+
+    Output(json="--json" in words, quiet="--quiet" in words or "-q" in words).error(error)
+    if "--debug" in words:
+        import traceback
+
+        traceback.print_exception(error)
+    return error.exit_code
+
+
+def _show_bug(error: Exception, words: list[str]) -> int:
+    hint = "this is a bug in twinctl" + ("" if "--debug" in words else "; the traceback: add --debug")
+    return _show_error(TwinctlError(f"{type(error).__name__}: {error}", hint), words)
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from twinctl import __version__
+
+        typer.echo(f"twinctl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Fine-tune an open-weight model on one person's writing: an LLM twin.
+
+    \b
+    The usual way, each step cached, resumable and to be inspected on its own:
+      twinctl prepare -d posts.jsonl     rows → tokens
+      twinctl train --rank 64            tokens → adapter
+      twinctl chat                       talk to it
+      twinctl export --gguf              files to take away
+      twinctl push me/my-twin --dry-run  what would go to the Hub
+    """
+
+
+def main() -> None:
+    """The console script."""
+    import signal
+
+    signal.signal(signal.SIGTERM, _terminate)
+    app()
+
+
+def _terminate(number: int, frame: object) -> None:
+    from twinctl.errors import Terminated
+
+    raise Terminated("terminated", "the same command goes on or begins again")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

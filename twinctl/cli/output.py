@@ -1,0 +1,116 @@
+"""The one place that writes for people and for scripts.
+
+What must stay true: data goes to stdout, everything else to stderr; with --json stdout carries documents only; colour and
+moving displays appear on a terminal only; no secret is ever shown.
+"""
+
+from __future__ import annotations
+
+import json as json_library
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from twinctl.errors import TwinctlError
+from twinctl.settings.secrets import redact
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+SCHEMA = 1
+
+
+class Output:
+    """Where a command speaks."""
+
+    def __init__(self, *, json: bool = False, quiet: bool = False) -> None:
+        self.json, self.quiet = json, quiet
+
+    @cached_property
+    def out(self) -> Console:
+        """Rich on stdout; NO_COLOR and dumb terminals are rich's own business."""
+        from rich.console import Console
+
+        return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+    @cached_property
+    def err(self) -> Console:
+        """Rich on stderr."""
+        from rich.console import Console
+
+        return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a moving display may be drawn."""
+        return sys.stderr.isatty() and not self.json and not self.quiet and os.environ.get("TERM") != "dumb"
+
+    def say(self, text: str) -> None:
+        """Progress and hints, on stderr; not with --json or --quiet."""
+        if not self.json and not self.quiet:
+            print(redact(text), file=sys.stderr, flush=True)
+
+    def warn(self, text: str) -> None:
+        """A warning on stderr, also when quiet. With --json it is in the document."""
+        if not self.json:
+            self.err.print("warning:", style="yellow", end=" ")
+            self.err.print(redact(text), markup=False)
+
+    def line(self, text: str) -> None:
+        """A line of data on stdout."""
+        print(redact(text), flush=True)
+
+    def document(self, value: Mapping[str, Any]) -> None:
+        """One JSON document on stdout."""
+        print(redact(json_library.dumps({"schema": SCHEMA, **value}, ensure_ascii=False, indent=2)), flush=True)
+
+    def event(self, value: Mapping[str, Any]) -> None:
+        """One JSON line on stderr."""
+        print(redact(json_library.dumps(value, ensure_ascii=False)), file=sys.stderr, flush=True)
+
+    def table(self, rows: Sequence[Sequence[str]], *, header: Sequence[str] = ()) -> None:
+        """Columns of text on stdout, never cut in a pipe."""
+        from rich.table import Table
+
+        table = Table(box=None, show_header=bool(header), pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+        for name in header or rows[0] if rows else ():
+            table.add_column(name if header else "", overflow="fold")
+        for row in rows:
+            table.add_row(*map(_plain, row))
+        self.out.print(table, soft_wrap=False, width=None if sys.stdout.isatty() else 200)
+
+    def error(self, error: TwinctlError) -> None:
+        """What happened and the mend: on stderr, or as a document with --json."""
+        if self.json:
+            self.document({"error": {"code": error.code, "message": error.message, "hint": error.hint}})
+            return
+        self.err.print("error:", style="bold red", end=" ")
+        self.err.print(redact(error.message), markup=False)
+        if error.hint:
+            self.err.print("  →", style="cyan", end=" ")
+            self.err.print(redact(error.hint), markup=False)
+
+
+def _plain(text: str) -> Any:
+    from rich.text import Text
+
+    return Text(redact(text))
+
+
+def size(count: float) -> str:
+    """Bytes for people: 1.2 MiB."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.2f} GiB"
+
+
+def age(seconds: float) -> str:
+    """A span of time for people: 3 min."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"

@@ -1,0 +1,98 @@
+"""What every command shares: its common options, the workspace, the run it works on, and how a phase's result is shown."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from twinctl.cli.output import Output
+from twinctl.cli.watch import Viewer
+from twinctl.errors import UpstreamError
+from twinctl.phases.base import Plan
+from twinctl.phases.execute import Outcome, execute
+from twinctl.settings.resolve import PREFIX
+from twinctl.settings.secrets import load_secrets
+from twinctl.workspace.run import Run
+from twinctl.workspace.workspace import Workspace
+
+WorkspaceOption = Annotated[
+    Path | None, typer.Option("--workspace", "-w", help="The workspace's folder (default ./.twinctl).", show_default=False)
+]
+RunOption = Annotated[str | None, typer.Option("--run", help="The run to work on (default: the current one).", show_default=False)]
+PresetOption = Annotated[
+    str | None, typer.Option("--preset", help="twinllama (the book's recipe) or tiny (bundled, for a CPU).", show_default=False)
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress.")]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+WaitOption = Annotated[bool, typer.Option("--wait", help="Wait while another process works on it.")]
+RestartOption = Annotated[bool, typer.Option("--restart", help="Start over; do not resume or reuse.")]
+
+
+@dataclass
+class Session:
+    """A command's workspace and its ways to speak."""
+
+    workspace: Workspace
+    output: Output
+    run_name: str | None
+
+    @classmethod
+    def open(cls, workspace: Path | None, run: str | None, *, json: bool, quiet: bool) -> Session:
+        """Load the secrets and open the workspace; nothing is made yet."""
+        load_secrets()
+        root = workspace or Path(os.environ.get(f"{PREFIX}WORKSPACE") or ".twinctl")
+        return cls(Workspace.open(root), Output(json=json, quiet=quiet), run or os.environ.get(f"{PREFIX}RUN"))
+
+    def run(self, preset: str | None = None) -> Run:
+        """The run, with what prepare pinned. Raises UpstreamError when there is none or `preset` contradicts it."""
+        run = self.workspace.run(self.run_name)
+        if "preset" not in run.pins:
+            raise UpstreamError(f"run “{run.name}” has no tokens yet", f"twinctl prepare --run {run.name}")
+        self.refuse_contradiction(run, "preset", preset, "--preset")
+        return run
+
+    @staticmethod
+    def refuse_contradiction(run: Run, pin: str, wanted: object, flag: str) -> None:
+        """Raise UpstreamError when a flag asks for something else than prepare pinned in the run."""
+        pinned = run.pins["model"]["locator"] if pin == "model" else run.pins[pin]
+        if wanted is not None and wanted != pinned:
+            raise UpstreamError(
+                f"{flag} {wanted} contradicts run “{run.name}”, which was prepared with {pinned}",
+                f"prepare another run: twinctl prepare {flag} {wanted}" + (f" --run {wanted}" if pin == "preset" else ""),
+            )
+
+    def execute(self, run: str, plan: Plan, *, wait: bool = False, restart: bool = False) -> Outcome:
+        """Do it, or take it from the cache, showing what happens."""
+        with Viewer(self.output, plan.slot) as viewer:
+            outcome = execute(self.workspace, run, plan, watch=viewer.show, wait=wait, restart=restart)
+        for warning in outcome.record.warnings:
+            self.output.warn(warning)
+        return outcome
+
+    def document(self, command: str, outcome: Outcome) -> dict[str, Any]:
+        """The `--json` document of a finished phase, without the schema's number."""
+        record = outcome.record
+        return {
+            "command": command,
+            "phase": record.phase,
+            "state": "complete",
+            "cached": outcome.cached,
+            "fingerprint": record.fingerprint,
+            "path": str(outcome.artifact.out),
+            "metrics": dict(record.metrics),
+            "warnings": list(record.warnings),
+        }
+
+    def finish(self, command: str, outcome: Outcome, rows: list[list[str]], then: str) -> None:
+        """Show a phase's result: a document with --json, else a few lines and what to type next."""
+        if self.output.json:
+            self.output.document(self.document(command, outcome))
+            return
+        self.output.line(f"{outcome.record.slot}: {'already done (cached)' if outcome.cached else 'done'}  {outcome.artifact.out}")
+        self.output.table(rows)
+        self.output.say(f"next: {then}")

@@ -1,0 +1,48 @@
+"""Checkpoints that are known to be whole.
+
+The trainer writes its files in place, one after the other, and takes the highest number for a good one; a missing optimizer
+state goes unnoticed there. So a manifest of our own, written and flushed last, is what makes a checkpoint one to go on from.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from twinctl.errors import UpstreamError
+from twinctl.workspace.artifact import manifest
+from twinctl.workspace.files import fsync_tree, read_json, write_json
+
+MANIFEST = "twinctl-checkpoint.json"
+
+
+def step_of(checkpoint: Path) -> int:
+    """The optimizer step that a folder checkpoint-N was written after."""
+    return int(checkpoint.name.removeprefix("checkpoint-"))
+
+
+def seal(checkpoint: Path) -> None:
+    """Declare the checkpoint whole: flush its files, then write their list."""
+    fsync_tree(checkpoint)
+    files = [{"name": entry["name"], "sha256": entry["sha256"]} for entry in manifest(checkpoint)]
+    write_json(checkpoint / MANIFEST, {"files": files})
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Whether it was sealed and every file still is what it was then."""
+    try:
+        expected = read_json(checkpoint / MANIFEST)["files"]
+    except (FileNotFoundError, UpstreamError, KeyError):
+        return False
+    there = {entry["name"]: entry["sha256"] for entry in manifest(checkpoint)}
+    return all(there.get(entry["name"]) == entry["sha256"] for entry in expected)
+
+
+def last_whole(folder: Path) -> Path | None:
+    """The newest whole checkpoint; later ones, torn by a crash, are removed, so that the trainer cannot meet them."""
+    found = sorted(folder.glob("checkpoint-*"), key=step_of, reverse=True)
+    for checkpoint in found:
+        if is_whole(checkpoint):
+            return checkpoint
+        shutil.rmtree(checkpoint)
+    return None

@@ -1,0 +1,79 @@
+"""Models from local folders, through Unsloth.
+
+What must stay true: a model is loaded from the resolved folder and from nowhere else (`use_exact_model_name`: Unsloth would
+swap names for its own pre-quantised repositories); an adapter meets the very base that it was trained on.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from twinctl.errors import EngineError, UpstreamError
+
+DTYPES = ("float32", "float16", "bfloat16")
+
+
+def load_model(
+    unsloth: Any, folder: Path, *, max_length: int, dtype: str = "auto", method: str = "lora", seed: int = 0
+) -> tuple[Any, Any]:
+    """(model, tokenizer) of a folder: a base, an adapter beside its base, or a merged model.
+
+    `method` decides the weights: 4-bit for qlora, trainable for full, else 16-bit. Raises EngineError without memory.
+    """
+    import torch
+
+    try:
+        model, tokenizer = unsloth.FastLanguageModel.from_pretrained(
+            model_name=str(folder),
+            max_seq_length=max_length,
+            dtype=None if dtype == "auto" else getattr(torch, dtype),
+            load_in_4bit=method == "qlora",
+            load_in_16bit=method != "qlora",
+            full_finetuning=method == "full",
+            use_exact_model_name=True,
+            trust_remote_code=False,
+            random_state=seed,
+        )
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise EngineError(f"not enough memory to load the model: {error}", "use --method qlora, or a smaller model") from error
+    return model, tokenizer
+
+
+@contextmanager
+def beside_its_base(adapter: Path, base: Path) -> Iterator[Path]:
+    """A folder with the adapter whose config names this base. The stored adapter names it publicly, not by a local path."""
+    if not (adapter / "adapter_config.json").is_file():
+        raise UpstreamError(f"{adapter} holds no adapter", "make it again: twinctl train --restart")
+    with tempfile.TemporaryDirectory(prefix="twinctl-adapter-") as name:
+        for item in adapter.iterdir():
+            if item.name != "adapter_config.json":
+                Path(name, item.name).symlink_to(item.resolve())
+        config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+        config["base_model_name_or_path"] = str(base)
+        Path(name, "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
+        yield Path(name)
+
+
+def device_facts(model: Any) -> dict[str, Any]:
+    """What the model really runs on: device kind and name, and its dtype."""
+    import torch
+
+    kind = model.device.type
+    name = torch.cuda.get_device_name(model.device) if kind == "cuda" else "cpu"
+    return {"device": kind, "device_name": name, "dtype": str(model.dtype).removeprefix("torch.")}
+
+
+def peak_memory_gib() -> float:
+    """The most memory this process held, in GiB: the GPU's where there is one, else resident memory."""
+    import torch
+
+    if torch.cuda.is_available():
+        return round(torch.cuda.max_memory_reserved() / 2**30, 3)
+    import resource
+
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 3)

@@ -1,0 +1,67 @@
+"""The one place where Unsloth is imported, before trl, transformers and peft, and told to be quiet.
+
+What must stay true: nothing below needs the network (models are local folders), nothing is reported home, and no library
+draws on the terminal; what they print goes to a log.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from twinctl.engine.device import require_usable_gpu
+
+QUIET = {
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "TQDM_DISABLE": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "DATASETS_VERBOSITY": "error",
+    "TOKENIZERS_PARALLELISM": "false",
+    "PYTHONWARNINGS": "ignore",
+    "TORCH_LOGS": "-all",
+    "UNSLOTH_DISABLE_STATISTICS": "1",
+}
+
+
+def start(device: str = "auto") -> Any:
+    """Import Unsloth and return its module. Raises EngineError when the GPU that is there cannot be used."""
+    os.environ.update(QUIET)
+    # Otherwise it writes into the working directory.
+    os.environ.setdefault("UNSLOTH_COMPILE_LOCATION", str(Path(tempfile.gettempdir(), f"unsloth_compiled_{os.getuid()}")))
+    if device == "cpu":
+        os.environ["UNSLOTH_FORCE_CPU"] = "1"
+    require_usable_gpu(device)
+    import warnings
+
+    warnings.filterwarnings("ignore")
+    import unsloth
+
+    return unsloth
+
+
+@contextmanager
+def into_log(path: Path) -> Iterator[None]:
+    """Inside, whatever the process prints, C libraries included, goes to the log and not to the terminal."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = [os.dup(1), os.dup(2)]
+    with open(path, "ab") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for descriptor, kept in enumerate(saved, 1):
+            os.dup2(kept, descriptor)
+            os.close(kept)

@@ -1,0 +1,76 @@
+"""Every failure a user can meet: what happened, the mend, and the exit code that scripts read.
+
+Standard library only: this module is imported by all the others, also on the way to `--help`.
+"""
+
+from __future__ import annotations
+
+
+class TwinctlError(Exception):
+    """A failure with a mend. `message` says what happened and where; `hint` is what to type or change."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    @property
+    def code(self) -> str:
+        """The error's name in `--json` output: the class name, e.g. "ConfigError"."""
+        return type(self).__name__
+
+
+class UsageError(TwinctlError):
+    """The command line itself is wrong."""
+
+    exit_code = 2
+
+
+class ConfigError(TwinctlError):
+    """A setting or a row of data is wrong."""
+
+    exit_code = 3
+
+
+class UpstreamError(TwinctlError):
+    """Something that an earlier phase makes is missing, damaged, or contradicts what is asked."""
+
+    exit_code = 4
+
+
+class BusyError(TwinctlError):
+    """Another process works on the same artifact."""
+
+    exit_code = 5
+
+
+class EngineError(TwinctlError):
+    """The machine or the training stack cannot do it: memory, device, driver."""
+
+    exit_code = 6
+
+
+class HubError(TwinctlError):
+    """The Hub or the network refused, or could not be reached."""
+
+    exit_code = 7
+
+
+class CheckFailed(TwinctlError):
+    """The work was done and its result is not good: an audit, a proof, a loss that is not a number."""
+
+    exit_code = 8
+
+
+class Interrupted(TwinctlError):
+    """Asked to stop (Ctrl-C, `twinctl stop`); what was done so far is kept."""
+
+    exit_code = 130
+
+
+class Terminated(Interrupted):
+    """The same by SIGTERM or SIGHUP."""
+
+    exit_code = 143

@@ -1,0 +1,22 @@
+"""The phases. A new one is a file of its own and one line in `table`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from twinctl.phases.base import Phase
+
+TABLE = {
+    "prepare": "twinctl.phases.prepare",
+    "train": "twinctl.phases.train",
+    "merge": "twinctl.phases.merge",
+    "gguf": "twinctl.phases.gguf",
+}
+
+
+def phase(name: str) -> Phase:
+    """The phase's declaration: the `PHASE` of its module."""
+    found: Phase = import_module(TABLE[name]).PHASE
+    return found

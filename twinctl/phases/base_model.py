@@ -1,0 +1,114 @@
+"""The base model: found once by prepare, pinned by content, checked at every later use.
+
+What must stay true: a base model's identity is the sha256 of its weight, config and tokenizer files, so a Hub id, a mirror and
+a local folder of the same files are one model; where it is found is a locator beside that, never hashed.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from twinctl.errors import ConfigError, UpstreamError
+from twinctl.workspace.fingerprint import differences, fingerprint
+from twinctl.workspace.memo import DigestMemo
+
+BUNDLED = "bundled:base"
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+OTHER_FILES = ("config.json", "generation_config.json")
+HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """A located and pinned base model. `files`: name → sha256."""
+
+    locator: str
+    path: str | None = None
+    repo: str | None = None
+    revision: str | None = None
+    sha: str | None = None
+    files: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """The identity of the whole model."""
+        return fingerprint(self.files)
+
+    @property
+    def tokenizer_digest(self) -> str:
+        """The identity of what turns text into ids."""
+        return fingerprint({name: digest for name, digest in self.files.items() if name in TOKENIZER_FILES})
+
+    @property
+    def name(self) -> str:
+        """A short name for slugs and tables: llama-3.1-8b."""
+        text = "tiny" if self.locator == BUNDLED else Path(self.path or self.repo or "model").name
+        return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.")[:40] or "model"
+
+    @property
+    def public_name(self) -> str:
+        """The name by which others may find it: the Hub id, or the folder's name; never a path of this machine."""
+        return self.repo or ("twinctl's bundled base" if self.locator == BUNDLED else Path(self.path or "model").name)
+
+    def stored(self) -> dict[str, Any]:
+        """As plain values, for a run's pins."""
+        return asdict(self)
+
+    def folder(self, *, weights: bool) -> Path:
+        """Where its files lie here; a Hub model is downloaded first. Raises HubError or UpstreamError."""
+        if self.repo and self.sha:
+            from twinctl.hub import download_model
+
+            return download_model(self.repo, self.sha, weights=weights)
+        path = Path(self.path or "")
+        if not path.is_dir():
+            raise UpstreamError(f"the base model is not at {path} any more", "point to it again: twinctl prepare --model PATH")
+        return path
+
+    def check(self, memo: DigestMemo) -> None:
+        """Raise UpstreamError when a local model's files are not those that prepare saw."""
+        if self.path and Path(self.path).is_dir():
+            changed = differences(self.files, _local_files(Path(self.path), memo))
+            if changed:
+                raise UpstreamError(
+                    f"the base model in {self.path} changed since prepare: {'; '.join(changed)}",
+                    "prepare again: twinctl prepare",
+                )
+
+
+def find_base_model(
+    locator: str, revision: str | None, memo: DigestMemo, pinned: dict[str, Any] | None, *, refresh: bool
+) -> BaseModel:
+    """Resolve a locator. A Hub commit that the run has pinned is kept unless `refresh`.
+
+    Raises ConfigError when it is neither a model's folder nor a Hub id, HubError when the Hub refuses.
+    """
+    if locator == BUNDLED:
+        from twinctl.demo import BASE
+
+        return BaseModel(locator, path=str(BASE), files=_local_files(BASE, memo))
+    path = Path(locator).expanduser()
+    if not locator.startswith("hf:") and path.is_dir():
+        return BaseModel(locator, path=str(path.resolve()), files=_local_files(path, memo))
+    repo = locator.removeprefix("hf:")
+    if locator.startswith((".", "/", "~")) or not HUB_ID.fullmatch(repo):
+        raise ConfigError(f"there is no model at {locator}", "give a model's folder or a Hub id: --model OWNER/NAME")
+    if pinned and not refresh and pinned.get("repo") == repo and pinned.get("revision") == revision:
+        return BaseModel(**pinned)
+    from twinctl.hub import resolve_model
+
+    found = resolve_model(repo, revision)
+    return BaseModel(locator, repo=repo, revision=revision, sha=found.sha, files=dict(found.files))
+
+
+def _local_files(folder: Path, memo: DigestMemo) -> dict[str, str]:
+    if not (folder / "config.json").is_file():
+        raise ConfigError(f"{folder} holds no model: config.json is not there", "give the folder that from_pretrained loads")
+    weights = sorted(path.name for path in folder.glob("*.safetensors"))
+    if not weights:
+        raise ConfigError(f"{folder} has no *.safetensors files", "convert its weights to safetensors, or choose another model")
+    names = [*weights, *TOKENIZER_FILES, *OTHER_FILES]
+    return {name: memo.sha256(folder / name) for name in names if (folder / name).is_file()}

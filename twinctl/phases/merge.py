@@ -1,0 +1,46 @@
+"""merge: the run's adapter in its base's 16-bit weights, a model that plain transformers loads."""
+
+from __future__ import annotations
+
+from twinctl.phases.base import Attempt, Phase, Plan, Result
+from twinctl.phases.prepare import TEMPLATE_FILE, base_of
+from twinctl.phases.upstream import need
+from twinctl.recipes.base import Options
+from twinctl.recipes.export import MergeRecipe
+from twinctl.workspace.run import Run
+from twinctl.workspace.workspace import Workspace
+
+
+def plan(workspace: Workspace, run: Run) -> Plan:
+    """The merge of the run's adapter. Raises UpstreamError when nothing is trained."""
+    adapter_path, adapter, record = need(workspace, run, "adapter")
+    tokens = workspace.artifact(record.parents["tokens"])
+    base = base_of(run)
+    base.check(workspace.memo)
+    return Plan(
+        phase=PHASE,
+        slot="merge",
+        slug=f"16bit-{base.name}",
+        produces="model",
+        recipe=MergeRecipe(),
+        origins={},
+        inputs={"adapter": record.digest, "base": record.inputs["base"]},
+        parents={"adapter": adapter_path},
+        options=Options(),
+        locate=lambda: {
+            "adapter": str(adapter.out.resolve()),
+            "base": str(base.folder(weights=True)),
+            "max_length": run.pins["max_length"],
+            "template": (tokens.out / TEMPLATE_FILE).read_text(encoding="utf-8"),
+        },
+    )
+
+
+def run(attempt: Attempt) -> Result:
+    """Merge in the real stack: see engine.merging."""
+    from twinctl.engine.merging import merge
+
+    return merge(attempt)
+
+
+PHASE = Phase("merge", 1, "export", MergeRecipe, Options, run, in_worker=True)

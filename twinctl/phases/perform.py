@@ -1,0 +1,168 @@
+"""Carry out a job: run the phase, commit the result, move the run's pointer. The same for a worker and in one's own process.
+
+What must stay true: whoever calls this holds the artifact's lock; the record is committed before the pointer moves; a failure
+leaves work/ and says so in failure.json; an interruption leaves work/ and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from twinctl.errors import Interrupted, TwinctlError
+from twinctl.phases.base import Attempt, Phase, Plan, Result
+from twinctl.phases.stop import Stop
+from twinctl.settings.secrets import redact
+from twinctl.workspace.artifact import Artifact, Record, manifest
+from twinctl.workspace.files import read_json, write_json
+from twinctl.workspace.fingerprint import fingerprint
+from twinctl.workspace.workspace import Workspace
+
+PACKAGES = ("unsloth", "unsloth_zoo", "trl", "transformers", "peft", "torch", "datasets", "accelerate", "bitsandbytes")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A plan as plain values, so that it can cross to a worker. Paths may be absolute: it is gone after the commit."""
+
+    workspace: str
+    run: str
+    phase: str
+    slot: str
+    path: str
+    produces: str
+    fingerprint: str
+    payload: Mapping[str, Any]
+    origins: Mapping[str, str]
+    parents: Mapping[str, str]
+    options: Mapping[str, Any]
+    located: Mapping[str, Any]
+    pins: Mapping[str, Any] | None
+
+    @classmethod
+    def of(cls, workspace: Workspace, run: str, plan: Plan) -> Job:
+        """The job of a plan; finds out where the inputs are, which may download."""
+        return cls(
+            workspace=str(workspace.root.resolve()),
+            run=run,
+            phase=plan.phase.name,
+            slot=plan.slot,
+            path=plan.path,
+            produces=plan.produces,
+            fingerprint=plan.fingerprint,
+            payload=plan.payload,
+            origins=dict(plan.origins),
+            parents=dict(plan.parents),
+            options=plan.options.model_dump(mode="json"),
+            located=plan.locate(),
+            pins=plan.pins,
+        )
+
+    def save(self, path: Path) -> None:
+        """Write it where `load` finds it."""
+        write_json(path, asdict(self))
+
+    @classmethod
+    def load(cls, path: Path) -> Job:
+        """The job that `save` wrote."""
+        return cls(**read_json(path))
+
+
+def perform(
+    job: Job, phase: Phase, *, stop: Stop | None = None, watch: Callable[[dict[str, Any]], None] | None = None
+) -> Record:
+    """Run the phase and commit. Raises what the phase raises, after recording it."""
+    workspace = Workspace.open(Path(job.workspace))
+    artifact = workspace.artifact(job.path)
+    attempt = _begin(job, phase, artifact, stop or Stop(), watch)
+    began = time.time()
+    try:
+        result = phase.run(attempt)
+        record = artifact.commit(_record(job, phase, result, artifact, began))
+        workspace.runs.point(job.run, job.slot, job.path, job.pins)
+    except KeyboardInterrupt as error:
+        raise Interrupted(f"{phase.command} was interrupted", "the same command goes on or begins again") from error
+    except Interrupted:
+        raise
+    except Exception as error:
+        _keep_failure(artifact, error)
+        raise
+    return record
+
+
+def _begin(
+    job: Job, phase: Phase, artifact: Artifact, stop: Stop, watch: Callable[[dict[str, Any]], None] | None
+) -> Attempt:
+    attempt = Attempt(
+        artifact=artifact,
+        number=max((line.get("attempt", 0) for line in artifact.attempts()), default=0) + 1,
+        recipe=phase.recipe.model_validate(job.payload["recipe"]),
+        options=phase.options.model_validate(job.options),
+        inputs=job.located,
+        run_name=job.run,
+        stop=stop,
+        watch=watch,
+    )
+    shutil.rmtree(attempt.out, ignore_errors=True)  # an earlier attempt's unfinished result
+    attempt.out.mkdir(parents=True)
+    attempt.note(
+        time=time.time(),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        argv=[redact(word) for word in sys.argv[1:]],
+        options=dict(job.options),
+        python=platform.python_version(),
+        versions=_versions(),
+    )
+    attempt.event("attempt", attempt=attempt.number)
+    return attempt
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in ("twinctl", *PACKAGES):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _record(job: Job, phase: Phase, result: Result, artifact: Artifact, began: float) -> Record:
+    files = manifest(artifact.work / "out")
+    return Record(
+        phase=job.phase,
+        slot=job.slot,
+        version=phase.version,
+        fingerprint=job.fingerprint,
+        produces=job.produces,
+        recipe=job.payload["recipe"],
+        origins=job.origins,
+        inputs=job.payload["inputs"],
+        parents=job.parents,
+        digest=result.digest or fingerprint({entry["name"]: entry["sha256"] for entry in files}),
+        metrics=result.metrics,
+        warnings=result.warnings,
+        files=[],
+        created=time.time(),
+        seconds=round(time.time() - began, 3),
+        about={"command": phase.command, "run": job.run},
+    )
+
+
+def _keep_failure(artifact: Artifact, error: Exception) -> None:
+    message = error.message if isinstance(error, TwinctlError) else f"{type(error).__name__}: {error}"
+    hint = error.hint if isinstance(error, TwinctlError) else ""
+    with open(artifact.path / "log.txt", "a", encoding="utf-8") as log:
+        log.write(redact("".join(traceback.format_exception(error))))
+    artifact.fail(error, redact(message), redact(hint))

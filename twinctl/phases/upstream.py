@@ -1,0 +1,38 @@
+"""What a phase builds on, found by its kind (tokens, adapter, model, gguf), whichever phase made it."""
+
+from __future__ import annotations
+
+from twinctl.errors import UpstreamError
+from twinctl.workspace.artifact import Artifact, Record
+from twinctl.workspace.run import Run
+from twinctl.workspace.workspace import Workspace
+
+MADE_BY = {"tokens": "prepare", "adapter": "train", "model": "export --merged", "gguf": "export --gguf"}
+
+
+def find(workspace: Workspace, run: Run, kind: str) -> tuple[str, Artifact, Record] | None:
+    """The run's finished artifact of that kind: (path relative to artifacts/, artifact, record); the newest of several."""
+    found = []
+    for path in run.slots.values():
+        artifact = workspace.artifact(path)
+        record = artifact.record()
+        if record is not None and record.produces == kind:
+            found.append((path, artifact, record))
+    return max(found, key=lambda item: item[2].created, default=None)
+
+
+def need(workspace: Workspace, run: Run, kind: str) -> tuple[str, Artifact, Record]:
+    """The same, or UpstreamError with the command that makes it. Its files are checked by size and time."""
+    found = find(workspace, run, kind)
+    if found is None:
+        raise UpstreamError(
+            f"run “{run.name}” has no {kind} yet{_under_way(workspace, run)}",
+            f"make it: twinctl {MADE_BY[kind]} --run {run.name}",
+        )
+    found[1].check(workspace.memo)
+    return found
+
+
+def _under_way(workspace: Workspace, run: Run) -> str:
+    states = {slot: workspace.artifact(path).state() for slot, path in run.started.items() if slot not in run.slots}
+    return f" ({', '.join(f'{slot} is {state}' for slot, state in states.items())})" if states else ""

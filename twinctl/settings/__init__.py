@@ -1,0 +1,1 @@
+"""Where a value comes from: defaults < preset < twinctl.toml < TWINCTL_* environment < flags; and the secrets."""

@@ -1,0 +1,36 @@
+"""`python -m twinctl.worker JOB`: the process in which long phases run.
+
+What must stay true: it inherits the lock's descriptor and never closes it, so the artifact is locked until the last process of
+the worker is gone; it appends events and commits by itself; its output goes to the artifact's log.txt.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+
+from twinctl.errors import TwinctlError
+from twinctl.phases import phase
+from twinctl.phases.perform import Job, perform
+from twinctl.phases.stop import Stop
+
+
+def main() -> int:
+    """Perform the job named on the command line; the exit code is the error's."""
+    stop = Stop()
+    stop.install()
+    job = Job.load(Path(sys.argv[1]))
+    try:
+        perform(job, phase(job.phase), stop=stop)
+    except TwinctlError as error:
+        print(f"{error.code}: {error.message}", file=sys.stderr)
+        return error.exit_code
+    except Exception:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

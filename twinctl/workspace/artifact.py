@@ -1,0 +1,168 @@
+"""One artifact: the folder in which a phase with one fingerprint works and leaves its result.
+
+What must stay true: record.json is written last, so its presence is what "complete" means; out/ is built in work/, flushed and
+renamed into place; work/ survives a crash and is gone after the commit; every path in a record is relative.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from twinctl.errors import TwinctlError, UpstreamError
+from twinctl.workspace.files import append_line, fsync_path, fsync_tree, read_json, read_lines, write_json
+from twinctl.workspace.lock import held
+from twinctl.workspace.memo import DigestMemo, file_sha256
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a finished phase did. `digest` is the result's identity, by which later phases know it."""
+
+    phase: str
+    slot: str
+    version: int
+    fingerprint: str
+    produces: str
+    recipe: Mapping[str, Any]
+    origins: Mapping[str, str]
+    inputs: Mapping[str, Any]
+    parents: Mapping[str, str]
+    digest: str
+    metrics: Mapping[str, Any]
+    warnings: list[str]
+    files: list[dict[str, Any]]
+    created: float
+    seconds: float
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Record:
+        """From record.json; fields that a newer version added are passed over."""
+        return cls(**{item.name: stored[item.name] for item in fields(cls) if item.name in stored})
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """The folder and what can be read off it."""
+
+    path: Path
+
+    @property
+    def out(self) -> Path:
+        """The finished result's folder."""
+        return self.path / "out"
+
+    @property
+    def work(self) -> Path:
+        """Checkpoints and partial files."""
+        return self.path / "work"
+
+    def record(self) -> Record | None:
+        """The record if the artifact is complete. Raises UpstreamError when it is damaged."""
+        path = self.path / "record.json"
+        if not path.exists():
+            return None
+        try:
+            return Record.of(read_json(path))
+        except TypeError as error:
+            raise UpstreamError(f"{path} lacks fields: {error}", f"move it away and run the phase again: mv {path} {path}.bad") from error
+
+    def request(self) -> dict[str, Any] | None:
+        """The payload that was hashed, written at the start."""
+        path = self.path / "recipe.json"
+        return read_json(path) if path.exists() else None
+
+    def failure(self) -> dict[str, Any] | None:
+        """Class, message and hint of the last failure."""
+        path = self.path / "failure.json"
+        return read_json(path) if path.exists() else None
+
+    def attempts(self) -> list[dict[str, Any]]:
+        """Every start, oldest first."""
+        return list(read_lines(self.path / "attempts.jsonl"))
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """Progress and metrics, in the order they happened; after a resume a step can stand twice, the later one counts."""
+        return read_lines(self.path / "events.jsonl")
+
+    def append_event(self, kind: str, **values: Any) -> None:
+        """Append one event with the time."""
+        append_line(self.path / "events.jsonl", {"time": time.time(), "event": kind, **values})
+
+    def state(self) -> str:
+        """complete, running, failed, partial or absent: derived from what is on disk, never stored."""
+        if held(self.path):
+            return "running"
+        if (self.path / "record.json").exists():
+            return "complete"
+        if (self.path / "failure.json").exists():
+            return "failed"
+        has_work = self.work.is_dir() and any(self.work.iterdir())
+        return "partial" if has_work else "absent"
+
+    def size(self) -> int:
+        """Bytes on disk of everything in the folder."""
+        return sum(entry.stat().st_size for entry in self.path.rglob("*") if entry.is_file())
+
+    def fail(self, error: BaseException, message: str, hint: str) -> None:
+        """Keep what went wrong, for status and for whoever watches."""
+        code = error.code if isinstance(error, TwinctlError) else "Bug"
+        write_json(self.path / "failure.json", {"class": code, "message": message, "hint": hint, "time": time.time()})
+
+    def commit(self, record: Record) -> Record:
+        """Make work/out the artifact's result: flush, rename, then write the record. Returns it with its list of files."""
+        built = self.work / "out"
+        fsync_tree(built)
+        (self.path / "record.json").unlink(missing_ok=True)
+        if self.out.exists():
+            shutil.rmtree(self.out)
+        os.rename(built, self.out)
+        fsync_path(self.path)
+        whole = Record.of({**asdict(record), "files": manifest(self.out)})
+        write_json(self.path / "record.json", asdict(whole))
+        (self.path / "failure.json").unlink(missing_ok=True)
+        shutil.rmtree(self.work)
+        return whole
+
+    def check(self, memo: DigestMemo, *, every_byte: bool = False) -> None:
+        """Raise UpstreamError unless the files are those of the record.
+
+        Size and time are compared; a file whose time differs (a copy, a move) or, with `every_byte`, each file is read.
+        """
+        record = self.record()
+        for entry in record.files if record else []:
+            path = self.out / entry["name"]
+            if not path.is_file():
+                raise self._damaged(path, "is missing", record)
+            stat = path.stat()
+            same = stat.st_size == entry["bytes"]
+            if same and every_byte:
+                same = file_sha256(path) == entry["sha256"]
+            elif same and stat.st_mtime_ns != entry["mtime_ns"]:
+                same = memo.sha256(path) == entry["sha256"]
+            if not same:
+                raise self._damaged(path, "is not the file that was written", record)
+
+    def _damaged(self, path: Path, what: str, record: Record | None) -> UpstreamError:
+        command = record.about.get("command", record.phase) if record else "PHASE"
+        return UpstreamError(f"{path} {what}", f"make it again: twinctl {command} --restart")
+
+
+def manifest(folder: Path) -> list[dict[str, Any]]:
+    """Every file below the folder: name (relative), bytes, mtime_ns and sha256, sorted by name."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return [
+        {
+            "name": path.relative_to(folder).as_posix(),
+            "bytes": path.stat().st_size,
+            "mtime_ns": path.stat().st_mtime_ns,
+            "sha256": file_sha256(path),
+        }
+        for path in paths
+    ]

@@ -1,0 +1,89 @@
+"""The lock of one artifact: an flock that the operating system frees when its last holder dies.
+
+What must stay true: whoever writes into an artifact's folder holds its lock; the descriptor is inherited by a worker, so the
+lock lasts until the last worker is gone, whatever became of the command that started it. owner.json is for messages only.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from twinctl.errors import BusyError
+from twinctl.workspace.files import read_json, write_json
+
+# `held` takes the lock for a moment to look; whoever wants it in earnest tries for longer than that.
+PATIENCE_SECONDS = 0.3
+
+
+class Lock:
+    """The exclusive right to work in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.descriptor: int | None = None
+
+    def acquire(self, *, wait: bool) -> None:
+        """Take the lock; with `wait`, as soon as it is free. Raises BusyError, naming who holds it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        until = time.monotonic() + PATIENCE_SECONDS
+        while not _try(descriptor, fcntl.LOCK_EX):
+            if not wait and time.monotonic() > until:
+                os.close(descriptor)
+                raise BusyError(f"{self.folder.name} is being worked on by {owner_text(self.folder)}", "wait for it with --wait")
+            time.sleep(0.02)
+        self.descriptor = descriptor
+        write_owner(self.folder, os.getpid())
+
+    def release(self) -> None:
+        """Close this process's hold; a worker that inherited the descriptor still holds the lock."""
+        if self.descriptor is not None:
+            os.close(self.descriptor)
+            self.descriptor = None
+
+
+def _try(descriptor: int, how: int) -> bool:
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def held(folder: Path) -> bool:
+    """Whether some living process works in the folder."""
+    try:
+        descriptor = os.open(folder / "lock", os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        return not _try(descriptor, fcntl.LOCK_SH)
+    finally:
+        os.close(descriptor)
+
+
+def write_owner(folder: Path, pid: int) -> None:
+    """Say who works here, for messages."""
+    owner = {"pid": pid, "host": socket.gethostname(), "argv": sys.argv[1:], "since": time.time()}
+    write_json(folder / "owner.json", owner)
+
+
+def read_owner(folder: Path) -> dict[str, Any] | None:
+    """Who said last that they work here."""
+    path = folder / "owner.json"
+    return read_json(path) if path.exists() else None
+
+
+def owner_text(folder: Path) -> str:
+    """Who works here, in words."""
+    owner = read_owner(folder)
+    if owner is None:
+        return "another process"
+    since = time.strftime("%H:%M:%S", time.localtime(owner["since"]))
+    return f"process {owner['pid']} on {owner['host']} (twinctl {' '.join(owner['argv'])}) since {since}"

@@ -1,0 +1,60 @@
+"""Digests of files, remembered, because reading 16 GB takes seconds.
+
+What must stay true: the memo is never identity; losing it costs time only. An entry counts when path, size, mtime and inode
+are unchanged *and* the file was at rest when it was read: a file written within the clock's grain of the reading could change
+again unnoticed (git calls such entries racy), so it is read anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from pathlib import Path
+
+from twinctl.errors import UpstreamError
+from twinctl.workspace.files import read_json, write_json
+
+RACY_NS = 2_000_000_000
+
+
+def file_sha256(path: Path) -> str:
+    """The sha256 of the file's bytes, read now."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _key(path: Path) -> list[int]:
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+
+
+class DigestMemo:
+    """Digests by path in one JSON file. `sha256` reads a file only when the memo does not vouch for it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._entries: dict[str, list[object]] = read_json(path)["digests"]
+        except (OSError, UpstreamError, KeyError, TypeError):  # missing or damaged: only slower
+            self._entries = {}
+
+    def sha256(self, path: Path) -> str:
+        """The file's sha256. Raises OSError when it cannot be read, UpstreamError when it changes meanwhile."""
+        resolved = path.resolve()
+        key = _key(resolved)
+        entry = self._entries.get(str(resolved))
+        if entry and entry[:3] == key:
+            return str(entry[3])
+        digest = file_sha256(resolved)
+        if _key(resolved) != key:
+            raise UpstreamError(f"{path} changed while it was read", "wait until nothing writes it, then try again")
+        if time.time_ns() - key[1] > RACY_NS:
+            self._entries[str(resolved)] = [*key, digest]
+            self._save()
+        return digest
+
+    def _save(self) -> None:
+        try:
+            write_json(self._path, {"digests": self._entries})
+        except OSError:  # a read-only workspace only forgets
+            return
