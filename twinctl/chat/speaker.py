@@ -14,7 +14,9 @@ Finish = Literal["stop", "length", "interrupted"]
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer. `finish`: stop (its own EOS), length (max_new_tokens reached) or interrupted; `seconds` includes the prompt."""
+    """One answer. `finish`: stop (its own EOS), length (max_new_tokens reached) or interrupted; `seconds` includes
+    the prompt.
+    """
 
     text: str
     tokens: int

@@ -1,11 +1,10 @@
-"""The root command: a table of commands that are imported when they run, and errors turned into messages and exit codes.
+"""The root command: commands imported when they run, and errors turned into messages and exit codes.
 
 What must stay true: the root's --help imports typer and nothing of ours beyond this module and `errors`.
 """
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -105,7 +104,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Fine-tune an open-weight model on one person's writing: an LLM twin.
 
@@ -134,4 +135,4 @@ def _terminate(number: int, frame: object) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

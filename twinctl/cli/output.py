@@ -1,7 +1,7 @@
 """The one place that writes for people and for scripts.
 
-What must stay true: data goes to stdout, everything else to stderr; with --json stdout carries documents only; colour and
-moving displays appear on a terminal only; no secret is ever shown.
+What must stay true: data goes to stdout, everything else to stderr; with --json stdout carries documents only; colour
+and moving displays appear on a terminal only; no secret is ever shown.
 """
 
 from __future__ import annotations
@@ -65,6 +65,10 @@ class Output:
     def document(self, value: Mapping[str, Any]) -> None:
         """One JSON document on stdout."""
         print(redact(json_library.dumps({"schema": SCHEMA, **value}, ensure_ascii=False, indent=2)), flush=True)
+
+    def json_line(self, value: Mapping[str, Any]) -> None:
+        """One JSON line on stdout, for commands that stream."""
+        print(redact(json_library.dumps({"schema": SCHEMA, **value}, ensure_ascii=False)), flush=True)
 
     def event(self, value: Mapping[str, Any]) -> None:
         """One JSON line on stderr."""

@@ -27,16 +27,23 @@ app = typer.Typer(rich_markup_mode=None)
 
 @app.command()
 def prepare(
-    data: Annotated[list[str] | None, typer.Option("--data", "-d", help="The author's rows: a JSONL file or OWNER/NAME:SPLIT; repeatable.")] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option("--data", "-d", help="The author's rows: a JSONL file or OWNER/NAME:SPLIT; repeatable."),
+    ] = None,
     model: Annotated[str | None, typer.Option(help="The base model: a folder or a Hub id.")] = None,
     revision: Annotated[str | None, typer.Option(help="The base model's branch, tag or commit.")] = None,
     template: Annotated[str | None, typer.Option(help="The prompt's form: alpaca.")] = None,
     max_length: Annotated[int | None, typer.Option(help="Longest sample in tokens.")] = None,
     eval_fraction: Annotated[float | None, typer.Option(help="The share of rows held out.")] = None,
     seed: Annotated[int | None, typer.Option(help="Decides which rows are held out.")] = None,
-    map_: Annotated[list[str] | None, typer.Option("--map", help="A column by another name: instruction=question; repeatable.")] = None,
+    map_: Annotated[
+        list[str] | None, typer.Option("--map", help="A column by another name: instruction=question; repeatable.")
+    ] = None,
     no_general: Annotated[bool, typer.Option("--no-general", help="Leave the preset's general rows out.")] = False,
-    refresh: Annotated[bool, typer.Option("--refresh", help="Ask the Hub for newer commits than those pinned.")] = False,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Ask the Hub for newer commits than those pinned.")
+    ] = False,
     preset: PresetOption = None,
     run: RunOption = None,
     workspace: WorkspaceOption = None,
@@ -70,7 +77,9 @@ def prepare(
     }
     values = values_of("prepare", (PrepareRecipe, PrepareOptions), chosen, flags)
     known = session.workspace.runs.get(name) if session.workspace.runs.exists(name) else Run(name)
-    outcome = session.execute(name, plan(session.workspace, known, chosen, values, refresh=refresh), wait=wait, restart=restart)
+    outcome = session.execute(
+        name, plan(session.workspace, known, chosen, values, refresh=refresh), wait=wait, restart=restart
+    )
     session.workspace.runs.use(name)
     metrics = outcome.record.metrics
     dropped = ", ".join(f"{count} {reason}" for reason, count in metrics["rows_dropped"].items()) or "none"

@@ -1,4 +1,6 @@
-"""What every command shares: its common options, the workspace, the run it works on, and how a phase's result is shown."""
+"""What every command shares: its common options, the workspace, the run it works on, and how a phase's result is
+shown.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +22,15 @@ from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
 
 WorkspaceOption = Annotated[
-    Path | None, typer.Option("--workspace", "-w", help="The workspace's folder (default ./.twinctl).", show_default=False)
+    Path | None,
+    typer.Option("--workspace", "-w", help="The workspace's folder (default ./.twinctl).", show_default=False),
 ]
-RunOption = Annotated[str | None, typer.Option("--run", help="The run to work on (default: the current one).", show_default=False)]
+RunOption = Annotated[
+    str | None, typer.Option("--run", help="The run to work on (default: the current one).", show_default=False)
+]
 PresetOption = Annotated[
-    str | None, typer.Option("--preset", help="twinllama (the book's recipe) or tiny (bundled, for a CPU).", show_default=False)
+    str | None,
+    typer.Option("--preset", help="twinllama (the book's recipe) or tiny (bundled, for a CPU).", show_default=False),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress.")]
@@ -63,7 +69,8 @@ class Session:
         if wanted is not None and wanted != pinned:
             raise UpstreamError(
                 f"{flag} {wanted} contradicts run “{run.name}”, which was prepared with {pinned}",
-                f"prepare another run: twinctl prepare {flag} {wanted}" + (f" --run {wanted}" if pin == "preset" else ""),
+                f"prepare another run: twinctl prepare {flag} {wanted}"
+                + (f" --run {wanted}" if pin == "preset" else ""),
             )
 
     def execute(self, run: str, plan: Plan, *, wait: bool = False, restart: bool = False) -> Outcome:
@@ -93,6 +100,8 @@ class Session:
         if self.output.json:
             self.output.document(self.document(command, outcome))
             return
-        self.output.line(f"{outcome.record.slot}: {'already done (cached)' if outcome.cached else 'done'}  {outcome.artifact.out}")
+        self.output.line(
+            f"{outcome.record.slot}: {'already done (cached)' if outcome.cached else 'done'}  {outcome.artifact.out}"
+        )
         self.output.table(rows)
         self.output.say(f"next: {then}")

@@ -40,7 +40,9 @@ def train(
     batch_size: Annotated[int | None, typer.Option(help="The effective batch.")] = None,
     packing: Annotated[bool | None, typer.Option("--packing/--no-packing", help="Several samples a row.")] = None,
     seed: Annotated[int | None, typer.Option(help="Adapter initialisation and order of rows.")] = None,
-    micro_batch: Annotated[int | None, typer.Option(help="Rows a forward pass; changes memory, not the result.")] = None,
+    micro_batch: Annotated[
+        int | None, typer.Option(help="Rows a forward pass; changes memory, not the result.")
+    ] = None,
     gradient_checkpointing: Annotated[str | None, typer.Option(help="auto, on or off.")] = None,
     save_every: Annotated[int | None, typer.Option(help="Steps between checkpoints.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
@@ -63,14 +65,22 @@ def train(
       twinctl train --method qlora     a 4-bit base: a third of the memory
       twinctl train --max-steps 20     a quick look
     """
-    flags = {key: value for key, value in locals().items() if key in {**TrainRecipe.model_fields, **TrainOptions.model_fields}}
+    flags = {
+        key: value
+        for key, value in locals().items()
+        if key in {**TrainRecipe.model_fields, **TrainOptions.model_fields}
+    }
     session = Session.open(workspace, run, json=json, quiet=quiet)
     thread = session.run(preset)
     session.refuse_contradiction(thread, "model", model, "--model")
     values = values_of("train", (TrainRecipe, TrainOptions), thread.pins["preset"], flags)
     outcome = session.execute(thread.name, plan(session.workspace, thread, values), wait=wait, restart=restart)
     metrics = outcome.record.metrics
-    held_out = f"{metrics['base_eval_loss']:.4f} → {metrics['eval_loss']:.4f}" if metrics["eval_loss"] is not None else "none held out"
+    held_out = (
+        f"{metrics['base_eval_loss']:.4f} → {metrics['eval_loss']:.4f}"
+        if metrics["eval_loss"] is not None
+        else "none held out"
+    )
     rows = [
         ["steps", f"{metrics['steps']} ({metrics['epochs']:g} epochs)"],
         ["train loss", f"{metrics['train_loss']:.4f} on average, {metrics['last_loss']:.4f} at the end"],

@@ -72,7 +72,7 @@ def _text(event: dict[str, Any]) -> str | None:
     if kind == "evaluation" and event.get("eval_loss") is not None:
         return f"eval loss at step {event['step']}: {event['eval_loss']:.4f}"
     if kind == "progress":
-        return f"{event['rows']} rows" if "rows" in event else f"{event['tensors']} of {event['of']} tensors"
+        return f"{event['rows']} rows" if "rows" in event else f"{event['bytes'] / event['of']:.0%} written"
     return None
 
 

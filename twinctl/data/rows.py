@@ -18,7 +18,9 @@ def column_map(pairs: tuple[str, ...]) -> dict[str, str]:
     for pair in pairs:
         ours, equals, theirs = pair.partition("=")
         if not equals or not theirs or ours not in (INSTRUCTION, INPUT, OUTPUT):
-            raise ConfigError(f"“{pair}” does not map a column", "for example: --map instruction=question --map output=answer")
+            raise ConfigError(
+                f"“{pair}” does not map a column", "for example: --map instruction=question --map output=answer"
+            )
         found[ours] = theirs
     return found
 

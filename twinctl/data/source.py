@@ -1,7 +1,7 @@
 """Where rows come from: a JSONL file, a split on the Hub, or the bundled author.
 
-What must stay true: a source enters the identity by its content (a file's sha256, a Hub commit and split), never by its path;
-a path that exists wins over a Hub id, and `./` or `hf:` force one or the other.
+What must stay true: a source enters the identity by its content (a file's sha256, a Hub commit and split), never by
+its path; a path that exists wins over a Hub id, and `./` or `hf:` force one or the other.
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ def parse_source(locator: str, role: Role) -> Source:
     match = HUB_ID.fullmatch(locator.removeprefix("hf:"))
     looks_like_file = locator.startswith((".", "/", "~")) or Path(locator).suffix in (".jsonl", ".json")
     if match is None or looks_like_file:
-        raise ConfigError(f"there is no file {locator}", _nearby(path) or "give a JSONL file or a Hub data set: OWNER/NAME:train")
+        raise ConfigError(
+            f"there is no file {locator}", _nearby(path) or "give a JSONL file or a Hub data set: OWNER/NAME:train"
+        )
     return Source(role, locator, repo=match["repo"], split=match["split"] or "train")
 
 
@@ -102,7 +104,9 @@ def _read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                     continue
                 row = json.loads(line)
                 if not isinstance(row, dict):
-                    raise ConfigError(f"{path}:{number} is not a JSON object", 'a row looks like {"instruction": …, "output": …}')
+                    raise ConfigError(
+                        f"{path}:{number} is not a JSON object", 'a row looks like {"instruction": …, "output": …}'
+                    )
                 yield f"{path.name}:{number}", row
         except UnicodeDecodeError as error:
             raise ConfigError(f"{path}, after line {number}: not UTF-8 ({error.reason})", "save it as UTF-8") from error

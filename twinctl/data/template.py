@@ -1,7 +1,7 @@
 """Prompt templates: one Jinja text each, shared by prepare, chat and every exported tokenizer.
 
-What must stay true: the text that a sample is trained on and the text that chat sends are rendered by the same template; every
-answer ends with the tokenizer's EOS; nothing stands between the prompt and the answer.
+What must stay true: the text that a sample is trained on and the text that chat sends are rendered by the same
+template; every answer ends with the tokenizer's EOS; nothing stands between the prompt and the answer.
 """
 
 from __future__ import annotations

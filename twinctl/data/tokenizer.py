@@ -1,7 +1,7 @@
 """A base model's tokenizer, through the `tokenizers` library alone: loading it takes milliseconds.
 
-What must stay true: the ids are those of the tokenizer that transformers loads from the same folder, and EOS is the model's
-real stop token, different from the padding.
+What must stay true: the ids are those of the tokenizer that transformers loads from the same folder, and EOS is the
+model's real stop token, different from the padding.
 """
 
 from __future__ import annotations
@@ -32,20 +32,25 @@ class TextTokenizer:
 
         path = folder / "tokenizer.json"
         if not path.exists():
-            raise ConfigError(f"{folder} has no tokenizer.json", "choose a model with a fast tokenizer: --model ID_OR_PATH")
+            raise ConfigError(
+                f"{folder} has no tokenizer.json", "choose a model with a fast tokenizer: --model ID_OR_PATH"
+            )
         backend = Tokenizer.from_file(str(path))
         config = _json(folder / "tokenizer_config.json")
         model = _json(folder / "config.json")
         eos = _token_text(config.get("eos_token")) or _by_id(backend, model.get("eos_token_id"))
-        if not eos or backend.token_to_id(eos) is None:
-            raise ConfigError(f"the tokenizer in {folder} names no EOS token", "set eos_token in its tokenizer_config.json")
+        eos_id = backend.token_to_id(eos) if eos else None
+        if eos_id is None:
+            raise ConfigError(
+                f"the tokenizer in {folder} names no EOS token", "set eos_token in its tokenizer_config.json"
+            )
         bos = _token_text(config.get("bos_token"))
         first = backend.encode("a").ids[:1]
         adds_bos = bool(bos) and first == [backend.token_to_id(bos)]
         backend.no_padding()
         backend.no_truncation()
         vocabulary = int(model.get("vocab_size") or backend.get_vocab_size())
-        return cls(backend, eos, backend.token_to_id(eos), bos if adds_bos else "", adds_bos, vocabulary)
+        return cls(backend, eos, eos_id, bos if adds_bos else "", adds_bos, vocabulary)
 
     def encode(self, texts: list[str]) -> list[Any]:
         """Encodings with `ids` and character `offsets`; nothing is added: the template writes BOS and EOS."""

@@ -1,7 +1,8 @@
 """The tokens on disk: two Arrow files of rows that are ready to train.
 
-What must stay true: a row's `input_ids` and `labels` are equally long (a label of -100 is not learnt); the digest follows from
-the ids, labels and template alone, not from Arrow's bytes; rows are written and read in batches, never all at once.
+What must stay true: a row's `input_ids` and `labels` are equally long (a label of -100 is not learnt); the digest
+follows from the ids, labels and template alone, not from Arrow's bytes; rows are written and read in batches, never
+all at once.
 """
 
 from __future__ import annotations
@@ -35,14 +36,18 @@ class TokensWriter:
             self._files[name] = pa.ipc.new_file(self._folder / f"{name}.arrow", _schema())
         return self
 
-    def add(self, split: str, input_ids: list[int], labels: list[int], prompt_length: int, role: str) -> None:
-        """Append a row. `prompt_length`: how many of its ids are the prompt."""
+    def add(
+        self, split: str, input_ids: list[int], labels: list[int], *, prompt_length: int, prompt: str, role: str
+    ) -> None:
+        """Append a row. `prompt`: the last question's text; `prompt_length`: how many ids come before its answer."""
         import numpy as np
 
         self._hash.update(f"{split}{len(input_ids)}:".encode())
         self._hash.update(np.asarray([input_ids, labels], dtype="<i4").tobytes())
         rows = self._waiting[split]
-        rows.append({"input_ids": input_ids, "labels": labels, "prompt_length": prompt_length, "role": role})
+        rows.append(
+            {"input_ids": input_ids, "labels": labels, "prompt_length": prompt_length, "prompt": prompt, "role": role}
+        )
         if len(rows) >= BATCH:
             self._flush(split)
 
@@ -67,7 +72,7 @@ class TokensWriter:
 
 
 def read_tokens(folder: Path, split: str) -> pa.Table:
-    """The split's rows as a memory-mapped table: input_ids, labels, prompt_length, role."""
+    """The split's rows as a memory-mapped table: input_ids, labels, prompt_length, prompt, role."""
     import pyarrow as pa
 
     with pa.memory_map(str(folder / f"{split}.arrow")) as source:
@@ -78,4 +83,6 @@ def _schema() -> pa.Schema:
     import pyarrow as pa
 
     ids = pa.list_(pa.int32())
-    return pa.schema({"input_ids": ids, "labels": ids, "prompt_length": pa.int32(), "role": pa.string()})
+    return pa.schema(
+        {"input_ids": ids, "labels": ids, "prompt_length": pa.int32(), "prompt": pa.string(), "role": pa.string()}
+    )

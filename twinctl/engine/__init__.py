@@ -1,1 +1,3 @@
-"""torch, unsloth, trl, peft and transformers: models, training, generation, merging. Unsloth is imported first, in `start`."""
+"""torch, unsloth, trl, peft and transformers: models, training, generation, merging. Unsloth is imported first, in
+`start`.
+"""

@@ -1,6 +1,7 @@
 """What happens beside the optimizer's steps: events, checkpoints sealed, the stop request, the count of tokens.
 
-What must stay true: nothing here draws random numbers or waits for the device, so training is the same with and without it.
+What must stay true: nothing here draws random numbers or waits for the device, so training is the same with and
+without it.
 """
 
 from __future__ import annotations
@@ -10,19 +11,16 @@ import time
 from collections import deque
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+# This module is imported inside functions only, when engine.start has imported Unsloth.
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments  # noqa: TID253
 
 from twinctl.engine.checkpoints import seal
 from twinctl.engine.models import peak_memory_gib
 from twinctl.errors import CheckFailed
 from twinctl.phases.base import Attempt
 from twinctl.workspace.files import read_json, write_json
-
-if TYPE_CHECKING:
-    from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-else:
-    # The class is needed at import; Unsloth has been imported by then (see engine.start).
-    from transformers import TrainerCallback
 
 
 @dataclass
@@ -54,7 +52,7 @@ class TokenCounter:
         return self._collator(rows)
 
 
-class WatchTraining(TrainerCallback):
+class WatchTraining(TrainerCallback):  # type: ignore[misc]
     """Appends events, seals checkpoints, ends training when asked to, and refuses a loss that is not a number."""
 
     def __init__(self, attempt: Attempt, counter: TokenCounter, progress: Progress) -> None:
@@ -69,9 +67,7 @@ class WatchTraining(TrainerCallback):
         an_epoch = max(math.ceil(batches / arguments.gradient_accumulation_steps), 1)
         return int(arguments.max_steps if arguments.max_steps > 0 else math.ceil(an_epoch * arguments.num_train_epochs))
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Start the clock."""
         self._last = time.monotonic()
         self._attempt.event("begin", step=state.global_step, steps=state.max_steps)
@@ -104,7 +100,8 @@ class WatchTraining(TrainerCallback):
         loss = float(logs["loss"])
         if not math.isfinite(loss):
             raise CheckFailed(
-                f"the loss of step {state.global_step} is {loss}", "lower --lr, or raise the warm-up; checkpoints are kept"
+                f"the loss of step {state.global_step} is {loss}",
+                "lower --lr, or raise the warm-up; checkpoints are kept",
             )
         self._attempt.event(
             "step",

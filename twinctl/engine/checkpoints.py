@@ -1,7 +1,8 @@
 """Checkpoints that are known to be whole.
 
-The trainer writes its files in place, one after the other, and takes the highest number for a good one; a missing optimizer
-state goes unnoticed there. So a manifest of our own, written and flushed last, is what makes a checkpoint one to go on from.
+The trainer writes its files in place, one after the other, and takes the highest number for a good one; a missing
+optimizer state goes unnoticed there. So a manifest of our own, written and flushed last, is what makes a checkpoint
+one to go on from.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which device the work will run on, and the refusal when that would be a bad surprise. Imports nothing heavy.
 
-What must stay true: a machine whose NVIDIA GPU torch cannot use never falls silently to the CPU, and a model over 500 million
-parameters trains on a CPU only when `--device cpu` says so.
+What must stay true: a machine whose NVIDIA GPU torch cannot use never falls silently to the CPU, and a model over 500
+million parameters trains on a CPU only when `--device cpu` says so.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def nvidia_driver() -> str | None:
 
 
 def refuse_early(device: str, parameters: int) -> None:
-    """Raise EngineError for what can be known without importing torch; called before a worker starts or a model downloads.
+    """Raise EngineError for what can be known without importing torch, before a worker starts or a model downloads.
 
     `parameters`: the base model's, estimated from its files.
     """

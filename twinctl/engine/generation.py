@@ -1,7 +1,7 @@
 """Answers from a loaded model: streamed one by one, or in batches.
 
-What must stay true: the prompt is rendered by the template the model was trained with (it travels on the tokenizer); generation
-ends at the model's own stop tokens; special tokens are never part of a text.
+What must stay true: the prompt is rendered by the template the model was trained with (it travels on the tokenizer);
+generation ends at the model's own stop tokens; special tokens are never part of a text.
 """
 
 from __future__ import annotations
@@ -30,7 +30,15 @@ class LocalModel:
 
     @classmethod
     def load(
-        cls, *, model: Path | None, adapter: Path | None, base: Path, max_length: int, template: str, name: str, log: Path
+        cls,
+        *,
+        model: Path | None,
+        adapter: Path | None,
+        base: Path,
+        max_length: int,
+        template: str,
+        name: str,
+        log: Path,
     ) -> LocalModel:
         """The adapter beside its base, or a whole `model`. What the libraries print goes to `log`."""
         with into_log(log):

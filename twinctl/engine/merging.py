@@ -13,7 +13,9 @@ KEPT = (".safetensors", ".json", ".jinja", ".model")
 
 
 def merge(attempt: Attempt) -> Result:
-    """Leave config, tokenizer and 16-bit safetensors in the attempt's `out`. Raises CheckFailed for LoRA names in them."""
+    """Leave config, tokenizer and 16-bit safetensors in the attempt's `out`. Raises CheckFailed for LoRA names in
+    them.
+    """
     attempt.stage("loading Unsloth")
     unsloth = start("auto")
     attempt.stage("loading the base and the adapter")
@@ -27,7 +29,9 @@ def merge(attempt: Attempt) -> Result:
     _keep_the_model_only(attempt.out)
     names = tensor_names(attempt.out)
     if not names or any("lora" in name for name in names):
-        raise CheckFailed("the merged file is not a plain model: it has LoRA tensors or none at all", "twinctl export --restart")
+        raise CheckFailed(
+            "the merged file is not a plain model: it has LoRA tensors or none at all", "twinctl export --restart"
+        )
     return Result(metrics={"tensors": len(names)})
 
 

@@ -1,7 +1,7 @@
 """Models from local folders, through Unsloth.
 
-What must stay true: a model is loaded from the resolved folder and from nowhere else (`use_exact_model_name`: Unsloth would
-swap names for its own pre-quantised repositories); an adapter meets the very base that it was trained on.
+What must stay true: a model is loaded from the resolved folder and from nowhere else (`use_exact_model_name`: Unsloth
+would swap names for its own pre-quantised repositories); an adapter meets the very base that it was trained on.
 """
 
 from __future__ import annotations
@@ -40,13 +40,17 @@ def load_model(
             random_state=seed,
         )
     except (torch.OutOfMemoryError, MemoryError) as error:
-        raise EngineError(f"not enough memory to load the model: {error}", "use --method qlora, or a smaller model") from error
+        raise EngineError(
+            f"not enough memory to load the model: {error}", "use --method qlora, or a smaller model"
+        ) from error
     return model, tokenizer
 
 
 @contextmanager
 def beside_its_base(adapter: Path, base: Path) -> Iterator[Path]:
-    """A folder with the adapter whose config names this base. The stored adapter names it publicly, not by a local path."""
+    """A folder with the adapter whose config names this base. The stored adapter names it publicly, not by a local
+    path.
+    """
     if not (adapter / "adapter_config.json").is_file():
         raise UpstreamError(f"{adapter} holds no adapter", "make it again: twinctl train --restart")
     with tempfile.TemporaryDirectory(prefix="twinctl-adapter-") as name:
@@ -73,7 +77,7 @@ def peak_memory_gib() -> float:
     import torch
 
     if torch.cuda.is_available():
-        return round(torch.cuda.max_memory_reserved() / 2**30, 3)
+        return round(int(torch.cuda.max_memory_reserved()) / 2**30, 3)
     import resource
 
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 3)

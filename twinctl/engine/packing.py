@@ -1,8 +1,8 @@
 """Rows of one full length, filled with several samples that cannot see each other.
 
-What must stay true: every sample stands whole in exactly one row; a segment's first label is not learnt (it would be predicted
-from the sample before); a row's pads are a segment of their own that is not learnt. The rows depend on the tokens alone, so
-they are the same on every device.
+What must stay true: every sample stands whole in exactly one row; a segment's first label is not learnt (it would be
+predicted from the sample before); a row's pads are a segment of their own that is not learnt. The rows depend on the
+tokens alone, so they are the same on every device.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from twinctl.data.tokens import IGNORED
 
 @dataclass(frozen=True)
 class Row:
-    """A packed row: equally long ids and labels, the lengths of its segments, which sum to the row's, and how many of the
-    ids are no pads."""
+    """A packed row: equally long ids and labels, its segments' lengths, and how many of the ids are no pads."""
 
     input_ids: list[int]
     labels: list[int]
@@ -49,7 +48,10 @@ def best_fit(lengths: Sequence[int], room: int) -> list[list[int]]:
 
 def pack(samples: Sequence[tuple[list[int], list[int]]], room: int, pad_id: int) -> list[Row]:
     """Samples of (ids, labels) as rows of exactly `room` tokens."""
-    return [_row([samples[index] for index in row], room, pad_id) for row in best_fit([len(ids) for ids, _ in samples], room)]
+    return [
+        _row([samples[index] for index in row], room, pad_id)
+        for row in best_fit([len(ids) for ids, _ in samples], room)
+    ]
 
 
 def _row(samples: Sequence[tuple[list[int], list[int]]], room: int, pad_id: int) -> Row:

@@ -1,7 +1,7 @@
 """The one place where Unsloth is imported, before trl, transformers and peft, and told to be quiet.
 
-What must stay true: nothing below needs the network (models are local folders), nothing is reported home, and no library
-draws on the terminal; what they print goes to a log.
+What must stay true: nothing below needs the network (models are local folders), nothing is reported home, and no
+library draws on the terminal; what they print goes to a log.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ def start(device: str = "auto") -> Any:
     """Import Unsloth and return its module. Raises EngineError when the GPU that is there cannot be used."""
     os.environ.update(QUIET)
     # Otherwise it writes into the working directory.
-    os.environ.setdefault("UNSLOTH_COMPILE_LOCATION", str(Path(tempfile.gettempdir(), f"unsloth_compiled_{os.getuid()}")))
+    os.environ.setdefault(
+        "UNSLOTH_COMPILE_LOCATION", str(Path(tempfile.gettempdir(), f"unsloth_compiled_{os.getuid()}"))
+    )
     if device == "cpu":
         os.environ["UNSLOTH_FORCE_CPU"] = "1"
     require_usable_gpu(device)

@@ -1,7 +1,8 @@
 """Supervised fine-tuning through Unsloth's FastLanguageModel and TRL's SFTTrainer.
 
-What must stay true: every argument is passed explicitly (Unsloth's GPU trainer has other defaults than TRL); rows go in as
-prepared; the same command goes on from the last whole checkpoint with the same losses; what the backend changed is recorded.
+What must stay true: every argument is passed explicitly (Unsloth's GPU trainer has other defaults than TRL); rows go
+in as prepared; the same command goes on from the last whole checkpoint with the same losses; what the backend changed
+is recorded.
 """
 
 from __future__ import annotations
@@ -9,9 +10,8 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from twinctl.engine.callbacks import Progress, TokenCounter, WatchTraining
 from twinctl.engine.checkpoints import last_whole, step_of
 from twinctl.engine.evaluation import evaluation_loss
 from twinctl.engine.models import device_facts, load_model, peak_memory_gib
@@ -22,14 +22,17 @@ from twinctl.phases.base import Attempt, Result
 from twinctl.recipes.train import TrainOptions, TrainRecipe, TrainSettings
 from twinctl.workspace.files import read_json, write_json
 
+if TYPE_CHECKING:
+    from twinctl.engine.callbacks import WatchTraining
+
 MUST_AGREE = ("device", "dtype", "optimizer", "packing")
 
 
 def train(attempt: Attempt) -> Result:
     """Train and leave the adapter (or the whole model, by method full) in the attempt's `out`.
 
-    Raises EngineError (memory, device), ConfigError (a resume that cannot be exact), CheckFailed (loss is not a number),
-    Interrupted after a checkpoint when asked to stop.
+    Raises EngineError (memory, device), ConfigError (a resume that cannot be exact), CheckFailed (loss is not a
+    number), Interrupted after a checkpoint when asked to stop.
     """
     recipe, options = attempt.recipe, attempt.options
     assert isinstance(recipe, TrainRecipe) and isinstance(options, TrainOptions)
@@ -40,7 +43,9 @@ def train(attempt: Attempt) -> Result:
     try:
         return Training(attempt, TrainSettings(recipe=recipe, options=options), unsloth).run()
     except (torch.OutOfMemoryError, MemoryError) as error:
-        raise EngineError(f"out of memory: {error}", "use --micro-batch 1, --gradient-checkpointing on or --method qlora") from error
+        raise EngineError(
+            f"out of memory: {error}", "use --micro-batch 1, --gradient-checkpointing on or --method qlora"
+        ) from error
 
 
 class Training:
@@ -56,7 +61,7 @@ class Training:
         """Load, evaluate the base, train on from where it stopped, evaluate, save."""
         self._load()
         resume = last_whole(self._checkpoints)
-        trainer, watcher = self._trainer(Progress.load(resume))
+        trainer, watcher = self._trainer(resume)
         self._record_facts(trainer, resumed=resume is not None)
         base_eval_loss = self._base_loss(trainer)
         self._attempt.stage(f"training from step {step_of(resume) if resume else 0} of {watcher.steps(trainer)}")
@@ -67,7 +72,9 @@ class Training:
         self._attempt.stage("evaluating")
         eval_loss = self._loss(trainer)
         self._save()
-        return Result(metrics=self._metrics(trainer, watcher, resume, base_eval_loss, eval_loss), warnings=self._warnings())
+        return Result(
+            metrics=self._metrics(trainer, watcher, resume, base_eval_loss, eval_loss), warnings=self._warnings()
+        )
 
     def _load(self) -> None:
         self._attempt.stage("loading the model")
@@ -98,10 +105,15 @@ class Training:
             )
         self._tokenizer.chat_template = self._attempt.inputs["template"]
         if self._tokenizer.pad_token_id == self._tokenizer.eos_token_id:
-            raise EngineError("the tokenizer pads with EOS, so the model would never learn to stop", "set a pad_token of its own")
+            raise EngineError(
+                "the tokenizer pads with EOS, so the model would never learn to stop", "set a pad_token of its own"
+            )
 
-    def _trainer(self, progress: Progress) -> tuple[Any, WatchTraining]:
+    def _trainer(self, resume: Path | None) -> tuple[Any, WatchTraining]:
+        from transformers import PrinterCallback
         from trl import SFTTrainer
+
+        from twinctl.engine.callbacks import Progress, TokenCounter, WatchTraining
 
         on_cpu = self._facts["device"] == "cpu"
         rows = training_rows(
@@ -117,12 +129,10 @@ class Training:
             data_collator=PackedCollator() if on_cpu and self._recipe.packing else None,
             args=self._arguments(library_packing=self._recipe.packing and not on_cpu),
         )
-        from transformers import PrinterCallback
-
         trainer.remove_callback(PrinterCallback)
         counter = TokenCounter(trainer.data_collator)
         trainer.data_collator = counter
-        watcher = WatchTraining(self._attempt, counter, progress)
+        watcher = WatchTraining(self._attempt, counter, Progress.load(resume))
         trainer.add_callback(watcher)
         return trainer, watcher
 
@@ -196,7 +206,9 @@ class Training:
         self._attempt.event("facts", **facts)
 
     def _base_loss(self, trainer: Any) -> float | None:
-        """The base's loss on the held-out rows: before step 1 the model is the base. Kept, since a resume cannot ask again."""
+        """The base's loss on the held-out rows: before step 1 the model is the base. Kept, since a resume cannot ask
+        again.
+        """
         kept = self._attempt.work / "base-eval.json"
         if not kept.exists():
             self._attempt.stage("evaluating the base model")
@@ -224,6 +236,9 @@ class Training:
         if config.exists():
             stored = json.loads(config.read_text(encoding="utf-8"))
             stored["base_model_name_or_path"] = self._attempt.inputs["base_name"]
+            stored["target_modules"] = sorted(
+                stored["target_modules"]
+            )  # a set there: its order differs from run to run
             write_json(config, stored)
         shutil.rmtree(out / "__pycache__", ignore_errors=True)
 

@@ -1,7 +1,7 @@
 """What a phase is: a declaration, a plan of one request, and an attempt to carry it out.
 
-What must stay true: a plan's fingerprint is made of what was asked and of its inputs' content, nothing else; where the inputs
-are is found out only when there is work to do, so a cache hit runs nothing and opens no network.
+What must stay true: a plan's fingerprint is made of what was asked and of its inputs' content, nothing else; where
+the inputs are is found out only when there is work to do, so a cache hit runs nothing and opens no network.
 """
 
 from __future__ import annotations

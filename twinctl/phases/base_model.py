@@ -1,7 +1,7 @@
 """The base model: found once by prepare, pinned by content, checked at every later use.
 
-What must stay true: a base model's identity is the sha256 of its weight, config and tokenizer files, so a Hub id, a mirror and
-a local folder of the same files are one model; where it is found is a locator beside that, never hashed.
+What must stay true: a base model's identity is the sha256 of its weight, config and tokenizer files, so a Hub id, a
+mirror and a local folder of the same files are one model; where it is found is a locator beside that, never hashed.
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ class BaseModel:
             return download_model(self.repo, self.sha, weights=weights)
         path = Path(self.path or "")
         if not path.is_dir():
-            raise UpstreamError(f"the base model is not at {path} any more", "point to it again: twinctl prepare --model PATH")
+            raise UpstreamError(
+                f"the base model is not at {path} any more", "point to it again: twinctl prepare --model PATH"
+            )
         return path
 
     def check(self, memo: DigestMemo) -> None:
@@ -106,9 +108,13 @@ def find_base_model(
 
 def _local_files(folder: Path, memo: DigestMemo) -> dict[str, str]:
     if not (folder / "config.json").is_file():
-        raise ConfigError(f"{folder} holds no model: config.json is not there", "give the folder that from_pretrained loads")
+        raise ConfigError(
+            f"{folder} holds no model: config.json is not there", "give the folder that from_pretrained loads"
+        )
     weights = sorted(path.name for path in folder.glob("*.safetensors"))
     if not weights:
-        raise ConfigError(f"{folder} has no *.safetensors files", "convert its weights to safetensors, or choose another model")
+        raise ConfigError(
+            f"{folder} has no *.safetensors files", "convert its weights to safetensors, or choose another model"
+        )
     names = [*weights, *TOKENIZER_FILES, *OTHER_FILES]
     return {name: memo.sha256(folder / name) for name in names if (folder / name).is_file()}

@@ -1,7 +1,8 @@
 """Look up → lock → look up again → run → commit: how every command gets its phase's result.
 
-What must stay true: a complete artifact of the same fingerprint is a hit and runs nothing; there is never a second process in
-one work/; a worker outlives the command that started it, and the same command watches it instead of starting another.
+What must stay true: a complete artifact of the same fingerprint is a hit and runs nothing; there is never a second
+process in one work/; a worker outlives the command that started it, and the same command watches it instead of
+starting another.
 """
 
 from __future__ import annotations
@@ -177,7 +178,9 @@ def _stop_on_ctrl_c(artifact: Artifact) -> Iterator[None]:
 
 
 def signal_worker(artifact: Artifact, number: int) -> bool:
-    """Send the signal to the process that holds the artifact; False when nobody does. Raises BusyError for another host's."""
+    """Send the signal to the process that holds the artifact; False when nobody does. Raises BusyError for another
+    host's.
+    """
     owner = read_owner(artifact.path)
     if owner is None or not held(artifact.path):
         return False
@@ -200,4 +203,6 @@ def _what_happened(artifact: Artifact, since: float, code: int | None) -> Twinct
         return kind(f"stopped; {kept}", "the same command goes on from there")
     how = f"was killed by signal {-code}" if code is not None and code < 0 else "ended without a result"
     memory = " (a kill by the system often means that memory ran out)" if code == -signal.SIGKILL else ""
-    return EngineError(f"the worker {how}{memory}; {kept}", f"the same command goes on from there; log: {artifact.path / 'log.txt'}")
+    return EngineError(
+        f"the worker {how}{memory}; {kept}", f"the same command goes on from there; log: {artifact.path / 'log.txt'}"
+    )

@@ -26,26 +26,31 @@ def plan(workspace: Workspace, run: Run, recipe: GgufRecipe) -> Plan:
         inputs={"model": record.digest},
         parents={"model": path},
         options=Options(),
-        locate=lambda: {"model": str(model.out.resolve())},
+        locate=lambda: {
+            "model": str(model.out.resolve()),
+            "base_name": base_of(run).public_name,
+            "digest": record.digest,
+        },
     )
 
 
 def run(attempt: Attempt) -> Result:
     """Write out/<name>-<quant>.gguf. Raises ConfigError for a family or tokenizer that cannot be written faithfully."""
-    from twinctl.gguf import write_gguf
+    from twinctl.gguf.writer import Provenance, write_gguf
 
     recipe = attempt.recipe
     assert isinstance(recipe, GgufRecipe)
     target = attempt.out / f"{recipe.name}-{recipe.quant}.gguf"
     attempt.stage(f"writing {target.name}")
-    write_gguf(
+    written = write_gguf(
         Path(attempt.inputs["model"]),
         target,
         recipe.quant,
         name=recipe.name,
-        progress=lambda done, total: attempt.event("progress", tensors=done, of=total),
+        provenance=Provenance(base_model=attempt.inputs["base_name"], entries={"model": attempt.inputs["digest"]}),
+        progress=lambda done, total: attempt.event("progress", bytes=done, of=total),
     )
-    return Result(metrics={"bytes": target.stat().st_size})
+    return Result(metrics={"bytes": written.size, "tensors": written.tensors, "parameters": written.parameters})
 
 
 PHASE = Phase("gguf", 1, "export --gguf", GgufRecipe, Options, run)

@@ -1,7 +1,7 @@
-"""Carry out a job: run the phase, commit the result, move the run's pointer. The same for a worker and in one's own process.
+"""Carry out a job: run the phase, commit the result, move the run's pointer. The same in a worker and without one.
 
-What must stay true: whoever calls this holds the artifact's lock; the record is committed before the pointer moves; a failure
-leaves work/ and says so in failure.json; an interruption leaves work/ and nothing else.
+What must stay true: whoever calls this holds the artifact's lock; the record is committed before the pointer moves; a
+failure leaves work/ and says so in failure.json; an interruption leaves work/ and nothing else.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ class Job:
     options: Mapping[str, Any]
     located: Mapping[str, Any]
     pins: Mapping[str, Any] | None
+    argv: list[str]
 
     @classmethod
     def of(cls, workspace: Workspace, run: str, plan: Plan) -> Job:
@@ -66,6 +67,7 @@ class Job:
             options=plan.options.model_dump(mode="json"),
             located=plan.locate(),
             pins=plan.pins,
+            argv=[redact(word) for word in sys.argv[1:]],
         )
 
     def save(self, path: Path) -> None:
@@ -119,7 +121,7 @@ def _begin(
         time=time.time(),
         host=socket.gethostname(),
         pid=os.getpid(),
-        argv=[redact(word) for word in sys.argv[1:]],
+        argv=job.argv,
         options=dict(job.options),
         python=platform.python_version(),
         versions=_versions(),

@@ -1,7 +1,7 @@
 """prepare: rows → template + EOS → tokens → a seeded split, as Arrow files that train reads as they are.
 
-What must stay true: the same row is never in both splits, and adding rows moves no other row; no sample loses its EOS (a longer
-one is dropped and counted); rows are streamed.
+What must stay true: the same row is never in both splits, and adding rows moves no other row; no sample loses its EOS
+(a longer one is dropped and counted); rows are streamed.
 """
 
 from __future__ import annotations
@@ -134,13 +134,14 @@ class Preparation:
                 self._dropped["over max length"] += 1
                 continue
             split = split_of(messages[0]["content"], self._recipe.seed, self._recipe.eval_fraction)
-            self._keep(split, encoding, len(prompt), source, writer)
+            prompt_length = sum(end <= len(prompt) for _, end in encoding.offsets)
+            ids: list[int] = encoding.ids
+            self._audit(ids, source)
+            asked = messages[-2]["content"]
+            writer.add(split, ids, ids, prompt_length=prompt_length, prompt=asked, role=source.role)
+            self._count(split, ids, source)
 
-    def _keep(self, split: str, encoding: Any, prompt_characters: int, source: Source, writer: TokensWriter) -> None:
-        ids: list[int] = encoding.ids
-        self._audit(ids, source)
-        prompt_length = sum(end <= prompt_characters for _, end in encoding.offsets)
-        writer.add(split, ids, ids, prompt_length, source.role)
+    def _count(self, split: str, ids: list[int], source: Source) -> None:
         self._kept[split] += 1
         self._by_role[source.role] += 1
         self._tokens[source.role] += len(ids)
@@ -161,7 +162,9 @@ class Preparation:
         dropped = dict(sorted(self._dropped.items()))
         if not self._kept[TRAIN]:
             reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items()) or "none was read"
-            raise ConfigError(f"no rows are left to train on: {self._read} read; dropped: {reasons}", "look at the data: -d SOURCE")
+            raise ConfigError(
+                f"no rows are left to train on: {self._read} read; dropped: {reasons}", "look at the data: -d SOURCE"
+            )
         return {
             "rows_read": self._read,
             "rows_kept": self._kept.total(),

@@ -1,7 +1,7 @@
 """A request to stop, by Ctrl-C, SIGTERM or `twinctl stop`.
 
-What must stay true: while a trainer can still write a checkpoint the request waits for it; at any other moment the process ends
-at once, which is safe because a kill is safe everywhere.
+What must stay true: while a trainer can still write a checkpoint the request waits for it; at any other moment the
+process ends at once, which is safe because a kill is safe everywhere.
 """
 
 from __future__ import annotations

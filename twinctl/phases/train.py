@@ -20,7 +20,9 @@ from twinctl.workspace.workspace import Workspace
 
 
 def plan(workspace: Workspace, run: Run, values: Values) -> Plan:
-    """The request over the run's tokens and base model. Raises UpstreamError when there are none, ConfigError for a bad recipe."""
+    """The request over the run's tokens and base model. Raises UpstreamError when there are none, ConfigError for a
+    bad recipe.
+    """
     recipe, options = values.build(TrainRecipe), values.build(TrainOptions)
     try:
         TrainSettings(recipe=recipe, options=options)
@@ -64,7 +66,9 @@ def _base_folder(base: BaseModel, device: str) -> Path:
 
 
 def parameters_of(folder: Path) -> int:
-    """The number of parameters that a dense decoder of this config.json has, to within a few per cent; 0 if it cannot be told."""
+    """The number of parameters that a dense decoder of this config.json has, to within a few per cent; 0 if it cannot
+    be told.
+    """
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     config = config.get("text_config", config)
     hidden, layers = config.get("hidden_size"), config.get("num_hidden_layers")

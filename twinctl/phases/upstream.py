@@ -11,7 +11,9 @@ MADE_BY = {"tokens": "prepare", "adapter": "train", "model": "export --merged", 
 
 
 def find(workspace: Workspace, run: Run, kind: str) -> tuple[str, Artifact, Record] | None:
-    """The run's finished artifact of that kind: (path relative to artifacts/, artifact, record); the newest of several."""
+    """The run's finished artifact of that kind: (path relative to artifacts/, artifact, record); the newest of
+    several.
+    """
     found = []
     for path in run.slots.values():
         artifact = workspace.artifact(path)

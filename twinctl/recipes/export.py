@@ -15,7 +15,7 @@ QUANTS: tuple[str, ...] = get_args(Quant)
 class MergeRecipe(Recipe):
     """The adapter merged into its base's weights, in 16 bit (the book's `merged_16bit`)."""
 
-    precision: Literal["16bit"] = Field("16bit", description="the merged weights' precision")
+    precision: Literal["16bit"] = Field(default="16bit", description="the merged weights' precision")
 
 
 class GgufRecipe(Recipe):

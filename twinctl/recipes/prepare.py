@@ -10,7 +10,9 @@ from twinctl.recipes.base import Options, Recipe
 
 
 class PrepareRecipe(Recipe):
-    """How rows become tokens. The model's tokenizer and the data enter the fingerprint by content, beside these fields."""
+    """How rows become tokens. The model's tokenizer and the data enter the fingerprint by content, beside these
+    fields.
+    """
 
     template: Literal["alpaca"] = Field("alpaca", description="the prompt's form; EOS follows every answer")
     max_length: int = Field(2048, ge=16, description="longest sample in tokens; longer ones are dropped and counted")
@@ -25,4 +27,6 @@ class PrepareOptions(Options):
     model: str = Field(description="the base model: a folder, a Hub id (hf:OWNER/NAME forces it), or bundled:base")
     revision: str | None = Field(None, description="the base model's branch, tag or commit on the Hub")
     data: tuple[str, ...] = Field((), description="the author's rows: JSONL files, or OWNER/NAME:SPLIT on the Hub")
-    general: tuple[str, ...] = Field((), description="general rows mixed in, so that the twin keeps following instructions")
+    general: tuple[str, ...] = Field(
+        (), description="general rows mixed in, so that the twin keeps following instructions"
+    )

@@ -21,7 +21,9 @@ class TrainRecipe(Recipe):
     alpha: int = Field(32, ge=1, description="LoRA alpha; the update is scaled by alpha / rank")
     dropout: float = Field(0.0, ge=0.0, lt=1.0, description="LoRA dropout")
     bias: Literal["none", "all", "lora_only"] = Field("none", description="which biases are trained")
-    target_modules: tuple[str, ...] = Field(TARGET_MODULES, min_length=1, description="the linear layers that get an adapter")
+    target_modules: tuple[str, ...] = Field(
+        TARGET_MODULES, min_length=1, description="the linear layers that get an adapter"
+    )
     learning_rate: float = Field(3e-4, gt=0.0, description="peak learning rate")
     scheduler: Literal["linear", "cosine", "constant", "constant_with_warmup"] = Field(
         "linear", description="how the learning rate falls"
@@ -42,7 +44,9 @@ class TrainRecipe(Recipe):
 class TrainOptions(Options):
     """How the machine is used. Changes speed and memory, never the result."""
 
-    micro_batch: int = Field(2, ge=1, description="rows a forward pass holds; accumulation makes up the effective batch")
+    micro_batch: int = Field(
+        2, ge=1, description="rows a forward pass holds; accumulation makes up the effective batch"
+    )
     gradient_checkpointing: Literal["auto", "on", "off"] = Field(
         "auto", description="recompute activations to save memory; auto: on for a GPU, off for a CPU"
     )

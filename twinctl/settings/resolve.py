@@ -1,7 +1,8 @@
 """A phase's recipe and options from their layers, each value with its origin.
 
-What must stay true: a later layer replaces an earlier one field by field; every layer's values pass the same validation; an
-error names the field, the layer it came from and the allowed values. twinctl.toml is read from the working directory.
+What must stay true: a later layer replaces an earlier one field by field; every layer's values pass the same
+validation; an error names the field, the layer it came from and the allowed values. twinctl.toml is read from the
+working directory.
 """
 
 from __future__ import annotations
@@ -58,7 +59,9 @@ def config_file() -> dict[str, Any]:
     try:
         parsed = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{CONFIG_FILE}: {error}", f"mend {CONFIG_FILE}, or move it away and type: twinctl init") from error
+        raise ConfigError(
+            f"{CONFIG_FILE}: {error}", f"mend {CONFIG_FILE}, or move it away and type: twinctl init"
+        ) from error
     for key, value in parsed.items():
         if key in SECTIONS and not isinstance(value, dict):
             raise ConfigError(f"{CONFIG_FILE}: {key} must be a section", f"write [{key}] and its fields below it")
@@ -72,7 +75,9 @@ def preset_name(flag: str | None, pinned: str | None = None) -> str:
     return flag or os.environ.get(f"{PREFIX}PRESET") or config_file().get("preset") or pinned or DEFAULT
 
 
-def values_of(section: str, models: tuple[type[BaseModel], ...], preset_chosen: str, flags: Mapping[str, Any]) -> Values:
+def values_of(
+    section: str, models: tuple[type[BaseModel], ...], preset_chosen: str, flags: Mapping[str, Any]
+) -> Values:
     """The section's values from all layers; a flag that is None was not given.
 
     Raises ConfigError for an unknown field in twinctl.toml, with the nearest name.

@@ -1,7 +1,8 @@
 """The two secrets, HF_TOKEN and COMET_API_KEY: read, kept in the process's environment, and nowhere else.
 
-What must stay true: no secret is ever written to a file or shown. They come from the environment or the working directory's
-.env; any other key in .env is ignored. The libraries read them from the environment, so the environment is their only room.
+What must stay true: no secret is ever written to a file or shown. They come from the environment or the working
+directory's .env; any other key in .env is ignored. The libraries read them from the environment, so the environment
+is their only room.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """One artifact: the folder in which a phase with one fingerprint works and leaves its result.
 
-What must stay true: record.json is written last, so its presence is what "complete" means; out/ is built in work/, flushed and
-renamed into place; work/ survives a crash and is gone after the commit; every path in a record is relative.
+What must stay true: record.json is written last, so its presence is what "complete" means; out/ is built in work/,
+flushed and renamed into place; work/ survives a crash and is gone after the commit; every path in a record is
+relative.
 """
 
 from __future__ import annotations
@@ -71,7 +72,9 @@ class Artifact:
         try:
             return Record.of(read_json(path))
         except TypeError as error:
-            raise UpstreamError(f"{path} lacks fields: {error}", f"move it away and run the phase again: mv {path} {path}.bad") from error
+            raise UpstreamError(
+                f"{path} lacks fields: {error}", f"move it away and run the phase again: mv {path} {path}.bad"
+            ) from error
 
     def request(self) -> dict[str, Any] | None:
         """The payload that was hashed, written at the start."""
@@ -88,7 +91,9 @@ class Artifact:
         return list(read_lines(self.path / "attempts.jsonl"))
 
     def events(self) -> Iterator[dict[str, Any]]:
-        """Progress and metrics, in the order they happened; after a resume a step can stand twice, the later one counts."""
+        """Progress and metrics, in the order they happened; after a resume a step can stand twice, the later one
+        counts.
+        """
         return read_lines(self.path / "events.jsonl")
 
     def append_event(self, kind: str, **values: Any) -> None:
@@ -116,7 +121,9 @@ class Artifact:
         write_json(self.path / "failure.json", {"class": code, "message": message, "hint": hint, "time": time.time()})
 
     def commit(self, record: Record) -> Record:
-        """Make work/out the artifact's result: flush, rename, then write the record. Returns it with its list of files."""
+        """Make work/out the artifact's result: flush, rename, then write the record. Returns it with its list of
+        files.
+        """
         built = self.work / "out"
         fsync_tree(built)
         (self.path / "record.json").unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """Small files that are either whole or not there, and lines that are appended.
 
-What must stay true: `write_json` leaves the old content or the new one, never a mixture, also through a power cut; a reader of
-appended lines passes over a last line that a crash cut short; a damaged file is an error that names it.
+What must stay true: `write_json` leaves the old content or the new one, never a mixture, also through a power cut; a
+reader of appended lines passes over a last line that a crash cut short; a damaged file is an error that names it.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UpstreamError(f"{path} is damaged: {error}", f"move it away, then run the phase again: mv {path} {path}.bad") from error
+        raise UpstreamError(
+            f"{path} is damaged: {error}", f"move it away, then run the phase again: mv {path} {path}.bad"
+        ) from error
 
 
 def append_line(path: Path, value: Any) -> None:

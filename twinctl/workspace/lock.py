@@ -1,7 +1,8 @@
 """The lock of one artifact: an flock that the operating system frees when its last holder dies.
 
-What must stay true: whoever writes into an artifact's folder holds its lock; the descriptor is inherited by a worker, so the
-lock lasts until the last worker is gone, whatever became of the command that started it. owner.json is for messages only.
+What must stay true: whoever writes into an artifact's folder holds its lock; the descriptor is inherited by a worker,
+so the lock lasts until the last worker is gone, whatever became of the command that started it. owner.json is for
+messages only.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ class Lock:
         while not _try(descriptor, fcntl.LOCK_EX):
             if not wait and time.monotonic() > until:
                 os.close(descriptor)
-                raise BusyError(f"{self.folder.name} is being worked on by {owner_text(self.folder)}", "wait for it with --wait")
+                raise BusyError(
+                    f"{self.folder.name} is being worked on by {owner_text(self.folder)}", "wait for it with --wait"
+                )
             time.sleep(0.02)
         self.descriptor = descriptor
         write_owner(self.folder, os.getpid())

@@ -1,8 +1,8 @@
 """Digests of files, remembered, because reading 16 GB takes seconds.
 
-What must stay true: the memo is never identity; losing it costs time only. An entry counts when path, size, mtime and inode
-are unchanged *and* the file was at rest when it was read: a file written within the clock's grain of the reading could change
-again unnoticed (git calls such entries racy), so it is read anew.
+What must stay true: the memo is never identity; losing it costs time only. An entry counts when path, size, mtime and
+inode are unchanged *and* the file was at rest when it was read: a file written within the clock's grain of the
+reading could change again unnoticed (git calls such entries racy), so it is read anew.
 """
 
 from __future__ import annotations

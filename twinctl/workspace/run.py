@@ -1,7 +1,8 @@
 """A run: a named thread through the workspace.
 
-What must stay true: runs/<name>.json is replaced in one step under a lock, so two commands never lose each other's change; a
-pointer moves when the record is committed; replacing an earlier phase leaves the later pointers where they are.
+What must stay true: runs/<name>.json is replaced in one step under a lock, so two commands never lose each other's
+change; a pointer moves when the record is committed; replacing an earlier phase leaves the later pointers where they
+are.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 @dataclass
 class Run:
-    """`pins`: what prepare fixed for the later phases. `slots`: finished artifacts; `started`: the last begun, by slot."""
+    """`pins`: what prepare fixed for the later phases. `slots`: finished artifacts; `started`: the last begun, by
+    slot.
+    """
 
     name: str
     pins: dict[str, Any] = field(default_factory=dict)
@@ -59,7 +62,8 @@ class Runs:
         if not path.exists():
             known = ", ".join(sorted(p.stem for p in self._folder.glob("*.json"))) if self._folder.is_dir() else ""
             raise UpstreamError(
-                f"there is no run “{name}”" + (f"; runs: {known}" if known else ""), f"start it: twinctl prepare --run {name}"
+                f"there is no run “{name}”" + (f"; runs: {known}" if known else ""),
+                f"start it: twinctl prepare --run {name}",
             )
         return Run(**read_json(path))
 

@@ -1,7 +1,7 @@
 """The workspace's folder: its layout version, its artifacts and its runs.
 
-What must stay true: a newer layout is refused, never guessed at; a file system on which a second process can take a lock that
-is held, or that cannot rename and flush, is refused when the workspace is made.
+What must stay true: a newer layout is refused, never guessed at; a file system on which a second process can take a
+lock that is held, or that cannot rename and flush, is refused when the workspace is made.
 """
 
 from __future__ import annotations

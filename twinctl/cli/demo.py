@@ -1,0 +1,126 @@
+"""`twinctl demo`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from twinctl.chat.find import twin_files
+from twinctl.cli.export import model_of
+from twinctl.cli.output import size
+from twinctl.cli.session import DebugOption, JsonOption, QuietOption, Session
+from twinctl.data.tokens import EVAL, read_tokens
+from twinctl.demo.showcase import Showcase
+from twinctl.errors import CheckFailed
+from twinctl.phases import gguf, prepare, train
+from twinctl.phases.execute import Outcome
+from twinctl.phases.upstream import need
+from twinctl.recipes.chat import Sampling
+from twinctl.recipes.export import GgufRecipe
+from twinctl.recipes.prepare import PrepareOptions, PrepareRecipe
+from twinctl.recipes.train import TrainOptions, TrainRecipe
+from twinctl.settings.resolve import values_of
+from twinctl.workspace.run import Run
+
+app = typer.Typer(rich_markup_mode=None)
+RUN = "tiny"
+SHOWN = 3
+LIMIT = 96
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to work.")] = Path("twinctl-demo"),
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """All phases on the bundled tiny model and author, then base and twin side by side on prompts neither was trained on.
+
+    \b
+      twinctl demo
+      twinctl demo /tmp/look
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    os.chdir(folder)
+    session = Session.open(Path(".twinctl"), RUN, json=json, quiet=quiet)
+    prepared, trained = _prepare(session), _train(session)
+    exported = _export(session)
+    showcase = compare(session, prepared, trained)
+    _report(session, folder, showcase, [prepared, trained, *exported])
+    if not showcase.kept:
+        raise CheckFailed("the twin does not sound as it should", "look at: twinctl inspect train")
+
+
+def _prepare(session: Session) -> Outcome:
+    values = values_of("prepare", (PrepareRecipe, PrepareOptions), RUN, {})
+    runs = session.workspace.runs
+    known = runs.get(RUN) if runs.exists(RUN) else Run(RUN)
+    outcome = session.execute(RUN, prepare.plan(session.workspace, known, RUN, values))
+    runs.use(RUN)
+    return outcome
+
+
+def _train(session: Session) -> Outcome:
+    values = values_of("train", (TrainRecipe, TrainOptions), RUN, {"tracking": "none"})
+    return session.execute(RUN, train.plan(session.workspace, session.run(), values))
+
+
+def _export(session: Session) -> list[Outcome]:
+    merged = model_of(session, session.run())
+    plan = gguf.plan(session.workspace, session.run(), GgufRecipe(name=RUN, quant="q8_0"))
+    return [merged, session.execute(RUN, plan)]
+
+
+def compare(session: Session, prepared: Outcome, trained: Outcome) -> Showcase:
+    """Ask base and twin, loaded once, every held-out prompt, greedily."""
+    session.output.say("chat: loading Unsloth and the twin")
+    from twinctl.engine.generation import LocalModel
+
+    model = LocalModel.load(**twin_files(session.workspace, session.run()), name=RUN)
+    prompts = read_tokens(prepared.artifact.out, EVAL)["prompt"].to_pylist()
+    talks = [[{"role": "user", "content": prompt}] for prompt in prompts]
+    sampling = Sampling(temperature=0.0, max_new_tokens=LIMIT)
+    session.output.say(f"chat: asking base and twin {len(prompts)} held-out prompts")
+    twin = model.answers(talks, sampling)
+    model.use_base = True
+    base = model.answers(talks, sampling)
+    metrics = trained.record.metrics
+    return Showcase(prompts, base, twin, metrics["base_eval_loss"], metrics["eval_loss"])
+
+
+def _report(session: Session, folder: Path, showcase: Showcase, outcomes: list[Outcome]) -> None:
+    figures = {
+        "prompts": len(showcase.prompts),
+        "twin_manner": showcase.twin_manner,
+        "base_manner": showcase.base_manner,
+        "ended_by_eos": showcase.ended,
+        "base_eval_loss": showcase.base_eval_loss,
+        "eval_loss": showcase.eval_loss,
+    }
+    output = session.output
+    if output.json:
+        phases = [session.document("demo", outcome) for outcome in outcomes]
+        output.document({"command": "demo", "state": "complete", "metrics": figures, "phases": phases})
+        return
+    for prompt, base, twin in list(zip(showcase.prompts, showcase.base, showcase.twin, strict=True))[:SHOWN]:
+        output.line(f"\n{prompt}")
+        output.table([["  base", base.text], ["  twin", twin.text]])
+    output.line(f"\nover {len(showcase.prompts)} held-out prompts, answered greedily:")
+    output.table(
+        [
+            ["  the author's manner", f"base {showcase.base_manner:.0%}, twin {showcase.twin_manner:.0%}"],
+            ["  ended by EOS", f"{showcase.ended:.0%} of both"],
+            [
+                "  eval loss",
+                f"base {showcase.base_eval_loss:.3f}, twin {showcase.eval_loss:.3f} (−{showcase.loss_fall:.0%})",
+            ],
+        ]
+    )
+    _, artifact, record = need(session.workspace, session.run(), "model")
+    total = sum(file["bytes"] for file in record.files)
+    output.line(f"\ntwinctl push would send {len(record.files)} files, {size(total)}, from {artifact.out}")
+    output.say(f"\nnext:\n  cd {folder}\n  twinctl chat\n  twinctl status\n  twinctl push you/tiny-twin --dry-run")

@@ -1,0 +1,54 @@
+"""`twinctl path`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from twinctl.cli.session import DebugOption, JsonOption, QuietOption, RunOption, Session, WorkspaceOption
+from twinctl.errors import UsageError
+from twinctl.phases.upstream import MADE_BY, find, need
+from twinctl.workspace.artifact import Artifact, Record
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command()
+def path(
+    kind: Annotated[
+        str | None, typer.Argument(metavar="[KIND]", help="tokens, adapter, model or gguf; all without.")
+    ] = None,
+    run: RunOption = None,
+    workspace: WorkspaceOption = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Print where a result lies: a folder, or the GGUF file itself.
+
+    \b
+      twinctl path adapter
+      llama-cli -m "$(twinctl path gguf)"
+    """
+    session = Session.open(workspace, run, json=json, quiet=quiet)
+    thread = session.run()
+    if kind is not None and kind not in MADE_BY:
+        raise UsageError(f"there is no kind “{kind}”", f"kinds: {', '.join(MADE_BY)}")
+    if kind is not None:
+        _, artifact, record = need(session.workspace, thread, kind)
+        paths = {kind: _place(artifact, record)}
+    else:
+        found = {name: find(session.workspace, thread, name) for name in MADE_BY}
+        paths = {name: _place(item[1], item[2]) for name, item in found.items() if item}
+    if json:
+        session.output.document({"command": "path", "run": thread.name, "paths": paths})
+    elif kind is not None:
+        session.output.line(paths[kind])
+    else:
+        session.output.table([[name, place] for name, place in paths.items()])
+
+
+def _place(artifact: Artifact, record: Record) -> str:
+    is_file = record.produces == "gguf"
+    return str((artifact.out / record.files[0]["name"] if is_file else artifact.out).resolve())

@@ -1,0 +1,90 @@
+"""`twinctl status`."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import typer
+
+from twinctl.cli.output import age, size
+from twinctl.cli.session import DebugOption, JsonOption, QuietOption, RunOption, Session, WorkspaceOption
+from twinctl.phases.stale import stale_reasons
+from twinctl.workspace.artifact import Artifact
+from twinctl.workspace.run import Run
+from twinctl.workspace.workspace import Workspace
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command()
+def status(
+    run: RunOption = None,
+    workspace: WorkspaceOption = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """What is there, in which state, since when, how large, and why stale. Reads the disk only.
+
+    \b
+      twinctl status
+      twinctl status --json
+    """
+    session = Session.open(workspace, run, json=json, quiet=quiet)
+    place, runs = session.workspace, session.workspace.runs
+    names = [session.run_name] if session.run_name else runs.names()
+    found: list[dict[str, Any]] = [
+        {"run": name, "current": name == runs.current(), "phases": phases_of(place, runs.get(name))} for name in names
+    ]
+    if json:
+        session.output.document({"command": "status", "workspace": str(place.root), "runs": found})
+        return
+    if not found:
+        session.output.line(f"nothing is prepared in {place.root}")
+        session.output.say("start with: twinctl prepare   (or look around first: twinctl demo)")
+    for item in found:
+        session.output.line(f"run {item['run']}{' (current)' if item['current'] else ''}")
+        session.output.table([_row(line) for line in item["phases"]] or [["", "nothing begun"]])
+        for line in item["phases"]:
+            if note := _note(line):
+                session.output.line(f"    {line['slot']}: {note}")
+
+
+def phases_of(workspace: Workspace, run: Run) -> list[dict[str, Any]]:
+    """One line a slot: the finished artifact, and one begun later if there is one."""
+    lines = []
+    for slot, path in run.started.items():
+        for each in dict.fromkeys([run.slots.get(slot), path]):
+            if each is not None:
+                lines.append({"slot": slot, "artifact": each, **_facts(workspace, run, workspace.artifact(each))})
+    return lines
+
+
+def _facts(workspace: Workspace, run: Run, artifact: Artifact) -> dict[str, Any]:
+    state = artifact.state()
+    record = artifact.record() if state == "complete" else None
+    reasons = stale_reasons(workspace, run, record) if record else []
+    failure = artifact.failure() if state == "failed" else None
+    steps = [event for event in artifact.events() if event["event"] == "checkpoint"] if state != "complete" else []
+    return {
+        "state": "stale" if reasons else state,
+        "reasons": reasons,
+        "step": steps[-1]["step"] if steps else None,
+        "failure": failure["message"] if failure else None,
+        "created": record.created if record else None,
+        "bytes": artifact.size(),
+    }
+
+
+def _row(line: dict[str, Any]) -> list[str]:
+    when = f"{age(time.time() - line['created'])} ago" if line["created"] else ""
+    return ["  " + line["slot"], line["state"], when, size(line["bytes"]), line["artifact"].split("/")[1]]
+
+
+def _note(line: dict[str, Any]) -> str:
+    """Why stale, how it failed, and where it would go on."""
+    notes = [*line["reasons"], *([line["failure"]] if line["failure"] else [])]
+    if line["step"] and line["state"] in ("partial", "failed", "running"):
+        notes.append(f"goes on from step {line['step']}")
+    return "; ".join(notes)

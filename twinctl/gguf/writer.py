@@ -1,0 +1,246 @@
+"""From a Hugging Face model folder to one GGUF file.
+
+What must stay true: everything that can be refused is refused before a byte is written; the weights stream through,
+about one tensor at a time; and the final name only ever holds a whole file, whatever kills the process.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+
+import numpy as np
+from gguf import GGML_QUANT_VERSION, GGMLQuantizationType, GGUFWriter, RopeScalingType, size_label
+from numpy.typing import NDArray
+
+from twinctl.errors import EngineError
+from twinctl.gguf.checkpoint import StoredTensor, read_json, stored_tensors
+from twinctl.gguf.encoding import Quant, encode, encoded_size, find_quant
+from twinctl.gguf.families import Family, Hyperparameters, Weight, assign, find_family, read_hyperparameters
+from twinctl.gguf.rope import frequency_factors
+from twinctl.gguf.vocabulary import Vocabulary, read_vocabulary
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a model comes from, for the file's header; what is empty is left out.
+
+    `entries` are further facts; each is kept under the key `twinctl.<its name>`.
+    """
+
+    license: str = ""
+    license_link: str = ""
+    base_model: str = ""
+    base_model_url: str = ""
+    entries: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class GgufFile:
+    """What was written: bytes of the whole file, tensors in it, and parameters of the model."""
+
+    path: Path
+    quant: str
+    size: int
+    tensors: int
+    parameters: int
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    """One tensor of the file: its numbers come from the checkpoint, or, for computed ones, lie here."""
+
+    name: str
+    shape: tuple[int, ...]
+    kind: GGMLQuantizationType
+    source: StoredTensor | NDArray[np.float32]
+    rotary_heads: int = 0
+
+    @property
+    def size(self) -> int:
+        return encoded_size(self.shape, self.kind)
+
+    def encoded(self) -> NDArray[np.uint8]:
+        if isinstance(self.source, StoredTensor):
+            return encode(self.source, self.kind, self.rotary_heads)
+        return self.source.view(np.uint8)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A model that was checked and can be written."""
+
+    family: Family
+    numbers: Hyperparameters
+    vocabulary: Vocabulary
+    quant: Quant
+    tensors: list[_Tensor]
+
+    @property
+    def size(self) -> int:
+        return sum(tensor.size for tensor in self.tensors)
+
+    @property
+    def parameters(self) -> int:
+        return sum(prod(tensor.shape) for tensor in self.tensors if isinstance(tensor.source, StoredTensor))
+
+
+def write_gguf(
+    model_dir: Path,
+    target: Path,
+    quant: str,
+    *,
+    name: str,
+    provenance: Provenance | None = None,
+    progress: Progress | None = None,
+) -> GgufFile:
+    """Write the model in `model_dir` (config.json, tokenizer.json, safetensors) to `target`, replacing what is there.
+
+    `quant` is a key of `encoding.QUANTS`; `name` becomes `general.name`. `progress(done, total)` is called after each
+    tensor with bytes of tensor data. Resident memory stays near twice the largest tensor's 16-bit size.
+    Raises ConfigError for a model or quant that cannot be written, UpstreamError for a folder that is incomplete,
+    damaged or contradicts itself, CheckFailed for numbers that do not fit, EngineError for a disk that is full. After
+    any of them `target` is as it was before.
+    """
+    plan = _plan(model_dir, find_quant(quant))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _require_space(target.parent, plan.size)
+    with _whole_or_nothing(target) as partial:
+        writer = GGUFWriter(partial, plan.family.arch)
+        try:
+            _add_general(writer, plan, name, provenance or Provenance())
+            _add_hyperparameters(writer, plan.numbers)
+            _add_vocabulary(writer, plan.vocabulary)
+            _write_tensors(writer, plan, progress)
+        finally:
+            writer.close()
+    return GgufFile(target, quant, target.stat().st_size, len(plan.tensors), plan.parameters)
+
+
+def _plan(model_dir: Path, quant: Quant) -> _Plan:
+    config = read_json(model_dir / "config.json")
+    family = find_family(config)
+    numbers = read_hyperparameters(config)
+    vocabulary = read_vocabulary(model_dir, numbers.vocabulary)
+    pairs = assign(family, numbers, stored_tensors(model_dir))
+    tensors = [_tensor(weight, source, numbers, quant) for weight, source in pairs]
+    factors = frequency_factors(numbers.rope, numbers.head_dim)
+    if factors is not None:
+        tensors.insert(0, _Tensor("rope_freqs.weight", factors.shape, GGMLQuantizationType.F32, factors))
+    return _Plan(family, numbers, vocabulary, quant, tensors)
+
+
+def _tensor(weight: Weight, source: StoredTensor, numbers: Hyperparameters, quant: Quant) -> _Tensor:
+    heads = {"": 0, "heads": numbers.heads, "kv_heads": numbers.kv_heads}[weight.rotary]
+    return _Tensor(weight.name, source.shape, quant.type_of(source.shape), source, heads)
+
+
+def _add_general(writer: GGUFWriter, plan: _Plan, name: str, provenance: Provenance) -> None:
+    writer.add_type("model")
+    writer.add_name(name)
+    writer.add_size_label(size_label(plan.parameters, plan.parameters, 0, 0))
+    writer.add_license(provenance.license)
+    writer.add_license_link(provenance.license_link)
+    if provenance.base_model:
+        writer.add_base_model_count(1)
+        writer.add_base_model_name(0, provenance.base_model)
+        writer.add_base_model_repo_url(0, provenance.base_model_url)
+    for key, text in provenance.entries.items():
+        writer.add_string(f"twinctl.{key}", text)
+    writer.add_file_type(plan.quant.file_type)
+    writer.add_quantization_version(GGML_QUANT_VERSION)
+
+
+def _add_hyperparameters(writer: GGUFWriter, numbers: Hyperparameters) -> None:
+    writer.add_block_count(numbers.layers)
+    writer.add_context_length(numbers.context)
+    writer.add_embedding_length(numbers.hidden)
+    writer.add_feed_forward_length(numbers.feed_forward)
+    writer.add_head_count(numbers.heads)
+    writer.add_head_count_kv(numbers.kv_heads)
+    writer.add_key_length(numbers.head_dim)
+    writer.add_value_length(numbers.head_dim)
+    writer.add_layer_norm_rms_eps(numbers.rms_eps)
+    writer.add_vocab_size(numbers.vocabulary)
+    writer.add_rope_dimension_count(numbers.head_dim)
+    writer.add_rope_freq_base(numbers.rope.theta)
+    if numbers.rope.kind == "linear":
+        writer.add_rope_scaling_type(RopeScalingType.LINEAR)
+        writer.add_rope_scaling_factor(numbers.rope.settings["factor"])
+
+
+def _add_vocabulary(writer: GGUFWriter, vocabulary: Vocabulary) -> None:
+    writer.add_tokenizer_model("gpt2")  # GGUF's word for byte-level BPE
+    writer.add_tokenizer_pre(vocabulary.pre)
+    writer.add_token_list(vocabulary.tokens)
+    writer.add_token_types(vocabulary.types)
+    writer.add_token_merges(vocabulary.merges)
+    specials = (
+        (writer.add_bos_token_id, vocabulary.bos),
+        (writer.add_eos_token_id, vocabulary.eos),
+        (writer.add_pad_token_id, vocabulary.pad),
+    )
+    for add, number in specials:
+        if number is not None:
+            add(number)
+    writer.add_add_bos_token(vocabulary.add_bos)
+    writer.add_add_eos_token(vocabulary.add_eos)
+    if vocabulary.chat_template:
+        writer.add_chat_template(vocabulary.chat_template)
+
+
+def _write_tensors(writer: GGUFWriter, plan: _Plan, progress: Progress | None) -> None:
+    for tensor in plan.tensors:
+        # The shape is in elements; the uint8 type would make the library take it for bytes, so it gets the raw type.
+        writer.add_tensor_info(tensor.name, tensor.shape, np.dtype(np.float32), tensor.size, raw_dtype=tensor.kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    done = 0
+    for tensor in plan.tensors:
+        writer.write_tensor_data(tensor.encoded())
+        done += tensor.size
+        if progress is not None:
+            progress(done, plan.size)
+
+
+def _require_space(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        lack = f"{folder} has {free / 2**30:.1f} GiB free, the file needs {needed / 2**30:.1f}"
+        raise EngineError(lack, "free some space, or choose a smaller quant")
+
+
+@contextmanager
+def _whole_or_nothing(target: Path) -> Iterator[Path]:
+    """A name beside `target` to write to; moved onto it when the block ends well, removed when it does not.
+
+    The name is always the same, so that what a killed process left is overwritten, not added to.
+    """
+    partial = target.with_name(f".{target.name}.partial")
+    partial.unlink(missing_ok=True)
+    try:
+        yield partial
+        _sync(partial)
+        partial.replace(target)
+        _sync(target.parent)
+    except OSError as error:
+        raise EngineError(f"{target} was not written: {error}", "is the disk full, or the folder read-only?") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file's bytes, or a folder's names, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,69 @@
+"""Why a finished result is not what the same command would make now. Never touches the network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from twinctl.recipes.prepare import PrepareOptions, PrepareRecipe
+from twinctl.recipes.train import TrainOptions, TrainRecipe
+from twinctl.settings.resolve import values_of
+from twinctl.workspace.artifact import Record
+from twinctl.workspace.fingerprint import differences
+from twinctl.workspace.run import Run
+from twinctl.workspace.workspace import Workspace
+
+MODELS: dict[str, tuple[type[BaseModel], type[BaseModel]]] = {
+    "prepare": (PrepareRecipe, PrepareOptions),
+    "train": (TrainRecipe, TrainOptions),
+}
+
+
+def stale_reasons(workspace: Workspace, run: Run, record: Record) -> list[str]:
+    """Field by field, what has changed since: the settings, the data, or what it was made from; empty when nothing
+    has.
+    """
+    return [
+        *_changed_recipe(run, record),
+        *(_changed_data(workspace, run) if record.phase == "prepare" else []),
+        *_changed_parents(workspace, run, record),
+    ]
+
+
+def _changed_recipe(run: Run, record: Record) -> list[str]:
+    """Fields that twinctl.toml, the environment or the preset now set otherwise. A value given as a flag stands."""
+    if record.phase not in MODELS:
+        return []
+    models = MODELS[record.phase]
+    now = values_of(record.phase, models, run.pins["preset"], {}).build(models[0]).model_dump(mode="json")
+    by_flag = {name for name, origin in record.origins.items() if origin == "flag"}
+    kept = [name for name in now if name not in by_flag]
+    return differences(
+        {name: record.recipe.get(name) for name in kept}, {name: now[name] for name in kept}, record.phase
+    )
+
+
+def _changed_data(workspace: Workspace, run: Run) -> list[str]:
+    found = []
+    for source in run.pins["sources"]:
+        path = Path(source["path"]) if source.get("path") else None
+        if path is not None and not path.exists():
+            found.append(f"{source['locator']} is gone")
+        elif path is not None and workspace.memo.sha256(path) != source["digest"]:
+            found.append(f"{source['locator']} changed")
+    return found
+
+
+def _changed_parents(workspace: Workspace, run: Run, record: Record) -> list[str]:
+    reasons = []
+    for path in record.parents.values():
+        parent = workspace.artifact(path).record()
+        current_path = run.slots.get(parent.slot) if parent else None
+        if parent is None or current_path is None or current_path == path:
+            continue
+        current = workspace.artifact(current_path).record()
+        if current is not None and current.digest != parent.digest:
+            details = differences(parent.recipe, current.recipe, parent.phase) or ["its data or model changed"]
+            reasons.append(f"{parent.slot} was made anew: {', '.join(details)}")
+    return reasons
