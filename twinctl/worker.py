@@ -1,7 +1,7 @@
 """`python -m twinctl.worker JOB`: the process in which long phases run.
 
-What must stay true: it inherits the lock's descriptor and never closes it, so the artifact is locked until the last process of
-the worker is gone; it appends events and commits by itself; its output goes to the artifact's log.txt.
+What must stay true: it inherits the lock's descriptor and never closes it, so the artifact is locked until the last
+process of the worker is gone; it appends events and commits by itself; its output goes to the artifact's log.txt.
 """
 
 from __future__ import annotations

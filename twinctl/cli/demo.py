@@ -38,7 +38,7 @@ def demo(
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """All phases on the bundled tiny model and author, then base and twin side by side on prompts neither was trained on.
+    """All phases on the bundled tiny model and author, then base and twin side by side on held-out prompts.
 
     \b
       twinctl demo
@@ -116,7 +116,7 @@ def _report(session: Session, folder: Path, showcase: Showcase, outcomes: list[O
             ["  ended by EOS", f"{showcase.ended:.0%} of both"],
             [
                 "  eval loss",
-                f"base {showcase.base_eval_loss:.3f}, twin {showcase.eval_loss:.3f} (−{showcase.loss_fall:.0%})",
+                f"base {showcase.base_eval_loss:.3f}, twin {showcase.eval_loss:.3f} ({-showcase.loss_fall:+.0%})",
             ],
         ]
     )
