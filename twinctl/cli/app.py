@@ -5,13 +5,15 @@ What must stay true: the root's --help imports typer and nothing of ours beyond 
 
 from __future__ import annotations
 
+import errno
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from twinctl.errors import TwinctlError
+from twinctl.errors import ConfigError, Interrupted, Terminated, TwinctlError, UsageError
 
 if TYPE_CHECKING:
     from typer._click import Command, Context, HelpFormatter
@@ -28,6 +30,16 @@ COMMANDS = {
     "inspect": "One phase in full: recipe with origins, inputs, attempts, metrics.",
     "runs": "List the runs, or make one the current run.",
     "path": "Print where a result lies: tokens, adapter, model or gguf.",
+}
+# Failures that the person mends, not the programmer.
+_PERMISSION = "check the permissions there, or choose another folder: --workspace DIR"
+_ROOM = "make room there, or choose another folder: --workspace DIR"
+MACHINES_ERRORS = {
+    errno.EACCES: _PERMISSION,
+    errno.EPERM: _PERMISSION,
+    errno.EROFS: _PERMISSION,
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
 }
 
 
@@ -55,34 +67,43 @@ class LazyGroup(TyperGroup):
         words = [*ctx._protected_args, *ctx.args]
         try:
             return super().invoke(ctx)
-        except TwinctlError as error:
-            raise typer.Exit(_show_error(error, words)) from error
-        except KeyboardInterrupt as error:
-            from twinctl.errors import Interrupted
-
-            raise typer.Exit(_show_error(Interrupted("interrupted"), words)) from error
         except (typer.Exit, typer.Abort, BrokenPipeError):
             raise
-        except Exception as error:
-            if type(error).__module__.startswith("typer."):
-                raise  # typer's own usage errors
-            raise typer.Exit(_show_bug(error, words)) from error
+        except (Exception, KeyboardInterrupt) as error:
+            if _is_typers(error) and "--json" not in words:
+                raise  # a usage error, which typer shows with the command's usage
+            raise typer.Exit(_show(error, words)) from error
 
 
-def _show_error(error: TwinctlError, words: list[str]) -> int:
+def _show(error: BaseException, words: list[str]) -> int:
+    """Show the failure and return its exit code."""
     from twinctl.cli.output import Output
 
-    Output(json="--json" in words, quiet="--quiet" in words or "-q" in words).error(error)
+    ours = _as_ours(error, words)
+    Output(json="--json" in words).error(ours)
     if "--debug" in words:
         import traceback
 
         traceback.print_exception(error)
-    return error.exit_code
+    return ours.exit_code
 
 
-def _show_bug(error: Exception, words: list[str]) -> int:
+def _as_ours(error: BaseException, words: list[str]) -> TwinctlError:
+    """Any failure as one with a mend and an exit code."""
+    if isinstance(error, TwinctlError):
+        return error
+    if isinstance(error, KeyboardInterrupt):
+        return Interrupted("interrupted")
+    if _is_typers(error):
+        return UsageError(error.format_message(), f"twinctl {words[0]} -h")  # type: ignore[attr-defined]
+    if isinstance(error, OSError) and error.errno in MACHINES_ERRORS:
+        return ConfigError(f"{error.filename or 'a file'}: {error.strerror}", MACHINES_ERRORS[error.errno])
     hint = "this is a bug in twinctl" + ("" if "--debug" in words else "; the traceback: add --debug")
-    return _show_error(TwinctlError(f"{type(error).__name__}: {error}", hint), words)
+    return TwinctlError(f"{type(error).__name__}: {error}", hint)
+
+
+def _is_typers(error: BaseException) -> bool:
+    return type(error).__module__.startswith("typer.")
 
 
 app = typer.Typer(
@@ -125,12 +146,13 @@ def main() -> None:
     import signal
 
     signal.signal(signal.SIGTERM, _terminate)
-    app()
+    try:
+        app()
+    except Terminated as error:  # before the command began
+        raise SystemExit(_show(error, sys.argv)) from error
 
 
 def _terminate(number: int, frame: object) -> None:
-    from twinctl.errors import Terminated
-
     raise Terminated("terminated", "the same command goes on or begins again")
 
 

@@ -61,7 +61,7 @@ def init(
 
 
 def config_text(preset: str) -> str:
-    """twinctl.toml: the preset's own values set, every other field as a comment with its default."""
+    """twinctl.toml: every field explained, as a comment with the value it has in the preset."""
     chosen = preset_values(preset)
     lines = [f"# twinctl.toml: {chosen['about']}", f'preset = "{preset}"']
     for section, models in SECTIONS.items():

@@ -36,7 +36,7 @@ def inspect(
       twinctl inspect prepare --json
     """
     session = Session.open(workspace, run, json=json, quiet=quiet)
-    thread = session.run()
+    thread = session.workspace.run(session.run_name)
     wanted = ALSO.get(phase, (phase,))
     slots = [slot for slot in thread.started if slot in wanted or slot.split("-")[0] in wanted]
     if not slots:

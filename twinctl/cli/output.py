@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from twinctl.errors import TwinctlError
@@ -75,7 +76,11 @@ class Output:
         print(redact(json_library.dumps(value, ensure_ascii=False)), file=sys.stderr, flush=True)
 
     def table(self, rows: Sequence[Sequence[str]], *, header: Sequence[str] = ()) -> None:
-        """Columns of text on stdout, never cut in a pipe."""
+        """Columns of text on stdout; in a pipe a row is one line, never cut or padded."""
+        if not sys.stdout.isatty():
+            for line in _columns([header, *rows] if header else rows):
+                self.line(line)
+            return
         from rich.table import Table
 
         table = Table(box=None, show_header=bool(header), pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
@@ -83,7 +88,7 @@ class Output:
             table.add_column(name if header else "", overflow="fold")
         for row in rows:
             table.add_row(*map(_plain, row))
-        self.out.print(table, soft_wrap=False, width=None if sys.stdout.isatty() else 200)
+        self.out.print(table)
 
     def error(self, error: TwinctlError) -> None:
         """What happened and the mend: on stderr, or as a document with --json."""
@@ -95,6 +100,13 @@ class Output:
         if error.hint:
             self.err.print("  →", style="cyan", end=" ")
             self.err.print(redact(error.hint), markup=False)
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The rows' cells in columns, a row a line."""
+    cells = [[" ".join(cell.splitlines()) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip_longest(*cells, fillvalue="")]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
 
 
 def _plain(text: str) -> Any:

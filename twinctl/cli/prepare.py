@@ -62,8 +62,9 @@ def prepare(
       twinctl prepare --preset tiny                    the bundled author, on a CPU
     """
     session = Session.open(workspace, run, json=json, quiet=quiet)
-    chosen = preset_name(preset)
-    name = session.run_name or chosen
+    name = session.run_name or preset_name(preset)
+    known = session.workspace.runs.get(name) if session.workspace.runs.exists(name) else Run(name)
+    chosen = preset_name(preset, known.pins.get("preset"))
     flags = {
         "data": data,
         "model": model,
@@ -76,7 +77,6 @@ def prepare(
         "general": [] if no_general else None,
     }
     values = values_of("prepare", (PrepareRecipe, PrepareOptions), chosen, flags)
-    known = session.workspace.runs.get(name) if session.workspace.runs.exists(name) else Run(name)
     outcome = session.execute(
         name, plan(session.workspace, known, chosen, values, refresh=refresh), wait=wait, restart=restart
     )

@@ -5,6 +5,7 @@ shown.
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -67,11 +68,17 @@ class Session:
         """Raise UpstreamError when a flag asks for something else than prepare pinned in the run."""
         pinned = run.pins["model"]["locator"] if pin == "model" else run.pins[pin]
         if wanted is not None and wanted != pinned:
-            raise UpstreamError(
-                f"{flag} {wanted} contradicts run “{run.name}”, which was prepared with {pinned}",
-                f"prepare another run: twinctl prepare {flag} {wanted}"
-                + (f" --run {wanted}" if pin == "preset" else ""),
-            )
+            message = f"{flag} {wanted} contradicts run “{run.name}”, which was prepared with {pinned}"
+            if pin == "preset":
+                raise UpstreamError(message, f"prepare another run: twinctl prepare --preset {wanted} --run {wanted}")
+            own = [
+                word
+                for source in run.pins["sources"]
+                if source["role"] == "author"
+                for word in ("-d", source["locator"])
+            ]
+            line = shlex.join(["twinctl", "prepare", "--run", run.name, flag, str(wanted), *own])
+            raise UpstreamError(message, f"move the run on: {line}")
 
     def execute(self, run: str, plan: Plan, *, wait: bool = False, restart: bool = False) -> Outcome:
         """Do it, or take it from the cache, showing what happens."""

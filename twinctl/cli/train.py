@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
@@ -75,17 +76,20 @@ def train(
     session.refuse_contradiction(thread, "model", model, "--model")
     values = values_of("train", (TrainRecipe, TrainOptions), thread.pins["preset"], flags)
     outcome = session.execute(thread.name, plan(session.workspace, thread, values), wait=wait, restart=restart)
-    metrics = outcome.record.metrics
-    held_out = (
-        f"{metrics['base_eval_loss']:.4f} → {metrics['eval_loss']:.4f}"
-        if metrics["eval_loss"] is not None
-        else "none held out"
-    )
-    rows = [
+    session.finish("train", outcome, _figures(outcome.record.metrics), "twinctl chat, or twinctl export --gguf")
+
+
+def _figures(metrics: Mapping[str, Any]) -> list[list[str]]:
+    """The metrics for people. Those that a training did not come to, such as a loss without steps, are None."""
+
+    def number(name: str, form: str) -> str:
+        return "none" if metrics[name] is None else format(metrics[name], form)
+
+    held_out = f"{number('base_eval_loss', '.4f')} → {number('eval_loss', '.4f')} (base → twin)"
+    return [
         ["steps", f"{metrics['steps']} ({metrics['epochs']:g} epochs)"],
-        ["train loss", f"{metrics['train_loss']:.4f} on average, {metrics['last_loss']:.4f} at the end"],
-        ["eval loss", f"{held_out} (base → twin)"],
-        ["speed", f"{metrics['tokens_per_second']:,.0f} tokens/s, {metrics['seconds']:.1f} s"],
+        ["train loss", f"{number('train_loss', '.4f')} on average, {number('last_loss', '.4f')} at the end"],
+        ["eval loss", "none: no rows were held out" if metrics["eval_loss"] is None else held_out],
+        ["speed", f"{number('tokens_per_second', ',.0f')} tokens/s, {metrics['seconds']:.1f} s"],
         ["memory", f"{metrics['peak_memory_gib']:.2f} GiB at the peak"],
     ]
-    session.finish("train", outcome, rows, "twinctl chat, or twinctl export --gguf")

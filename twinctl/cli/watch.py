@@ -57,7 +57,8 @@ class Viewer:
     def _is_due(self, event: dict[str, Any]) -> bool:
         """In a pipe: the first and the last step, and one every few seconds between."""
         now = time.monotonic()
-        if event.get("step") in (1, event.get("steps")) or now - self._said >= PLAIN_SECONDS:
+        at_an_end = event["event"] == "step" and event["step"] in (1, event["steps"])
+        if at_an_end or now - self._said >= PLAIN_SECONDS:
             self._said = now
             return True
         return False

@@ -17,6 +17,8 @@ from twinctl.errors import ConfigError
 from twinctl.workspace.memo import DigestMemo
 
 HUB_ID = re.compile(r"(?P<repo>[\w][\w.-]*/[\w][\w.-]*)(?::(?P<split>.+))?")
+# What ends like this is a file that is missing, not a Hub data set.
+FILE_SUFFIXES = (".jsonl", ".json", ".txt", ".csv", ".md", ".parquet")
 BUNDLED = "bundled:author"
 Role = Literal["author", "general"]
 
@@ -57,7 +59,7 @@ def parse_source(locator: str, role: Role) -> Source:
     if path.is_dir() and not locator.startswith("hf:"):
         raise ConfigError(f"{locator} is a folder", f"name the JSONL files in it: -d {locator.rstrip('/')}/rows.jsonl")
     match = HUB_ID.fullmatch(locator.removeprefix("hf:"))
-    looks_like_file = locator.startswith((".", "/", "~")) or Path(locator).suffix in (".jsonl", ".json")
+    looks_like_file = locator.startswith((".", "/", "~")) or Path(locator).suffix in FILE_SUFFIXES
     if match is None or looks_like_file:
         raise ConfigError(
             f"there is no file {locator}", _nearby(path) or "give a JSONL file or a Hub data set: OWNER/NAME:train"

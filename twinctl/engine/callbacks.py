@@ -20,6 +20,7 @@ from twinctl.engine.checkpoints import seal
 from twinctl.engine.models import peak_memory_gib
 from twinctl.errors import CheckFailed
 from twinctl.phases.base import Attempt
+from twinctl.tracking import CometRun
 from twinctl.workspace.files import read_json, write_json
 
 
@@ -57,6 +58,7 @@ class WatchTraining(TrainerCallback):  # type: ignore[misc]
 
     def __init__(self, attempt: Attempt, counter: TokenCounter, progress: Progress) -> None:
         self._attempt, self._counter, self.progress = attempt, counter, progress
+        self.tracker: CometRun | None = None
         self._last = 0.0
 
     @staticmethod
@@ -103,17 +105,17 @@ class WatchTraining(TrainerCallback):  # type: ignore[misc]
                 f"the loss of step {state.global_step} is {loss}",
                 "lower --lr, or raise the warm-up; checkpoints are kept",
             )
-        self._attempt.event(
-            "step",
-            step=state.global_step,
-            steps=state.max_steps,
-            loss=loss,
-            grad_norm=float(logs.get("grad_norm") or 0.0),
-            learning_rate=logs.get("learning_rate"),
-            epoch=state.epoch,
-            tokens=self.progress.tokens,
-            seconds=round(self.progress.seconds, 3),
-        )
+        figures = {
+            "loss": loss,
+            "grad_norm": float(logs.get("grad_norm") or 0.0),
+            "learning_rate": float(logs.get("learning_rate") or 0.0),
+            "epoch": float(state.epoch or 0.0),
+            "tokens": self.progress.tokens,
+            "seconds": round(self.progress.seconds, 3),
+        }
+        self._attempt.event("step", step=state.global_step, steps=state.max_steps, **figures)
+        if self.tracker:
+            self.tracker.log(figures, state.global_step)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Make the new checkpoint one to go on from. The clock stands still meanwhile."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from twinctl.data.tokens import IGNORED, TRAIN, read_tokens
 from twinctl.engine.packing import pack
+from twinctl.errors import EngineError
 
 
 def training_rows(tokens: Path, *, packing: bool, max_length: int, pad_id: int) -> Any:
@@ -53,6 +54,18 @@ class PackedCollator:
             "labels": torch.tensor([row["labels"] for row in rows]),
             "position_ids": torch.tensor(positions),
         }
+
+
+def require_segments(batch: Any) -> None:
+    """Raise EngineError unless the batch of packed rows keeps its samples apart.
+
+    A library that quietly switches packing off would let every sample attend to its neighbours in the row.
+    """
+    if "attention_mask" in batch or "position_ids" not in batch:
+        raise EngineError(
+            f"the trainer would not keep packed samples apart (its batches have {', '.join(batch)})",
+            "train without packing: --no-packing",
+        )
 
 
 def evaluation_batches(tokens: Path, split: str, *, batch_size: int, pad_id: int) -> Iterator[dict[str, Any]]:

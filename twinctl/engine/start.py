@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from twinctl.engine.device import require_usable_gpu
+from twinctl.tracking import prepare_environment
 
 QUIET = {
     "HF_HUB_OFFLINE": "1",
@@ -34,6 +35,7 @@ QUIET = {
 def start(device: str = "auto") -> Any:
     """Import Unsloth and return its module. Raises EngineError when the GPU that is there cannot be used."""
     os.environ.update(QUIET)
+    prepare_environment()
     # Otherwise it writes into the working directory.
     os.environ.setdefault(
         "UNSLOTH_COMPILE_LOCATION", str(Path(tempfile.gettempdir(), f"unsloth_compiled_{os.getuid()}"))

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from twinctl.engine.checkpoints import last_whole, step_of
 from twinctl.engine.evaluation import evaluation_loss
 from twinctl.engine.models import device_facts, load_model, peak_memory_gib
-from twinctl.engine.rows import PackedCollator, training_rows
+from twinctl.engine.rows import PackedCollator, require_segments, training_rows
 from twinctl.engine.start import start
+from twinctl.engine.tracked import begin_tracking
 from twinctl.errors import ConfigError, EngineError
 from twinctl.phases.base import Attempt, Result
 from twinctl.recipes.train import TrainOptions, TrainRecipe, TrainSettings
@@ -64,9 +65,15 @@ class Training:
         trainer, watcher = self._trainer(resume)
         self._record_facts(trainer, resumed=resume is not None)
         base_eval_loss = self._base_loss(trainer)
+        self._tracker = begin_tracking(self._attempt, self._recipe, self._options)
+        watcher.tracker = self._tracker
         self._attempt.stage(f"training from step {step_of(resume) if resume else 0} of {watcher.steps(trainer)}")
-        with self._attempt.stop.deferred():
-            trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        try:
+            with self._attempt.stop.deferred():
+                trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        finally:
+            if self._tracker:
+                self._tracker.end()
         if self._attempt.stop.requested is not None:
             raise self._attempt.stop.error(f"stopped at step {trainer.state.global_step}; a checkpoint is kept")
         self._attempt.stage("evaluating")
@@ -129,6 +136,8 @@ class Training:
             data_collator=PackedCollator() if on_cpu and self._recipe.packing else None,
             args=self._arguments(library_packing=self._recipe.packing and not on_cpu),
         )
+        if self._recipe.packing:
+            require_segments(trainer.data_collator([dict(rows[0])]))
         trainer.remove_callback(PrinterCallback)
         counter = TokenCounter(trainer.data_collator)
         trainer.data_collator = counter
@@ -262,6 +271,7 @@ class Training:
         }
 
     def _warnings(self) -> list[str]:
+        tracking = [self._tracker.warning] if self._tracker and self._tracker.warning else []
         before = self._recipe.optimizer
         used = next((a["optimizer"] for a in reversed(self._attempt.artifact.attempts()) if "optimizer" in a), before)
-        return [f"the backend used {used} instead of {before}"] if used != before else []
+        return tracking + ([f"the backend used {used} instead of {before}"] if used != before else [])

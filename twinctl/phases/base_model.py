@@ -17,7 +17,6 @@ from twinctl.workspace.memo import DigestMemo
 
 BUNDLED = "bundled:base"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
-OTHER_FILES = ("config.json", "generation_config.json")
 HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
 
 
@@ -111,10 +110,11 @@ def _local_files(folder: Path, memo: DigestMemo) -> dict[str, str]:
         raise ConfigError(
             f"{folder} holds no model: config.json is not there", "give the folder that from_pretrained loads"
         )
-    weights = sorted(path.name for path in folder.glob("*.safetensors"))
-    if not weights:
+    from twinctl.hub import is_model_file
+
+    names = sorted(path.name for path in folder.iterdir() if is_model_file(path.name))
+    if not any(name.endswith(".safetensors") for name in names):
         raise ConfigError(
             f"{folder} has no *.safetensors files", "convert its weights to safetensors, or choose another model"
         )
-    names = [*weights, *TOKENIZER_FILES, *OTHER_FILES]
-    return {name: memo.sha256(folder / name) for name in names if (folder / name).is_file()}
+    return {name: memo.sha256(folder / name) for name in names}

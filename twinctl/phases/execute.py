@@ -23,7 +23,7 @@ from typing import Any
 from twinctl import errors
 from twinctl.errors import BusyError, EngineError, Interrupted, TwinctlError
 from twinctl.phases.base import Plan
-from twinctl.phases.perform import Job, perform
+from twinctl.phases.perform import Job, command_words, perform
 from twinctl.workspace.artifact import Artifact, Record
 from twinctl.workspace.files import write_json
 from twinctl.workspace.lock import Lock, held, read_owner, write_owner
@@ -50,9 +50,9 @@ def execute(
         return hit
     workspace.create()
     artifact = workspace.artifact(plan.path)
-    lock = Lock(artifact.path)
+    lock = Lock(artifact.path, command_words())
     try:
-        lock.acquire(wait=wait)
+        _acquire(lock, watch, wait)
     except BusyError:
         if not plan.phase.in_worker or restart:
             raise
@@ -64,6 +64,16 @@ def execute(
         return Outcome(artifact, _work(workspace, run, plan, artifact, lock, watch, restart), cached=False)
     finally:
         lock.release()
+
+
+def _acquire(lock: Lock, watch: Watch, wait: bool) -> None:
+    try:
+        lock.acquire(wait=False)
+    except BusyError as busy:
+        if not wait:
+            raise
+        watch({"event": "stage", "text": f"waiting: {busy.message}"})
+        lock.acquire(wait=True)
 
 
 def _hit(workspace: Workspace, run: str, plan: Plan) -> Outcome | None:
@@ -112,7 +122,7 @@ def _start_worker(artifact: Artifact, lock: Lock) -> subprocess.Popen[bytes]:
             start_new_session=True,
             pass_fds=(lock.descriptor,),
         )
-    write_owner(artifact.path, worker.pid)
+    write_owner(artifact.path, worker.pid, lock.argv)
     return worker
 
 

@@ -31,6 +31,11 @@ from twinctl.workspace.workspace import Workspace
 PACKAGES = ("unsloth", "unsloth_zoo", "trl", "transformers", "peft", "torch", "datasets", "accelerate", "bitsandbytes")
 
 
+def command_words() -> list[str]:
+    """The command line after the program's name, without secrets."""
+    return [redact(word) for word in sys.argv[1:]]
+
+
 @dataclass(frozen=True)
 class Job:
     """A plan as plain values, so that it can cross to a worker. Paths may be absolute: it is gone after the commit."""
@@ -67,7 +72,7 @@ class Job:
             options=plan.options.model_dump(mode="json"),
             located=plan.locate(),
             pins=plan.pins,
-            argv=[redact(word) for word in sys.argv[1:]],
+            argv=command_words(),
         )
 
     def save(self, path: Path) -> None:

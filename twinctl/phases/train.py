@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ def plan(workspace: Workspace, run: Run, values: Values) -> Plan:
     except ValidationError as error:
         message = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise ConfigError(f"train: {message}", "change --batch-size or --micro-batch") from error
+    if options.tracking == "comet" and not os.environ.get("COMET_API_KEY"):
+        raise ConfigError("--tracking comet needs COMET_API_KEY", "put it into .env, or use --tracking comet-offline")
     tokens_path, tokens, tokens_record = need(workspace, run, "tokens")
     base = base_of(run)
     base.check(workspace.memo)

@@ -23,6 +23,7 @@ from twinctl.recipes.presets import DEFAULT, preset
 CONFIG_FILE = "twinctl.toml"
 SECTIONS = ("prepare", "train", "export", "chat")
 PREFIX = "TWINCTL_"
+FLAGS = {"learning_rate": "lr"}  # the flags that are not named like their field
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -48,7 +49,17 @@ class Values:
         place = f"{self.section}.{field}" if field else self.section
         origin = self.origins.get(field, "the defaults")
         given = "" if first["type"] == "missing" else f" = {first['input']!r}"
-        return ConfigError(f"{place}{given} (from {origin}): {first['msg']}", f"change {place} in {origin}")
+        shown, mend = self._mend(field, origin)
+        return ConfigError(f"{place}{given} (from {shown}): {first['msg']}", mend)
+
+    def _mend(self, field: str, origin: str) -> tuple[str, str]:
+        """An origin as a person knows it, and what to change there."""
+        if origin == "flag":
+            flag = "--" + FLAGS.get(field, field).replace("_", "-")
+            return flag, f"give {flag} another value"
+        if origin.startswith(PREFIX):
+            return origin, f"change or unset {origin}"
+        return origin, f"change {field} below [{self.section}] in {CONFIG_FILE}"
 
 
 def config_file() -> dict[str, Any]:

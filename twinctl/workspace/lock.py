@@ -10,8 +10,8 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
-import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,11 @@ PATIENCE_SECONDS = 0.3
 
 
 class Lock:
-    """The exclusive right to work in `folder`."""
+    """The exclusive right to work in `folder`. `argv`: the command to name to others, free of secrets."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, argv: Sequence[str] = ()) -> None:
         self.folder = folder
+        self.argv = list(argv)
         self.descriptor: int | None = None
 
     def acquire(self, *, wait: bool) -> None:
@@ -42,7 +43,11 @@ class Lock:
                 )
             time.sleep(0.02)
         self.descriptor = descriptor
-        write_owner(self.folder, os.getpid())
+        try:
+            write_owner(self.folder, os.getpid(), self.argv)
+        except BaseException:
+            self.release()
+            raise
 
     def release(self) -> None:
         """Close this process's hold; a worker that inherited the descriptor still holds the lock."""
@@ -71,9 +76,9 @@ def held(folder: Path) -> bool:
         os.close(descriptor)
 
 
-def write_owner(folder: Path, pid: int) -> None:
+def write_owner(folder: Path, pid: int, argv: Sequence[str]) -> None:
     """Say who works here, for messages."""
-    owner = {"pid": pid, "host": socket.gethostname(), "argv": sys.argv[1:], "since": time.time()}
+    owner = {"pid": pid, "host": socket.gethostname(), "argv": list(argv), "since": time.time()}
     write_json(folder / "owner.json", owner)
 
 

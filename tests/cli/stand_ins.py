@@ -1,0 +1,111 @@
+"""What the command line's tests need in place of a trained model: a tiny base in a folder, phases and a speaker."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from twinctl.chat.speaker import Answer
+from twinctl.data.template import Message
+from twinctl.phases.base import Attempt, Result
+from twinctl.recipes.chat import Sampling
+from twinctl.recipes.export import GgufRecipe
+
+BOS, EOS, PAD = "<|begin_of_text|>", "<|end_of_text|>", "<|pad|>"
+SPLIT = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+TOKENS = 320
+
+
+def make_model(folder: Path, **config: Any) -> Path:
+    """A folder that passes for a Llama with a Llama-3-like tokenizer; `config` changes what its config.json claims."""
+    from safetensors.numpy import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = _tokenizer()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    _write(folder / "tokenizer_config.json", {"bos_token": BOS, "eos_token": EOS, "pad_token": PAD})
+    shape = {"hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    about = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": tokenizer.get_vocab_size()}
+    _write(folder / "config.json", {**about, **shape, **config})
+    save_file({"model.embed_tokens.weight": np.zeros((TOKENS, 8), np.float32)}, folder / "model.safetensors")
+    return folder
+
+
+def _tokenizer() -> Any:
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+    tokenizer = Tokenizer(models.BPE(ignore_merges=True))
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(SPLIT), "isolated"), byte_level])
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=TOKENS - 3, initial_alphabet=alphabet, show_progress=False)
+    tokenizer.train_from_iterator(["### Instruction: Below is an instruction. ### Response: an answer"] * 4, trainer)
+    tokenizer.add_special_tokens([BOS, EOS, PAD])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{BOS} $A", pair=f"{BOS} $A {BOS}:1 $B:1", special_tokens=[(BOS, tokenizer.token_to_id(BOS))]
+    )
+    return tokenizer
+
+
+def _write(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value))
+
+
+def rows(count: int, word: str = "harbour") -> list[dict[str, Any]]:
+    """Rows of the usual shape, no two alike."""
+    return [{"instruction": f"What is {word} {n} for?", "output": f"It is for ship number {n}."} for n in range(count)]
+
+
+def write_rows(path: Path, values: Iterable[Any]) -> Path:
+    """Write JSON Lines; a value that is a text is written as it is."""
+    lines = [value if isinstance(value, str) else json.dumps(value) for value in values]
+    path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def fake_train(attempt: Attempt) -> Result:
+    """Leave what a LoRA training leaves, without training."""
+    _write(attempt.out / "adapter_config.json", {"peft_type": "LORA"})
+    (attempt.out / "adapter_model.safetensors").write_bytes(b"adapter" * 100)
+    for step in (1, 2):
+        attempt.event("step", step=step, steps=2, loss=2.0 / step, seconds=0.5 * step, tokens=100 * step)
+    metrics = {"steps": 2, "epochs": 1.0, "train_loss": 1.5, "last_loss": 1.0, "eval_loss": 1.1, "base_eval_loss": 2.2}
+    machine = {"tokens": 200, "tokens_per_second": 200.0, "peak_memory_gib": 0.25, "seconds": 1.0}
+    return Result(metrics={**metrics, **machine, "resumed_from": None}, warnings=["the fake trainer was used"])
+
+
+def fake_merge(attempt: Attempt) -> Result:
+    """Leave the files of a merged model."""
+    _write(attempt.out / "config.json", {"model_type": "llama"})
+    (attempt.out / "model.safetensors").write_bytes(b"merged" * 1000)
+    return Result(metrics={"parameters": 1000})
+
+
+def fake_gguf(attempt: Attempt) -> Result:
+    """Leave one GGUF file of the wanted name."""
+    recipe = attempt.recipe
+    assert isinstance(recipe, GgufRecipe)
+    (attempt.out / f"{recipe.name}-{recipe.quant}.gguf").write_bytes(b"GGUF" + recipe.quant.encode())
+    return Result(metrics={"bytes": 8})
+
+
+@dataclass
+class FakeSpeaker:
+    """Gives the queued answers, and keeps what it was asked."""
+
+    queue: Sequence[str]
+    name: str = "tiny"
+    history: list[tuple[list[Message], Sampling]] = field(default_factory=list)
+
+    def answer(self, messages: list[Message], sampling: Sampling, show: Callable[[str], None]) -> Answer:
+        text = self.queue[len(self.history)]
+        self.history.append((messages, sampling))
+        for word in text.split(" "):
+            show(word if text.startswith(word) else f" {word}")
+        return Answer(text, tokens=len(text.split()), finish="stop", seconds=0.5)

@@ -1,0 +1,61 @@
+"""prepare stopped at any moment: no half result, and the same command then succeeds."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import Cli
+from .stand_ins import rows, write_rows
+
+ROWS = 6_000  # a second or two of work
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "says"),
+    [
+        (signal.SIGINT, 130, "prepare was interrupted"),
+        (signal.SIGTERM, 143, "terminated"),
+        (signal.SIGKILL, -signal.SIGKILL, ""),
+    ],
+)
+def test_stopped_prepare_leaves_no_record_and_can_be_repeated(
+    cli: Cli, home: Path, prepare: list[str], number: signal.Signals, code: int, says: str
+) -> None:
+    write_rows(home / "posts.jsonl", rows(ROWS))
+    command = [sys.executable, "-m", "twinctl.cli.app", *prepare]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stderr
+    while "500 rows" not in process.stderr.readline():
+        assert process.poll() is None
+    os.kill(process.pid, number)
+    out, err = process.communicate(timeout=20)
+
+    assert (process.returncode, out) == (code, "")
+    assert says in err
+    assert "Traceback" not in err
+    assert list(home.rglob("record.json")) == []
+    assert cli("status", "--json").ok().document["runs"][0]["phases"][0]["state"] == "partial"
+    assert cli(*prepare, "--json").ok().document["metrics"]["rows_kept"] == ROWS
+
+
+def test_work_left_by_a_kill_is_not_mixed_into_the_next_result(cli: Cli, prepare: list[str], home: Path) -> None:
+    whole = cli(*prepare, "--json").ok().document
+    (home / whole["path"]).parent.joinpath("record.json").unlink()
+    torn = home / whole["path"] / "../work/out"
+    torn.mkdir(parents=True)
+    (torn / "train.arrow").write_bytes(b"cut")
+    (torn / "leftover").touch()
+    again = cli(*prepare, "--json").ok().document
+    assert again["cached"] is False
+    assert again["metrics"] == whole["metrics"]
+    assert sorted(path.name for path in (home / again["path"]).iterdir()) == [
+        "eval.arrow",
+        "template.jinja",
+        "train.arrow",
+    ]

@@ -1,0 +1,1 @@
+"""The Hub room, against a stand-in on loopback and the real client."""

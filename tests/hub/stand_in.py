@@ -1,0 +1,296 @@
+"""A Hugging Face Hub on loopback: as much of the real one as the real clients ask for.
+
+Repos are lists of commits, a commit is a dict of path → bytes. Everything the clients send is recorded, and faults are
+switched on by setting attributes while it runs. Large files are handed out by another hostname, as on the real Hub,
+which must never see a token. A route is a row of ROUTES: endpoints are added there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import re
+import threading
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote
+
+import uvicorn
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+LFS_SUFFIXES = (".safetensors", ".gguf", ".parquet")
+
+
+@dataclass
+class Repo:
+    """A repo and its history, and who may see it."""
+
+    kind: str
+    name: str
+    commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    refs: dict[str, str] = field(default_factory=dict)
+    private: bool = False
+    gated: bool = False
+    readers: set[str] = field(default_factory=set)
+    """Tokens that a private or gated repo lets in."""
+
+    def commit(self, files: Mapping[str, bytes], branch: str = "main") -> str:
+        """Add a commit with exactly these files; gives its sha."""
+        tree = "".join(f"{path}\0{_sha256(content)}\n" for path, content in sorted(files.items()))
+        parent = self.refs.get(branch, "")
+        sha = hashlib.sha1(f"{self.kind}/{self.name}\n{parent}\n{tree}".encode()).hexdigest()
+        self.commits[sha], self.refs[branch] = dict(files), sha
+        return sha
+
+    def resolve(self, revision: str) -> str:
+        """The commit of a branch or commit name."""
+        sha = self.refs.get(revision, revision)
+        if sha not in self.commits:
+            raise Refusal(404, "RevisionNotFound", f"Invalid rev id: {revision}")
+        return sha
+
+    def files(self, revision: str) -> dict[str, bytes]:
+        """The files at a branch or commit."""
+        return self.commits[self.resolve(revision)]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A request as it arrived."""
+
+    method: str
+    host: str
+    path: str
+    authorization: str | None
+
+
+class Refusal(Exception):
+    """An error answer as the real Hub words it: a status, and a code and message in headers."""
+
+    def __init__(self, status: int, code: str = "", message: str = "") -> None:
+        super().__init__(message)
+        self.status, self.code, self.message = status, code, message
+
+    def response(self) -> Response:
+        """The answer to send."""
+        headers = {"X-Request-Id": "stand-in", "X-Error-Message": self.message}
+        if self.code:
+            headers["X-Error-Code"] = self.code
+        return JSONResponse({"error": self.message}, self.status, headers)
+
+
+class HubStandIn:
+    """The server: `with HubStandIn() as hub:` runs it in a thread; `hub.add(...)` puts repos on it."""
+
+    def __init__(self) -> None:
+        self.repos: dict[tuple[str, str], Repo] = {}
+        self.tokens: set[str] = set()
+        self.seen: list[Seen] = []
+        self.status: int | None = None
+        """Answer everything with this status, such as 503."""
+        self.portal = False
+        """Answer everything with a web page, as a network that wants a login does."""
+        self.hang = False
+        """Take requests and never answer."""
+        config = uvicorn.Config(
+            self._app, host="127.0.0.1", port=0, interface="asgi3", log_level="error", lifespan="off"
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, daemon=True)
+
+    def add(self, kind: str, name: str, files: Mapping[str, bytes], **rights: Any) -> str:
+        """Put a repo on the Hub with one commit on main; gives the commit's sha."""
+        repo = self.repos[kind, name] = Repo(kind, name, **rights)
+        return repo.commit(files)
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        port: int = self._server.servers[0].sockets[0].getsockname()[1]
+        return port
+
+    @property
+    def url(self) -> str:
+        """What HF_ENDPOINT is to be."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> HubStandIn:
+        self._thread.start()
+        while not self._server.started:
+            time.sleep(0.01)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Close the port: from then on nobody answers."""
+        self._server.should_exit = self._server.force_exit = True
+        self._thread.join(5)
+
+    async def _app(self, scope: Any, receive: Any, send: Any) -> None:
+        request = Request(scope, receive)
+        try:
+            response = await self._answer(request)
+        except Refusal as refusal:
+            response = refusal.response()
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        path = request.scope["raw_path"].decode()
+        host = request.url.hostname or ""
+        self.seen.append(Seen(request.method, host, path, request.headers.get("authorization")))
+        while self.hang and not self._server.should_exit:
+            await asyncio.sleep(0.05)
+        if self.portal:
+            return Response("<html>Log in</html>", media_type="text/html")
+        if self.status:
+            raise Refusal(self.status, "", "The stand-in was told to fail")
+        for method, pattern, handler in ROUTES:
+            match = re.fullmatch(pattern, path)
+            if match and method == ("GET" if request.method == "HEAD" else request.method):
+                return await handler(self, request, **{k: unquote(v or "") for k, v in match.groupdict().items()})
+        raise Refusal(404, "", f"The stand-in has no {request.method} {path}")
+
+    def repo(self, request: Request, kind: str, name: str, *, contents: bool = False) -> Repo:
+        """The repo that is asked for, if whoever asks may see it (or, with `contents`, read its files)."""
+        token = (request.headers.get("authorization") or "").removeprefix("Bearer ")
+        if token and token not in self.tokens:
+            raise Refusal(401, "", "Invalid credentials in Authorization header")
+        repo = self.repos.get((kind, name))
+        if repo is None or (repo.private and token not in repo.readers):
+            raise Refusal(404 if token else 401, "RepoNotFound", "Repository not found")
+        if contents and repo.gated and token not in repo.readers:
+            raise Refusal(403 if token else 401, "GatedRepo", f"Access to {kind} {name} is restricted")
+        return repo
+
+
+async def info(hub: HubStandIn, request: Request, kind: str, name: str, rev: str = "") -> Response:
+    """What the Hub tells everybody about a repo, also a gated one."""
+    repo = hub.repo(request, kind, name)
+    sha = repo.resolve(rev or "main")
+    blobs = "blobs" in request.query_params
+    siblings = [{"rfilename": path, **(_blob(path, data) if blobs else {})} for path, data in repo.files(sha).items()]
+    document = {"_id": "0" * 24, "id": name, "sha": sha, "private": repo.private, "siblings": siblings, "tags": []}
+    return JSONResponse({**document, "gated": "manual" if repo.gated else False, "disabled": False})
+
+
+async def auth_check(hub: HubStandIn, request: Request, kind: str, name: str) -> Response:
+    """May this token read the files?"""
+    hub.repo(request, kind, name, contents=True)
+    return JSONResponse({})
+
+
+async def refs(hub: HubStandIn, request: Request, kind: str, name: str) -> Response:
+    """The branches."""
+    branches = hub.repo(request, kind, name).refs.items()
+    listed = [{"name": branch, "ref": f"refs/heads/{branch}", "targetCommit": sha} for branch, sha in branches]
+    return JSONResponse({"branches": listed, "tags": [], "converts": []})
+
+
+async def tree(hub: HubStandIn, request: Request, kind: str, name: str, rev: str, path: str = "") -> Response:
+    """The files and folders under a path."""
+    files = hub.repo(request, kind, name, contents=True).files(rev)
+    prefix = f"{path}/" if path else ""
+    inside = {name: data for name, data in files.items() if name.startswith(prefix)}
+    if path and not inside:
+        raise Refusal(404, "EntryNotFound", f"{path} does not exist")
+    if request.query_params.get("recursive", "").lower() == "true":
+        names, folders = list(inside), set[str]()
+    else:
+        names = [name for name in inside if "/" not in name.removeprefix(prefix)]
+        folders = {prefix + name.removeprefix(prefix).split("/")[0] for name in inside if name not in names}
+    return JSONResponse([_folder(name) for name in sorted(folders)] + [_entry(name, files[name]) for name in names])
+
+
+async def paths_info(hub: HubStandIn, request: Request, kind: str, name: str, rev: str) -> Response:
+    """What certain paths are; unknown ones are left out."""
+    files = hub.repo(request, kind, name, contents=True).files(rev)
+    asked = [str(path) for path in (await request.form()).getlist("paths")]
+    found = [_entry(path, files[path]) for path in asked if path in files]
+    found += [_folder(path) for path in asked if any(name.startswith(f"{path}/") for name in files)]
+    return JSONResponse(found)
+
+
+async def resolve(hub: HubStandIn, request: Request, name: str, rev: str, path: str, kind: str = "") -> Response:
+    """A file: small ones at once, large ones from the blob host."""
+    repo = hub.repo(request, kind.rstrip("/") or "models", name, contents=True)
+    sha, files = repo.resolve(rev), repo.files(rev)
+    commit = {"X-Repo-Commit": sha}
+    if path not in files:
+        refusal = Refusal(404, "EntryNotFound", f"{path} does not exist").response()
+        refusal.headers.update(commit)
+        return refusal
+    content = files[path]
+    if not _is_lfs(path):
+        return Response(content, headers={**commit, "ETag": f'"{_git_blob(content)}"'})
+    digest = _sha256(content)
+    linked = {"X-Linked-Size": str(len(content)), "X-Linked-Etag": f'"{digest}"'}
+    return Response(
+        status_code=302, headers={**commit, **linked, "Location": f"http://localhost:{hub.port}/blob/{digest}"}
+    )
+
+
+async def blob(hub: HubStandIn, request: Request, digest: str) -> Response:
+    """A large file's bytes, by digest."""
+    for repo in hub.repos.values():
+        for files in repo.commits.values():
+            for content in files.values():
+                if _sha256(content) == digest:
+                    return Response(content, headers={"ETag": f'"{digest}"'})
+    raise Refusal(404, "", "No such blob")
+
+
+Handler = Callable[..., Awaitable[Response]]
+_REPO = r"/api/(?P<kind>models|datasets)/(?P<name>[^/]+/[^/]+)"
+ROUTES: list[tuple[str, str, Handler]] = [
+    ("GET", _REPO, info),
+    ("GET", _REPO + r"/revision/(?P<rev>[^/]+)", info),
+    ("GET", _REPO + r"/auth-check", auth_check),
+    ("GET", _REPO + r"/refs", refs),
+    ("GET", _REPO + r"/tree/(?P<rev>[^/]+)(?:/(?P<path>.+))?", tree),
+    ("POST", _REPO + r"/paths-info/(?P<rev>[^/]+)", paths_info),
+    ("GET", r"/(?P<kind>datasets/)?(?P<name>[^/]+/[^/]+)/resolve/(?P<rev>[^/]+)/(?P<path>.+)", resolve),
+    ("GET", r"/blob/(?P<digest>[0-9a-f]{64})", blob),
+]
+
+
+def _blob(path: str, content: bytes) -> dict[str, Any]:
+    """A file as a repo's siblings describe it."""
+    described: dict[str, Any] = {"size": len(content), "blobId": _git_blob(content)}
+    if _is_lfs(path):
+        described["lfs"] = {"sha256": _sha256(content), "size": len(content), "pointerSize": 130}
+    return described
+
+
+def _entry(path: str, content: bytes) -> dict[str, Any]:
+    """A file as a tree describes it."""
+    described: dict[str, Any] = {"type": "file", "path": path, "size": len(content), "oid": _git_blob(content)}
+    if _is_lfs(path):
+        described["lfs"] = {"oid": _sha256(content), "size": len(content), "pointerSize": 130}
+    return described
+
+
+def _folder(path: str) -> dict[str, Any]:
+    return {"type": "directory", "path": path, "size": 0, "oid": hashlib.sha1(path.encode()).hexdigest()}
+
+
+def _is_lfs(path: str) -> bool:
+    return path.endswith(LFS_SUFFIXES) or path.rpartition("/")[2] == "tokenizer.json"
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _git_blob(content: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+def jsonl(rows: list[dict[str, Any]]) -> bytes:
+    """Rows as a JSON Lines file."""
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()

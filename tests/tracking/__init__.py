@@ -1,0 +1,1 @@
+"""The tracking room, against a stand-in on loopback and the real client."""

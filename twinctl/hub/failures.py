@@ -1,0 +1,174 @@
+"""What the Hub's client raises, said so that it can be mended.
+
+What must stay true: every failure of the Hub or the way to it is a `HubError` chained to its cause, the status is
+looked at before the class (the client calls several different refusals "not found"), and no message carries
+anything of the client's own text, which may quote headers or URLs with secrets in them.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
+
+from twinctl.errors import HubError
+
+if TYPE_CHECKING:
+    from huggingface_hub.errors import HfHubHTTPError
+
+_TOKEN = "set HF_TOKEN in the environment or in .env"
+
+
+@dataclass(frozen=True)
+class Target:
+    """What was asked of the Hub: a model or dataset repo, at a branch, tag or commit (None: its main branch)."""
+
+    kind: Literal["model", "dataset"]
+    repo_id: str
+    revision: str | None = None
+
+    @property
+    def elsewhere(self) -> str:
+        """The mend that needs no Hub."""
+        if self.kind == "model":
+            return "name the same weights elsewhere: --model PATH_OR_ID (a local path will do)"
+        return "give a local path to the rows"
+
+    def page(self) -> str:
+        """The repo's page, where a licence is accepted."""
+        return f"{_endpoint()}/{'datasets/' if self.kind == 'dataset' else ''}{self.repo_id}"
+
+
+@contextmanager
+def hub_errors(target: Target) -> Iterator[None]:
+    """Turn what the Hub's client, httpx and datasets raise inside into a `HubError` about `target`."""
+    import httpx
+    from huggingface_hub.errors import RevisionResolutionError
+
+    # ValueError: a bad id, or a login page in place of an answer. RuntimeError: Xet's transfers.
+    try:
+        yield
+    except (httpx.HTTPError, OSError, RevisionResolutionError, ValueError, RuntimeError) as error:
+        raise _hub_error(error, target) from error
+
+
+def _hub_error(error: Exception, target: Target) -> HubError:
+    """The message for a failure, by the most telling exception of its chain."""
+    import httpx
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    for cause in _chain(error):
+        if isinstance(cause, HfHubHTTPError):
+            return _refusal(cause, target)
+        if isinstance(cause, httpx.HTTPError):
+            return unreachable(target, cause)
+        if isinstance(cause, HFValidationError):
+            return HubError(
+                f'"{target.repo_id}" is not a {target.kind} id.', f"Ids look like owner/name. Or {target.elsewhere}."
+            )
+        if isinstance(cause, json.JSONDecodeError):
+            return HubError(
+                f"What answers at {_endpoint()} is not the Hub.", "Check the network's login page, and HF_ENDPOINT."
+            )
+    return _local_failure(error, target)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__ or seen.__context__
+
+
+def _refusal(error: HfHubHTTPError, target: Target) -> HubError:
+    """The Hub answered, and the answer is no."""
+    from huggingface_hub import errors
+
+    status = error.response.status_code
+    what = f"{target.kind} {target.repo_id}"
+    if isinstance(error, errors.GatedRepoError):
+        return _gated(status, target)
+    if isinstance(error, errors.RevisionNotFoundError):
+        return HubError(
+            f'The {what} has no revision "{target.revision or "main"}".',
+            f"Branches, tags and commits are listed at {target.page()}/tree/main.",
+        )
+    if isinstance(error, errors.RepositoryNotFoundError) or status == 404:
+        return HubError(
+            f"There is no {what} on the Hub that this account can see.",
+            f"Check the spelling at {target.page()}; if it is private, {_TOKEN} with access to it.",
+        )
+    if status == 401:
+        return HubError(
+            "The Hub does not accept the token (401).", f"Make a new one at {_endpoint()}/settings/tokens and {_TOKEN}."
+        )
+    if status == 403:
+        return HubError(
+            f"The Hub refuses access to the {what} (403).", f"Use a token with read access to it: {_TOKEN}."
+        )
+    if status == 429:
+        return HubError(
+            "The Hub asks to slow down (429).", f"Wait some minutes; with a token the limit is higher: {_TOKEN}."
+        )
+    return HubError(f"The Hub is not well: it answered {status}.", f"Try again later, or {target.elsewhere}.")
+
+
+def _gated(status: int, target: Target) -> HubError:
+    if status == 401:
+        happened = f"The {target.kind} {target.repo_id} is gated, and there is no token to ask with."
+    else:
+        happened = f"The {target.kind} {target.repo_id} is gated, and this account has not been let in."
+    return HubError(happened, f"Accept its licence at {target.page()} and {_TOKEN}; or {target.elsewhere}.")
+
+
+def unreachable(target: Target, error: BaseException | None = None) -> HubError:
+    """There was no answer."""
+    import httpx
+
+    how = "no answer in time" if isinstance(error, httpx.TimeoutException) else "no connection"
+    return HubError(
+        f"Cannot reach the Hub at {urlsplit(_endpoint()).hostname} ({how}).",
+        f"Check the connection, or set HF_ENDPOINT to a mirror, or {target.elsewhere}.",
+    )
+
+
+def not_cached(target: Target) -> HubError:
+    """Offline mode, and the cache does not have it."""
+    revision = f" at {target.revision}" if target.revision else ""
+    return HubError(
+        f"HF_HUB_OFFLINE is set, and the {target.kind} {target.repo_id}{revision} is not complete in the local cache.",
+        f"Run once with HF_HUB_OFFLINE unset, or {target.elsewhere}.",
+    )
+
+
+def _local_failure(error: Exception, target: Target) -> HubError:
+    """No answer of the Hub is to blame: offline mode, the disk, or something the client choked on."""
+    from twinctl.hub.client import offline
+
+    if offline():
+        return not_cached(target)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        from huggingface_hub.constants import HF_HOME
+
+        return HubError(
+            f"Cannot write the download of {target.repo_id} under {HF_HOME}: {error.strerror}.",
+            "Make room there, or set HF_HOME to a folder on another disk.",
+        )
+    if isinstance(error, ConnectionError):
+        return unreachable(target, error)
+    return HubError(
+        f"The {target.kind} {target.repo_id} could not be fetched ({type(error).__name__}).",
+        f"--debug shows the cause. Try again, or {target.elsewhere}.",
+    )
+
+
+def _endpoint() -> str:
+    """The Hub's address, without a user and password somebody may have written into it."""
+    from huggingface_hub.constants import ENDPOINT
+
+    parts = urlsplit(ENDPOINT)
+    return str(parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl())

@@ -1,0 +1,116 @@
+"""Datasets on the Hub: a name settled to a commit, and that commit's rows.
+
+What must stay true: the rows are those of exactly the commit asked for. The datasets library falls back to whatever
+copy of the dataset it has when the Hub does not answer, whatever its commit, so what it loaded is checked.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from twinctl.errors import ConfigError
+from twinctl.hub.client import api, cached_sha, offline, repo_info
+from twinctl.hub.failures import Target, hub_errors, not_cached, unreachable
+
+if TYPE_CHECKING:
+    from datasets import DatasetBuilder
+
+
+def resolve_dataset(repo_id: str, revision: str | None = None) -> str:
+    """The commit that a branch, tag or commit of a dataset repo stands for. Raises HubError."""
+    target = Target("dataset", repo_id, revision)
+    return cached_sha(target) if offline() else str(repo_info(target).sha)
+
+
+def dataset_rows(repo_id: str, sha: str, split: str) -> Iterator[dict[str, Any]]:
+    """The rows of a split such as `train` or `train[:10000]` at a commit, all downloaded before the first is given.
+
+    Raises HubError, and ConfigError for a split that is not there or rows that cannot be read.
+    """
+    target = Target("dataset", repo_id, sha)
+    if not offline():
+        repo_info(target)
+    builder = _builder(target)
+    _check_split(builder, target, split)
+    _prepare(builder, target)
+    try:
+        dataset = builder.as_dataset(split=split)
+    except ValueError as error:  # its grammar is the library's: train[:10%], train+test, ...
+        raise ConfigError(f'"{split}" is not a split of {repo_id}.', _offer(builder)) from error
+    return iter(dataset)
+
+
+def _builder(target: Target) -> DatasetBuilder:
+    """The library's reader of the dataset; nothing is downloaded yet but its card."""
+    from datasets import load_dataset_builder
+    from datasets.data_files import EmptyDatasetError
+    from datasets.exceptions import DataFilesNotFoundError
+
+    api()  # sets the time limits, which datasets' requests go under as well
+    _quiet()
+    with hub_errors(target):
+        try:
+            # The prefix keeps a folder of that name in the working directory from being taken for the dataset.
+            builder = load_dataset_builder(f"hf://datasets/{target.repo_id}", revision=target.revision)
+        except (DataFilesNotFoundError, EmptyDatasetError) as error:
+            raise ConfigError(
+                f"The dataset {target.repo_id} has no files that can be read as rows.",
+                f"Rows come from JSON Lines, JSON, CSV, Parquet or text files: see {target.page()}.",
+            ) from error
+        except ValueError as error:
+            if "Config name is missing" not in str(error):
+                raise
+            raise ConfigError(
+                f"The dataset {target.repo_id} has several subsets and no default one.",
+                f"Download the files you want from {target.page()} and give their path.",
+            ) from error
+    if builder.hash != target.revision:
+        raise not_cached(target) if offline() else unreachable(target)
+    return builder
+
+
+def _quiet() -> None:
+    """Keep the library's warnings, and its progress where nobody watches, off the screen."""
+    from datasets import disable_progress_bars
+    from datasets.utils.logging import set_verbosity_error
+
+    set_verbosity_error()
+    if not sys.stderr.isatty():
+        disable_progress_bars()
+
+
+def _check_split(builder: DatasetBuilder, target: Target, split: str) -> None:
+    """Refuse an unknown split before gigabytes are downloaded for it."""
+    splits = _splits(builder)
+    unknown = [name for name in re.sub(r"\[[^]]*\]", "", split).split("+") if name.strip() not in splits]
+    if splits and unknown:
+        raise ConfigError(f'The dataset {target.repo_id} has no split "{unknown[0]}".', _offer(builder))
+
+
+def _splits(builder: DatasetBuilder) -> list[str]:
+    return [str(name) for name in builder.info.splits or builder.config.data_files or ()]
+
+
+def _offer(builder: DatasetBuilder) -> str:
+    return f"Splits: {', '.join(_splits(builder))}. A part of one is written like train[:1000]."
+
+
+def _prepare(builder: DatasetBuilder, target: Target) -> None:
+    """Download the files and turn them into Arrow tables in the library's cache."""
+    from datasets.exceptions import DatasetGenerationError
+
+    with hub_errors(target):
+        try:
+            builder.download_and_prepare()
+        except DatasetGenerationError as error:
+            cause = error.__cause__ or error
+            if isinstance(cause, OSError):  # a full disk, not a bad row
+                raise cause from error
+            first, *_ = str(cause).splitlines() or [type(cause).__name__]
+            raise ConfigError(
+                f"The dataset {target.repo_id} has rows that cannot be read: {first}",
+                "Ask for an earlier commit of it, or mend a local copy and give its path.",
+            ) from error
