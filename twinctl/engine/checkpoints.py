@@ -26,14 +26,14 @@ def seal(checkpoint: Path) -> None:
     """Declare the checkpoint whole: flush its files, then write their list."""
     fsync_tree(checkpoint)
     files = [{"name": entry["name"], "sha256": entry["sha256"]} for entry in manifest(checkpoint)]
-    write_json(checkpoint / MANIFEST, {"files": files})
+    write_json(checkpoint / MANIFEST, {"files": [entry for entry in files if entry["name"] != MANIFEST]})
 
 
 def is_whole(checkpoint: Path) -> bool:
     """Whether it was sealed and every file still is what it was then."""
     try:
         expected = read_json(checkpoint / MANIFEST)["files"]
-    except (FileNotFoundError, UpstreamError, KeyError):
+    except (FileNotFoundError, UpstreamError, KeyError, TypeError):
         return False
     there = {entry["name"]: entry["sha256"] for entry in manifest(checkpoint)}
     return all(there.get(entry["name"]) == entry["sha256"] for entry in expected)

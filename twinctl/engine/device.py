@@ -34,16 +34,19 @@ def refuse_early(device: str, parameters: int) -> None:
     """
     if device == "cuda" and nvidia_driver() is None:
         raise EngineError("there is no NVIDIA driver on this machine", "use --device cpu, or a machine with a GPU")
-    if device == "cpu" or nvidia_driver() is not None:
-        if device == "cpu":
-            _refuse_old_unsloth()
+    if device != "cpu" and nvidia_driver() is not None and not _gpus_are_hidden():
         return
     _refuse_old_unsloth()
-    if parameters > LARGE_MODEL:
+    if device != "cpu" and parameters > LARGE_MODEL:
         raise EngineError(
-            f"this machine has no GPU, and the model has about {parameters / 1e9:.1f} billion parameters",
+            f"this machine has no GPU to use, and the model has about {parameters / 1e9:.1f} billion parameters",
             "rent a GPU, choose a small model (--preset tiny), or insist with --device cpu",
         )
+
+
+def _gpus_are_hidden() -> bool:
+    """Whether the environment keeps CUDA programs from every GPU."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1")
 
 
 def _refuse_old_unsloth() -> None:
@@ -62,7 +65,7 @@ def require_usable_gpu(device: str) -> None:
         return
     import torch
 
-    if torch.cuda.is_available() or os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
+    if torch.cuda.is_available() or _gpus_are_hidden():
         return
     raise EngineError(
         f"this machine has an NVIDIA driver ({driver}), but torch {torch.__version__} "
