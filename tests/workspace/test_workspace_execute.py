@@ -162,6 +162,14 @@ def test_an_interruption_leaves_work_and_nothing_else(workspace: Workspace, toy:
     assert artifact.state() == "partial"
 
 
+def test_an_interruption_after_a_failure_is_no_failure(workspace: Workspace, toy: Toy) -> None:
+    for error in (ValueError("once"), Interrupted("stop")):
+        toy.before = _raise(error)
+        with pytest.raises(type(error)):
+            toy.execute(workspace)
+    assert workspace.artifact(toy.plan().path).state() == "partial"
+
+
 def test_an_unfinished_result_of_an_earlier_attempt_is_not_in_the_next_one(workspace: Workspace, toy: Toy) -> None:
     def leave_something(attempt: Attempt) -> None:
         (attempt.out / "stray").write_text("of the first attempt")

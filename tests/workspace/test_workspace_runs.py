@@ -71,6 +71,16 @@ def test_an_unknown_run_names_those_there_are_and_how_to_start_it(runs: Runs) ->
     assert caught.value.hint == "start it: twinctl prepare --run beta"
 
 
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"name": "a", "unheard": 1}'])
+def test_a_damaged_run_is_named_with_the_mend(workspace: Workspace, content: str) -> None:
+    workspace.runs.point("a", "prepare", "prepare/one")
+    path = workspace.root / "runs" / "a.json"
+    path.write_text(content)
+    with pytest.raises(UpstreamError, match=r"a\.json is damaged") as caught:
+        workspace.runs.get("a")
+    assert f"mv {path} {path}.bad" in caught.value.hint
+
+
 @pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "-flag", "a b", "x" * 65, "a\n", "ü"])
 def test_a_name_that_could_leave_the_folder_or_read_as_a_flag_is_refused(runs: Runs, name: str) -> None:
     with pytest.raises(UsageError, match="cannot name a run"), runs.change(name):

@@ -42,6 +42,8 @@ def messages_of(row: Mapping[str, Any], columns: Mapping[str, str], place: str) 
         if value is not None and not isinstance(value, str):
             return f"{ours} is not a text"
         texts[ours] = value or ""
+        if not _is_unicode(texts[ours]):
+            return f"{ours} is not Unicode"
     for ours in (INSTRUCTION, OUTPUT):
         if not texts[ours].strip():
             return f"empty {ours}"
@@ -49,6 +51,15 @@ def messages_of(row: Mapping[str, Any], columns: Mapping[str, str], place: str) 
     if texts[INPUT].strip():
         prompt += f"\n\n### Input:\n{texts[INPUT]}"
     return [{"role": "user", "content": prompt}, {"role": "assistant", "content": texts[OUTPUT]}]
+
+
+def _is_unicode(text: str) -> bool:
+    """JSON can hold half a surrogate pair, which is no character and which no tokenizer takes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def normalised(text: str) -> str:

@@ -6,6 +6,8 @@ its path; a path that exists wins over a Hub id, and `./` or `hf:` force one or 
 
 from __future__ import annotations
 
+import codecs
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -60,7 +62,7 @@ def parse_source(locator: str, role: Role) -> Source:
         raise ConfigError(f"{locator} is a folder", f"name the JSONL files in it: -d {locator.rstrip('/')}/rows.jsonl")
     match = HUB_ID.fullmatch(locator.removeprefix("hf:"))
     looks_like_file = locator.startswith((".", "/", "~")) or Path(locator).suffix in FILE_SUFFIXES
-    if match is None or looks_like_file:
+    if match is None or (looks_like_file and not locator.startswith("hf:")):
         raise ConfigError(
             f"there is no file {locator}", _nearby(path) or "give a JSONL file or a Hub data set: OWNER/NAME:train"
         )
@@ -96,25 +98,23 @@ def read_rows(source: Source) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    import json
-
-    with open(path, encoding="utf-8-sig", errors="strict", newline="\n") as stream:
-        number = 0
-        try:
-            for number, line in enumerate(stream, 1):
-                if not line.strip():
-                    continue
-                row = json.loads(line)
-                if not isinstance(row, dict):
-                    raise ConfigError(
-                        f"{path}:{number} is not a JSON object", 'a row looks like {"instruction": …, "output": …}'
-                    )
-                yield f"{path.name}:{number}", row
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"{path}, after line {number}: not UTF-8 ({error.reason})", "save it as UTF-8") from error
-        except ValueError as error:
-            hint = "the file must be JSON Lines: one JSON object a line"
-            raise ConfigError(f"{path}:{number} is not JSON: {error}", hint) from error
+    with open(path, "rb") as stream:
+        for number, line in enumerate(stream, 1):
+            data = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+            if not data.strip():
+                continue
+            try:
+                row = json.loads(data.decode("utf-8"))
+            except UnicodeDecodeError as error:
+                raise ConfigError(f"{path}:{number} is not UTF-8: {error.reason}", "save the file as UTF-8") from error
+            except ValueError as error:
+                hint = "the file must be JSON Lines: one JSON object a line"
+                raise ConfigError(f"{path}:{number} is not JSON: {error}", hint) from error
+            if not isinstance(row, dict):
+                raise ConfigError(
+                    f"{path}:{number} is not a JSON object", 'a row looks like {"instruction": …, "output": …}'
+                )
+            yield f"{path.name}:{number}", row
 
 
 def _nearby(path: Path) -> str:

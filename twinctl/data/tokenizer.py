@@ -35,7 +35,10 @@ class TextTokenizer:
             raise ConfigError(
                 f"{folder} has no tokenizer.json", "choose a model with a fast tokenizer: --model ID_OR_PATH"
             )
-        backend = Tokenizer.from_file(str(path))
+        try:
+            backend = Tokenizer.from_file(str(path))
+        except Exception as error:  # the library has no narrower one
+            raise UpstreamError(f"{path} is damaged: {error}", "download the model again") from error
         config = _json(folder / "tokenizer_config.json")
         model = _json(folder / "config.json")
         eos = _token_text(config.get("eos_token")) or _by_id(backend, model.get("eos_token_id"))

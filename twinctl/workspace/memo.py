@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from pathlib import Path
+from typing import Any
 
 from twinctl.errors import UpstreamError
 from twinctl.workspace.files import read_json, write_json
@@ -34,8 +35,8 @@ class DigestMemo:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            self._entries: dict[str, list[object]] = read_json(path)["digests"]
-        except (OSError, UpstreamError, KeyError, TypeError):  # missing or damaged: only slower
+            self._entries: dict[str, Any] = dict(read_json(path)["digests"])
+        except (OSError, UpstreamError, KeyError, TypeError, ValueError):  # missing or damaged: only slower
             self._entries = {}
 
     def sha256(self, path: Path) -> str:
@@ -43,7 +44,7 @@ class DigestMemo:
         resolved = path.resolve()
         key = _key(resolved)
         entry = self._entries.get(str(resolved))
-        if entry and entry[:3] == key:
+        if isinstance(entry, list) and entry[:3] == key:
             return str(entry[3])
         digest = file_sha256(resolved)
         if _key(resolved) != key:

@@ -65,7 +65,13 @@ class Runs:
                 f"there is no run “{name}”" + (f"; runs: {known}" if known else ""),
                 f"start it: twinctl prepare --run {name}",
             )
-        return Run(**read_json(path))
+        try:
+            return Run(**read_json(path))
+        except TypeError as error:
+            raise UpstreamError(
+                f"{path} is damaged: {error}",
+                f"move it away, then prepare again: mv {path} {path}.bad && twinctl prepare --run {name}",
+            ) from error
 
     def exists(self, name: str) -> bool:
         """Whether there is a run of that name."""
