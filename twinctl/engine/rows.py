@@ -39,9 +39,9 @@ def training_rows(tokens: Path, *, packing: bool, max_length: int, pad_id: int) 
 class PackedCollator:
     """Packed rows as a batch for stock transformers: restarting position_ids and *no* attention_mask.
 
-    transformers then builds the block mask that keeps the segments apart; with a mask of ones it would let them see
-    each other. (On a GPU, Unsloth's and TRL's own collator does this; there a collator of ours would switch packing
-    off.)
+    transformers then builds the block mask that keeps the segments apart; with a mask of ones, or with a cache, it
+    would let them see each other. (On a GPU, Unsloth's and TRL's own collator does this; there a collator of ours would
+    switch packing off.)
     """
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -53,6 +53,7 @@ class PackedCollator:
             "input_ids": torch.tensor([row["input_ids"] for row in rows]),
             "labels": torch.tensor([row["labels"] for row in rows]),
             "position_ids": torch.tensor(positions),
+            "use_cache": False,
         }
 
 

@@ -40,7 +40,8 @@ class Workspace:
         """The workspace at `root`, made or not. Raises UpstreamError for a layout that this version does not know."""
         marker = root / "workspace.json"
         if marker.exists():
-            layout = read_json(marker).get("layout")
+            stored = read_json(marker)
+            layout = stored.get("layout") if isinstance(stored, dict) else None
             if layout != LAYOUT:
                 raise UpstreamError(
                     f"{root} has workspace layout {layout}; this twinctl knows layout {LAYOUT}",
