@@ -205,6 +205,12 @@ def test_flag_that_contradicts_the_run(fails: Fails, prepared: object, model: Pa
     fails(4, "UpstreamError", ["train", "--model", "./other"], says=["“tiny”", str(model)], mend=[line])
 
 
+def test_edited_tokens_are_not_trained_on(fails: Fails, prepared: dict[str, Any]) -> None:
+    path = Path(prepared["path"]) / "train.arrow"
+    path.write_bytes(path.read_bytes()[::-1])
+    fails(4, "UpstreamError", ["train"], says=[str(path), "not the file that was written"], mend=["twinctl prepare"])
+
+
 # The settings
 
 
@@ -253,9 +259,7 @@ def test_bad_value_is_named_with_its_origin(
         (["--tracking", "comet"], ["COMET_API_KEY"], ".env"),
     ],
 )
-def test_bad_training_setting(
-    fails: Fails, prepared: object, words: list[str], says: list[str], mend: str
-) -> None:
+def test_bad_training_setting(fails: Fails, prepared: object, words: list[str], says: list[str], mend: str) -> None:
     fails(3, "ConfigError", ["train", *words], says=says, mend=[mend])
 
 
@@ -317,9 +321,7 @@ def test_damaged_record_is_named(fails: Fails, home: Path, prepared: dict[str, A
         fails(4, "UpstreamError", words, says=[str(record), "damaged"], mend=[f"mv {record} {record}.bad"])
 
 
-def test_bug_is_one_line_with_its_traceback_on_request(
-    cli: Cli, fails: Fails, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bug_is_one_line_with_its_traceback_on_request(cli: Cli, fails: Fails, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("wires crossed")
 

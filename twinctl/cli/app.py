@@ -70,8 +70,10 @@ class LazyGroup(TyperGroup):
         except (typer.Exit, typer.Abort, BrokenPipeError):
             raise
         except (Exception, KeyboardInterrupt) as error:
-            if _is_typers(error) and "--json" not in words:
-                raise  # a usage error, which typer shows with the command's usage
+            if _is_typers(error):
+                _redact(error)
+                if "--json" not in words:
+                    raise  # a usage error, which typer shows with the command's usage
             raise typer.Exit(_show(error, words)) from error
 
 
@@ -80,11 +82,10 @@ def _show(error: BaseException, words: list[str]) -> int:
     from twinctl.cli.output import Output
 
     ours = _as_ours(error, words)
-    Output(json="--json" in words).error(ours)
+    output = Output(json="--json" in words)
+    output.error(ours)
     if "--debug" in words:
-        import traceback
-
-        traceback.print_exception(error)
+        output.traceback(error)
     return ours.exit_code
 
 
@@ -95,11 +96,20 @@ def _as_ours(error: BaseException, words: list[str]) -> TwinctlError:
     if isinstance(error, KeyboardInterrupt):
         return Interrupted("interrupted")
     if _is_typers(error):
-        return UsageError(error.format_message(), f"twinctl {words[0]} -h")  # type: ignore[attr-defined]
+        command = next((f"{word} " for word in words if word in COMMANDS), "")
+        return UsageError(error.format_message(), f"twinctl {command}-h")  # type: ignore[attr-defined]
     if isinstance(error, OSError) and error.errno in MACHINES_ERRORS:
         return ConfigError(f"{error.filename or 'a file'}: {error.strerror}", MACHINES_ERRORS[error.errno])
     hint = "this is a bug in twinctl" + ("" if "--debug" in words else "; the traceback: add --debug")
     return TwinctlError(f"{type(error).__name__}: {error}", hint)
+
+
+def _redact(error: Any) -> None:
+    """A usage error quotes what was typed, before any command has loaded the secrets."""
+    from twinctl.settings.secrets import load_secrets, redact
+
+    load_secrets()
+    error.message = redact(error.message)
 
 
 def _is_typers(error: BaseException) -> bool:

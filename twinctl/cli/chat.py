@@ -16,7 +16,7 @@ from twinctl.recipes.chat import Sampling
 from twinctl.settings.resolve import values_of
 from twinctl.workspace.run import Run
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command()

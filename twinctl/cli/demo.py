@@ -25,7 +25,7 @@ from twinctl.recipes.train import TrainOptions, TrainRecipe
 from twinctl.settings.resolve import values_of
 from twinctl.workspace.run import Run
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 RUN = "tiny"
 SHOWN = 3
 LIMIT = 96

@@ -20,7 +20,7 @@ from twinctl.recipes.presets import preset as preset_values
 from twinctl.recipes.train import TrainOptions, TrainRecipe
 from twinctl.settings.resolve import CONFIG_FILE
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
     "prepare": (PrepareOptions, PrepareRecipe),
     "train": (TrainRecipe, TrainOptions),

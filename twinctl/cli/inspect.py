@@ -14,7 +14,7 @@ from twinctl.cli.session import DebugOption, JsonOption, QuietOption, RunOption,
 from twinctl.errors import UpstreamError
 from twinctl.workspace.artifact import Artifact, Record
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 ALSO = {"export": ("merge", "gguf")}
 
 
@@ -46,9 +46,9 @@ def inspect(
         found = [{"slot": slot, **_everything(artifact)} for slot, artifact in artifacts.items()]
         session.output.document({"command": "inspect", "run": thread.name, "phases": found})
         return
-    for slot, artifact in artifacts.items():
+    for slot, artifact, sections in [(slot, each, _sections(each)) for slot, each in artifacts.items()]:
         session.output.line(f"{slot}: {artifact.state()}  {artifact.path}")
-        for title, rows in _sections(artifact).items():
+        for title, rows in sections.items():
             session.output.line(f"\n{title}")
             session.output.table(rows or [["  none"]])
 

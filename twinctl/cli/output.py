@@ -101,6 +101,12 @@ class Output:
             self.err.print("  →", style="cyan", end=" ")
             self.err.print(redact(error.hint), markup=False)
 
+    def traceback(self, error: BaseException) -> None:
+        """Where a failure came from, on stderr."""
+        import traceback
+
+        print(redact("".join(traceback.format_exception(error))), file=sys.stderr, end="", flush=True)
+
 
 def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
     """The rows' cells in columns, a row a line."""

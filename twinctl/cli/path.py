@@ -11,7 +11,7 @@ from twinctl.errors import UsageError
 from twinctl.phases.upstream import MADE_BY, find, need
 from twinctl.workspace.artifact import Artifact, Record
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command()

@@ -22,7 +22,7 @@ from twinctl.recipes.prepare import PrepareOptions, PrepareRecipe
 from twinctl.settings.resolve import preset_name, values_of
 from twinctl.workspace.run import Run
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command()
@@ -56,10 +56,10 @@ def prepare(
     """Turn rows of text into tokens that are ready to train on, and pin model, data and template in a run.
 
     \b
-      twinctl prepare                                  the preset's data
-      twinctl prepare -d posts.jsonl                   your rows: {"instruction": …, "output": …} a line
+      twinctl prepare                    the preset's data
+      twinctl prepare --preset tiny      the bundled author, on a CPU
+      twinctl prepare -d posts.jsonl     {"instruction": …, "output": …} a line
       twinctl prepare -d qa.jsonl --map instruction=question --map output=answer
-      twinctl prepare --preset tiny                    the bundled author, on a CPU
     """
     session = Session.open(workspace, run, json=json, quiet=quiet)
     name = session.run_name or preset_name(preset)

@@ -14,7 +14,7 @@ from twinctl.errors import UsageError
 from twinctl.phases.execute import Outcome
 from twinctl.phases.upstream import need
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 # The Hub's own rule for names: letters, digits, “-”, “_” and “.”, at most 96, no “--” or “..”, no such mark at an end.
 REPO = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9]([\w.-]{0,94}\w)?")
 

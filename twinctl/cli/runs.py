@@ -10,7 +10,7 @@ import typer
 from twinctl.cli.output import age
 from twinctl.cli.session import DebugOption, JsonOption, QuietOption, Session, WorkspaceOption
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command()

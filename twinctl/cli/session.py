@@ -18,7 +18,7 @@ from twinctl.errors import UpstreamError
 from twinctl.phases.base import Plan
 from twinctl.phases.execute import Outcome, execute
 from twinctl.settings.resolve import PREFIX
-from twinctl.settings.secrets import load_secrets
+from twinctl.settings.secrets import load_secrets, refuse_secret
 from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
 
@@ -53,7 +53,10 @@ class Session:
         """Load the secrets and open the workspace; nothing is made yet."""
         load_secrets()
         root = workspace or Path(os.environ.get(f"{PREFIX}WORKSPACE") or ".twinctl")
-        return cls(Workspace.open(root), Output(json=json, quiet=quiet), run or os.environ.get(f"{PREFIX}RUN"))
+        name = run or os.environ.get(f"{PREFIX}RUN")
+        refuse_secret("the workspace's path", root)
+        refuse_secret("the run's name", name)
+        return cls(Workspace.open(root), Output(json=json, quiet=quiet), name)
 
     def run(self, preset: str | None = None) -> Run:
         """The run, with what prepare pinned. Raises UpstreamError when there is none or `preset` contradicts it."""

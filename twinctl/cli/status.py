@@ -14,7 +14,7 @@ from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command()

@@ -22,7 +22,7 @@ from twinctl.phases.train import plan
 from twinctl.recipes.train import TrainOptions, TrainRecipe
 from twinctl.settings.resolve import values_of
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command()

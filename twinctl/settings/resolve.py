@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 
 from twinctl.errors import ConfigError
 from twinctl.recipes.presets import DEFAULT, preset
+from twinctl.settings.secrets import refuse_secret
 
 CONFIG_FILE = "twinctl.toml"
 SECTIONS = ("prepare", "train", "export", "chat")
@@ -101,6 +102,7 @@ def values_of(
         for key, value in given.items():
             if key not in known:
                 raise ConfigError(f"{origin}: [{section}] has no field “{key}”", _meant(key, list(known)))
+            refuse_secret(f"{section}.{key} (from {origin})", value)
             values[key], origins[key] = value, origin
 
     layer(preset(preset_chosen).get(section, {}), f"preset {preset_chosen}")

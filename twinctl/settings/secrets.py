@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from twinctl.errors import ConfigError
+
 NAMES = ("HF_TOKEN", "COMET_API_KEY")
 # Shorter values would turn ordinary words of a message into stars.
 SHORTEST = 6
@@ -26,6 +28,14 @@ def load_secrets() -> None:
         value = found.get(name)
         if value and not os.environ.get(name):
             os.environ[name] = value
+
+
+def refuse_secret(what: str, value: object) -> None:
+    """Raise ConfigError when a setting contains a secret: settings are recorded, secrets never are."""
+    for name in NAMES:
+        secret = os.environ.get(name, "")
+        if len(secret) >= SHORTEST and secret in str(value):
+            raise ConfigError(f"{what} contains the value of {name}", f"{name} belongs in the environment or in .env")
 
 
 def redact(text: str) -> str:

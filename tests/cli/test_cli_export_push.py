@@ -1,0 +1,108 @@
+"""export and push --dry-run: exactly the files that were made, and none that was touched since."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import Cli
+
+
+@pytest.fixture
+def exported(trained: object, cli: Cli) -> dict[str, Any]:
+    """A workspace with a merged model; the document of `export`."""
+    return cli("export", "--json").ok().document
+
+
+def on_disk(folder: str) -> list[tuple[str, int, str]]:
+    """Name, bytes and sha256 of each file, read now."""
+    paths = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+    return [(path.name, len(path.read_bytes()), hashlib.sha256(path.read_bytes()).hexdigest()) for path in paths]
+
+
+def listed(document: dict[str, Any]) -> list[tuple[str, int, str]]:
+    """The same of a document."""
+    return [(file["name"], file["bytes"], file["sha256"]) for file in document["metrics"]["files"]]
+
+
+def test_export_lists_its_files(cli: Cli, exported: dict[str, Any]) -> None:
+    assert listed(exported) == on_disk(exported["path"])
+    assert all(Path(file["path"]).is_file() for file in exported["metrics"]["files"])
+    shown = cli("export").ok().out.splitlines()
+    assert shown[0].startswith("merge: already done (cached)")
+    digest = hashlib.sha256(b"merged" * 1000).hexdigest()[:12]
+    assert shown[2].split() == ["model.safetensors", "5.9", "KiB", digest]
+
+
+def test_second_export_is_a_hit(cli: Cli, exported: dict[str, Any]) -> None:
+    assert exported["cached"] is False
+    again = cli("export", "--json").ok().document
+    assert again["cached"] is True
+    assert listed(again) == listed(exported)
+
+
+def test_one_merge_serves_every_gguf(cli: Cli, exported: dict[str, Any]) -> None:
+    document = cli("export", "-q", "f16", "-q", "q8_0", "--json").ok().document
+    assert [name for name, _, _ in listed(document)] == ["tiny-f16.gguf", "tiny-q8_0.gguf"]
+    assert [artifact["cached"] for artifact in document["artifacts"]] == [False, False]
+    assert cli("export", "--merged", "--json").ok().document["fingerprint"] == exported["fingerprint"]
+
+
+def test_quantisations_of_the_config_file(cli: Cli, trained: object, home: Path) -> None:
+    (home / "twinctl.toml").write_text('[export]\nquant = ["bf16", "f16"]\n')
+    document = cli("export", "--gguf", "--json").ok().document
+    assert [name for name, _, _ in listed(document)] == ["tiny-bf16.gguf", "tiny-f16.gguf"]
+
+
+def test_adapter_is_handed_out_as_it_was_trained(cli: Cli, trained: dict[str, Any]) -> None:
+    document = cli("export", "--adapter", "--json").ok().document
+    assert (document["path"], document["cached"]) == (trained["path"], True)
+    assert listed(document) == on_disk(trained["path"])
+
+
+def test_push_would_send_the_files_of_the_record(cli: Cli, exported: dict[str, Any]) -> None:
+    (Path(exported["path"]) / "notes-of-mine.txt").write_text("not part of it")
+    document = cli("push", "me/my-twin", "--dry-run", "--json").ok().document
+    assert listed(document) == listed(exported)
+    metrics = document["metrics"]
+    assert (document["state"], metrics["repo"], metrics["private"]) == ("dry-run", "me/my-twin", True)
+    assert metrics["bytes"] == sum(size for _, size, _ in listed(exported))
+    shown = cli("push", "me/my-twin", "--dry-run").ok()
+    assert "would send 2 files, 5.9 KiB, to the private model repository me/my-twin" in shown.out
+    assert [line.split()[0] for line in shown.out.splitlines()[1:]] == ["config.json", "model.safetensors"]
+    assert "nothing was sent" in shown.err
+
+
+def test_push_of_each_kind(cli: Cli, exported: object) -> None:
+    cli("export", "--gguf").ok()
+    for flag, name in (("--adapter", "adapter_model.safetensors"), ("--gguf", "tiny-q8_0.gguf")):
+        document = cli("push", "me/my-twin", flag, "--dry-run", "--json").ok().document
+        assert name in [file[0] for file in listed(document)]
+
+
+@pytest.mark.parametrize("keep_time", [True, False])
+def test_file_edited_in_place_is_not_pushed(cli: Cli, exported: dict[str, Any], keep_time: bool) -> None:
+    import os
+
+    path = Path(exported["path"]) / "model.safetensors"
+    before = path.stat()
+    path.write_bytes(b"Merged" + path.read_bytes()[6:])
+    if keep_time:
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
+    shown = cli("push", "me/my-twin", "--dry-run")
+    assert (shown.code, shown.out) == (4, "")
+    assert str(path) in shown.err
+    assert "twinctl export --restart" in shown.err
+
+
+def test_hint_mends_the_edited_file(cli: Cli, exported: dict[str, Any]) -> None:
+    path = Path(exported["path"]) / "model.safetensors"
+    path.write_bytes(b"broken")
+    assert cli("push", "me/my-twin", "--dry-run").code == 4
+    cli("export", "--restart").ok()
+    document = cli("push", "me/my-twin", "--dry-run", "--json").ok().document
+    assert listed(document) == listed(exported)
