@@ -5,6 +5,8 @@ Standard library only: this module is imported by all the others, also on the wa
 
 from __future__ import annotations
 
+import errno
+
 
 class TwinctlError(Exception):
     """A failure with a mend. `message` says what happened and where; `hint` is what to type or change."""
@@ -74,3 +76,23 @@ class Terminated(Interrupted):
     """The same by SIGTERM or SIGHUP."""
 
     exit_code = 143
+
+
+_PERMISSION = "check the permissions there, or choose another folder: --workspace DIR"
+_ROOM = "make room there, or choose another folder: --workspace DIR"
+_MENDS = {
+    errno.EACCES: _PERMISSION,
+    errno.EPERM: _PERMISSION,
+    errno.EROFS: _PERMISSION,
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+}
+
+
+def explained(error: BaseException) -> TwinctlError | None:
+    """The failure with its mend: one of ours as it is, a full disk or a missing permission in words; None for a bug."""
+    if isinstance(error, TwinctlError):
+        return error
+    if isinstance(error, OSError) and error.errno in _MENDS:
+        return ConfigError(f"{error.filename or 'a file'}: {error.strerror}", _MENDS[error.errno])
+    return None

@@ -96,7 +96,7 @@ def test_file_edited_in_place_is_not_pushed(cli: Cli, exported: dict[str, Any], 
     shown = cli("push", "me/my-twin", "--dry-run")
     assert (shown.code, shown.out) == (4, "")
     assert str(path) in shown.err
-    assert "twinctl export --restart" in shown.err
+    assert "twinctl export --run tiny --restart" in shown.err
 
 
 def test_hint_mends_the_edited_file(cli: Cli, exported: dict[str, Any]) -> None:

@@ -116,3 +116,30 @@ def test_run_that_lost_its_artifact(cli: Cli, prepare: list[str], prepared: dict
     assert phases(cli)["prepare"]["state"] == "absent"
     assert cli("train").code == 4
     assert cli(*prepare, "--json").ok().document["cached"] is False
+
+
+def test_a_damaged_phase_is_said_so_and_the_others_are_shown(cli: Cli, trained: dict[str, Any]) -> None:
+    record = Path(trained["path"]).parent / "record.json"
+    record.write_text(record.read_text()[:50])
+    found = phases(cli)
+    assert {slot: line["state"] for slot, line in found.items()} == {"prepare": "complete", "train": "damaged"}
+    assert str(record) in found["train"]["failure"]
+
+
+def test_other_data_in_the_settings_makes_stale(cli: Cli, home: Path, prepare: list[str]) -> None:
+    config = home / "twinctl.toml"
+    config.write_text('[prepare]\ndata = ["posts.jsonl"]\n')
+    without_data = prepare[: prepare.index("-d")]
+    cli(*without_data).ok()
+    assert phases(cli)["prepare"]["reasons"] == []
+    config.write_text('[prepare]\ndata = ["other.jsonl"]\n')
+    assert phases(cli)["prepare"]["reasons"] == ['prepare.data ["posts.jsonl"] → ["other.jsonl"]']
+
+
+@pytest.mark.parametrize("variable", ["TWINCTL_PREPARE_MAX_LENGHT", "TWINCTL_TRAIN_RNAK"])
+def test_a_mistyped_variable_is_said_so(cli: Cli, trained: dict[str, Any], monkeypatch: Any, variable: str) -> None:
+    monkeypatch.setenv(variable, "64")
+    shown = cli("status")
+    assert shown.code == 3
+    assert variable in shown.err
+    assert "did you mean" in shown.err

@@ -249,7 +249,7 @@ def test_a_damaged_result_is_refused_by_name_and_mended_by_restart(workspace: Wo
     damage(artifact)
     with pytest.raises(UpstreamError, match=r"text\.txt") as caught:
         toy.execute(workspace)
-    assert "twinctl toy --restart" in caught.value.hint
+    assert "twinctl toy --run a-run --restart" in caught.value.hint
     assert text_of(toy.execute(workspace, restart=True).artifact) == "hellohellohello"
 
 

@@ -27,7 +27,7 @@ def twin_files(workspace: Workspace, run: Run) -> dict[str, Any]:
             f"the adapter of run “{run.name}” was trained on another base model than the run now has",
             f"train again: twinctl train --run {run.name}",
         )
-    base.check(workspace.memo)
+    base.check(workspace.memo, run.name)
     return {
         "adapter": artifact.out if kind == "adapter" else None,
         "model": artifact.out if kind == "model" else None,

@@ -5,7 +5,6 @@ What must stay true: the root's --help imports typer and nothing of ours beyond 
 
 from __future__ import annotations
 
-import errno
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from twinctl.errors import ConfigError, Interrupted, Terminated, TwinctlError, UsageError
+from twinctl.errors import Interrupted, Terminated, TwinctlError, UsageError, explained
 
 if TYPE_CHECKING:
     from typer._click import Command, Context, HelpFormatter
@@ -30,16 +29,6 @@ COMMANDS = {
     "inspect": "One phase in full: recipe with origins, inputs, attempts, metrics.",
     "runs": "List the runs, or make one the current run.",
     "path": "Print where a result lies: tokens, adapter, model or gguf.",
-}
-# Failures that the person mends, not the programmer.
-_PERMISSION = "check the permissions there, or choose another folder: --workspace DIR"
-_ROOM = "make room there, or choose another folder: --workspace DIR"
-MACHINES_ERRORS = {
-    errno.EACCES: _PERMISSION,
-    errno.EPERM: _PERMISSION,
-    errno.EROFS: _PERMISSION,
-    errno.ENOSPC: _ROOM,
-    errno.EDQUOT: _ROOM,
 }
 
 
@@ -91,15 +80,13 @@ def _show(error: BaseException, words: list[str]) -> int:
 
 def _as_ours(error: BaseException, words: list[str]) -> TwinctlError:
     """Any failure as one with a mend and an exit code."""
-    if isinstance(error, TwinctlError):
-        return error
     if isinstance(error, KeyboardInterrupt):
         return Interrupted("interrupted")
     if _is_typers(error):
         command = next((f"{word} " for word in words if word in COMMANDS), "")
         return UsageError(error.format_message(), f"twinctl {command}-h")  # type: ignore[attr-defined]
-    if isinstance(error, OSError) and error.errno in MACHINES_ERRORS:
-        return ConfigError(f"{error.filename or 'a file'}: {error.strerror}", MACHINES_ERRORS[error.errno])
+    if known := explained(error):
+        return known
     hint = "this is a bug in twinctl" + ("" if "--debug" in words else "; the traceback: add --debug")
     return TwinctlError(f"{type(error).__name__}: {error}", hint)
 

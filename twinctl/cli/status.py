@@ -9,6 +9,7 @@ import typer
 
 from twinctl.cli.output import age, size
 from twinctl.cli.session import DebugOption, JsonOption, QuietOption, RunOption, Session, WorkspaceOption
+from twinctl.errors import UpstreamError
 from twinctl.phases.stale import stale_reasons
 from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.run import Run
@@ -62,19 +63,26 @@ def phases_of(workspace: Workspace, run: Run) -> list[dict[str, Any]]:
 
 
 def _facts(workspace: Workspace, run: Run, artifact: Artifact) -> dict[str, Any]:
-    state = artifact.state()
-    record = artifact.record() if state == "complete" else None
-    reasons = stale_reasons(workspace, run, record) if record else []
-    failure = artifact.failure() if state == "failed" else None
-    steps = [event for event in artifact.events() if event["event"] == "checkpoint"] if state != "complete" else []
-    return {
-        "state": "stale" if reasons else state,
-        "reasons": reasons,
-        "step": steps[-1]["step"] if steps else None,
-        "failure": failure["message"] if failure else None,
-        "created": record.created if record else None,
-        "bytes": artifact.size(),
-    }
+    facts: dict[str, Any] = {"state": artifact.state(), "reasons": [], "step": None, "failure": None, "created": None}
+    try:
+        facts |= _finished(workspace, run, artifact) if facts["state"] == "complete" else _unfinished(artifact)
+    except UpstreamError as error:
+        facts |= {"state": "damaged", "failure": f"{error.message} → {error.hint}"}
+    return {**facts, "bytes": artifact.size()}
+
+
+def _finished(workspace: Workspace, run: Run, artifact: Artifact) -> dict[str, Any]:
+    record = artifact.record()
+    assert record is not None
+    artifact.check(workspace.memo)
+    reasons = stale_reasons(workspace, run, record)
+    return {"state": "stale" if reasons else "complete", "reasons": reasons, "created": record.created}
+
+
+def _unfinished(artifact: Artifact) -> dict[str, Any]:
+    steps = [event["step"] for event in artifact.events() if event["event"] == "checkpoint"]
+    failure = artifact.failure()
+    return {"step": steps[-1] if steps else None, "failure": failure["message"] if failure else None}
 
 
 def _row(line: dict[str, Any]) -> list[str]:

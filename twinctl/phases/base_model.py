@@ -7,6 +7,7 @@ mirror and a local folder of the same files are one model; where it is found is 
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,14 +70,14 @@ class BaseModel:
             )
         return path
 
-    def check(self, memo: DigestMemo) -> None:
-        """Raise UpstreamError when a local model's files are not those that prepare saw."""
+    def check(self, memo: DigestMemo, run: str) -> None:
+        """Raise UpstreamError when a local model's files are not those that prepare saw for the run."""
         if self.path and Path(self.path).is_dir():
             changed = differences(self.files, _local_files(Path(self.path), memo))
             if changed:
                 raise UpstreamError(
                     f"the base model in {self.path} changed since prepare: {'; '.join(changed)}",
-                    "prepare again: twinctl prepare",
+                    f"prepare again: twinctl prepare --run {run} --model {shlex.quote(self.path)}",
                 )
 
 

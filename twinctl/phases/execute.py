@@ -23,7 +23,7 @@ from typing import Any
 from twinctl import errors
 from twinctl.errors import BusyError, EngineError, Interrupted, TwinctlError
 from twinctl.phases.base import Plan
-from twinctl.phases.perform import Job, command_words, perform
+from twinctl.phases.perform import Job, command_words, keep_failure, perform
 from twinctl.workspace.artifact import Artifact, Record
 from twinctl.workspace.files import write_json
 from twinctl.workspace.lock import Lock, held, read_owner, write_owner
@@ -46,10 +46,10 @@ def execute(
     workspace: Workspace, run: str, plan: Plan, *, watch: Watch, wait: bool = False, restart: bool = False
 ) -> Outcome:
     """The plan's result, from the cache or by doing the work. Raises TwinctlError."""
-    if not restart and (hit := _hit(workspace, run, plan)):
+    artifact = workspace.artifact(plan.path)
+    if not restart and (hit := _hit(workspace, run, plan)) and not artifact.work.exists():
         return hit
     workspace.create()
-    artifact = workspace.artifact(plan.path)
     lock = Lock(artifact.path, command_words())
     try:
         _acquire(lock, watch, wait)
@@ -60,6 +60,7 @@ def execute(
         return Outcome(artifact, _watch_to_the_end(artifact, lambda: held(artifact.path), watch), cached=False)
     try:
         if not restart and (hit := _hit(workspace, run, plan)):
+            artifact.tidy()
             return hit
         return Outcome(artifact, _work(workspace, run, plan, artifact, lock, watch, restart), cached=False)
     finally:
@@ -98,7 +99,11 @@ def _work(
     artifact.work.mkdir(exist_ok=True)
     write_json(artifact.path / "recipe.json", {**plan.payload, "fingerprint": plan.fingerprint})
     (artifact.path / "failure.json").unlink(missing_ok=True)
-    job = Job.of(workspace, run, plan)
+    try:
+        job = Job.of(workspace, run, plan)
+    except Exception as error:
+        keep_failure(artifact, error)
+        raise
     if not plan.phase.in_worker:
         return perform(job, plan.phase, watch=watch)
     job.save(artifact.work / "job.json")

@@ -16,7 +16,7 @@ def plan(workspace: Workspace, run: Run) -> Plan:
     adapter_path, adapter, record = need(workspace, run, "adapter")
     tokens = workspace.artifact(record.parents["tokens"])
     base = base_of(run)
-    base.check(workspace.memo)
+    base.check(workspace.memo, run.name)
     return Plan(
         phase=PHASE,
         slot="merge",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import shutil
 import socket
 import sys
@@ -19,7 +20,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from twinctl.errors import Interrupted, TwinctlError
+from twinctl.errors import Interrupted, TwinctlError, explained
 from twinctl.phases.base import Attempt, Phase, Plan, Result
 from twinctl.phases.stop import Stop
 from twinctl.settings.secrets import redact
@@ -102,7 +103,7 @@ def perform(
     except Interrupted:
         raise
     except Exception as error:
-        _keep_failure(artifact, error)
+        keep_failure(artifact, error)
         raise
     return record
 
@@ -163,13 +164,23 @@ def _record(job: Job, phase: Phase, result: Result, artifact: Artifact, began: f
         files=[],
         created=time.time(),
         seconds=round(time.time() - began, 3),
-        about={"command": phase.command, "run": job.run},
+        about={"command": _command(job, phase), "run": job.run},
     )
 
 
-def _keep_failure(artifact: Artifact, error: Exception) -> None:
-    message = error.message if isinstance(error, TwinctlError) else f"{type(error).__name__}: {error}"
-    hint = error.hint if isinstance(error, TwinctlError) else ""
+def _command(job: Job, phase: Phase) -> str:
+    """What to type to make this result again, in the same run."""
+    unneeded = {"--json", "--quiet", "--debug", "--restart", "--wait"}
+    words = [word for word in job.argv if word not in unneeded]
+    if not words or words[0] != phase.command.split()[0]:
+        words = phase.command.split()
+    return shlex.join(words if "--run" in words else [*words, "--run", job.run])
+
+
+def keep_failure(artifact: Artifact, error: Exception) -> None:
+    """Write down what went wrong: the trace in log.txt, message and hint in failure.json."""
     with open(artifact.path / "log.txt", "a", encoding="utf-8") as log:
         log.write(redact("".join(traceback.format_exception(error))))
-    artifact.fail(error, redact(message), redact(hint))
+    known = explained(error)
+    shown = known or TwinctlError(f"{type(error).__name__}: {error}")
+    artifact.fail(known.code if known else "Bug", redact(shown.message), redact(shown.hint))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -35,13 +36,22 @@ def _changed_recipe(run: Run, record: Record) -> list[str]:
     """Fields that twinctl.toml, the environment or the preset now set otherwise. A value given as a flag stands."""
     if record.phase not in MODELS:
         return []
-    models = MODELS[record.phase]
-    now = values_of(record.phase, models, run.pins["preset"], {}).build(models[0]).model_dump(mode="json")
-    by_flag = {name for name, origin in record.origins.items() if origin == "flag"}
-    kept = [name for name in now if name not in by_flag]
-    return differences(
-        {name: record.recipe.get(name) for name in kept}, {name: now[name] for name in kept}, record.phase
-    )
+    recipe, options = MODELS[record.phase]
+    values = values_of(record.phase, (recipe, options), run.pins["preset"], {})
+    before, now = dict(record.recipe), values.build(recipe).model_dump(mode="json")
+    if record.phase == "prepare":
+        before |= _located(run)
+        now |= values.build(options).model_dump(mode="json", include={"model", "data", "general"})
+    kept = [name for name in now if record.origins.get(name) != "flag"]
+    return differences({name: before.get(name) for name in kept}, {name: now[name] for name in kept}, record.phase)
+
+
+def _located(run: Run) -> dict[str, Any]:
+    """Where prepare found its model and data, as they were named then."""
+    by_role: dict[str, list[str]] = {"author": [], "general": []}
+    for source in run.pins["sources"]:
+        by_role[source["role"]].append(source["locator"])
+    return {"model": run.pins["model"]["locator"], "data": by_role["author"], "general": by_role["general"]}
 
 
 def _changed_data(workspace: Workspace, run: Run) -> list[str]:

@@ -34,7 +34,7 @@ def plan(workspace: Workspace, run: Run, values: Values) -> Plan:
         raise ConfigError("--tracking comet needs COMET_API_KEY", "put it into .env, or use --tracking comet-offline")
     tokens_path, tokens, tokens_record = need(workspace, run, "tokens")
     base = base_of(run)
-    base.check(workspace.memo)
+    base.check(workspace.memo, run.name)
 
     def locate() -> dict[str, Any]:
         return {

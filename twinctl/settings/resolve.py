@@ -92,7 +92,7 @@ def values_of(
 ) -> Values:
     """The section's values from all layers; a flag that is None was not given.
 
-    Raises ConfigError for an unknown field in twinctl.toml, with the nearest name.
+    Raises ConfigError for an unknown field in twinctl.toml or the environment, with the nearest name.
     """
     known = {name: field for model in models for name, field in model.model_fields.items()}
     values: dict[str, Any] = {}
@@ -107,10 +107,11 @@ def values_of(
 
     layer(preset(preset_chosen).get(section, {}), f"preset {preset_chosen}")
     layer(config_file().get(section, {}), CONFIG_FILE)
-    for key, field in known.items():
-        variable = f"{PREFIX}{section}_{key}".upper()
-        if variable in os.environ:
-            layer({key: _from_text(os.environ[variable], field.annotation)}, variable)
+    start = f"{PREFIX}{section}_".upper()
+    for variable, text in os.environ.items():
+        if variable.startswith(start):
+            key = variable.removeprefix(start).lower()
+            layer({key: _from_text(text, known[key].annotation) if key in known else text}, variable)
     layer({key: value for key, value in flags.items() if value is not None}, "flag")
     return Values(section, values, origins)
 

@@ -13,9 +13,10 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
-from twinctl.errors import TwinctlError, UpstreamError
+from twinctl.errors import UpstreamError
 from twinctl.workspace.files import append_line, fsync_path, fsync_tree, read_json, read_lines, write_json
 from twinctl.workspace.lock import held
 from twinctl.workspace.memo import DigestMemo, file_sha256
@@ -73,7 +74,8 @@ class Artifact:
             return Record.of(read_json(path))
         except TypeError as error:
             raise UpstreamError(
-                f"{path} lacks fields: {error}", f"move it away and run the phase again: mv {path} {path}.bad"
+                f"{path} lacks fields: {error}",
+                f"move it away and run the phase again: mv {quote(str(path))} {quote(str(path))}.bad",
             ) from error
 
     def request(self) -> dict[str, Any] | None:
@@ -115,10 +117,15 @@ class Artifact:
         """Bytes on disk of everything in the folder."""
         return sum(entry.stat().st_size for entry in self.path.rglob("*") if entry.is_file())
 
-    def fail(self, error: BaseException, message: str, hint: str) -> None:
+    def fail(self, code: str, message: str, hint: str) -> None:
         """Keep what went wrong, for status and for whoever watches."""
-        code = error.code if isinstance(error, TwinctlError) else "Bug"
         write_json(self.path / "failure.json", {"class": code, "message": message, "hint": hint, "time": time.time()})
+
+    def tidy(self) -> None:
+        """Remove what a crash between the record and the end of the commit left. Hold the lock."""
+        (self.path / "failure.json").unlink(missing_ok=True)
+        if self.work.exists():
+            shutil.rmtree(self.work)
 
     def commit(self, record: Record) -> Record:
         """Make work/out the artifact's result: flush, rename, then write the record. Returns it with its list of
@@ -133,8 +140,7 @@ class Artifact:
         fsync_path(self.path)
         whole = Record.of({**asdict(record), "files": manifest(self.out)})
         write_json(self.path / "record.json", asdict(whole))
-        (self.path / "failure.json").unlink(missing_ok=True)
-        shutil.rmtree(self.work)
+        self.tidy()
         return whole
 
     def check(self, memo: DigestMemo, *, every_byte: bool = False) -> None:

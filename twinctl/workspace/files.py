@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from twinctl.errors import UpstreamError
@@ -57,7 +58,8 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UpstreamError(
-            f"{path} is damaged: {error}", f"move it away, then run the phase again: mv {path} {path}.bad"
+            f"{path} is damaged: {error}",
+            f"move it away, then run the phase again: mv {quote(str(path))} {quote(str(path))}.bad",
         ) from error
 
 

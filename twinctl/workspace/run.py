@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from twinctl.errors import UpstreamError, UsageError
@@ -70,7 +71,8 @@ class Runs:
         except TypeError as error:
             raise UpstreamError(
                 f"{path} is damaged: {error}",
-                f"move it away, then prepare again: mv {path} {path}.bad && twinctl prepare --run {name}",
+                f"move it away, then prepare again: mv {quote(str(path))} {quote(str(path))}.bad "
+                f"&& twinctl prepare --run {name}",
             ) from error
 
     def exists(self, name: str) -> bool:
