@@ -14,7 +14,7 @@ from functools import cached_property
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
-from twinctl.errors import TwinctlError
+from twinctl.errors import Interrupted, TwinctlError
 from twinctl.settings.secrets import redact
 
 if TYPE_CHECKING:
@@ -95,7 +95,8 @@ class Output:
         if self.json:
             self.document({"error": {"code": error.code, "message": error.message, "hint": error.hint}})
             return
-        self.err.print("error:", style="bold red", end=" ")
+        if not isinstance(error, Interrupted):
+            self.err.print("error:", style="bold red", end=" ")
         self.err.print(redact(error.message), markup=False)
         if error.hint:
             self.err.print("  →", style="cyan", end=" ")

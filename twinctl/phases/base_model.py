@@ -77,7 +77,7 @@ class BaseModel:
             if changed:
                 raise UpstreamError(
                     f"the base model in {self.path} changed since prepare: {'; '.join(changed)}",
-                    f"prepare again: twinctl prepare --run {run} --model {shlex.quote(self.path)}",
+                    f"prepare again: twinctl prepare --run {run} --model {shlex.quote(self.locator)}",
                 )
 
 

@@ -107,6 +107,7 @@ def _work(
     if not plan.phase.in_worker:
         return perform(job, plan.phase, watch=watch)
     job.save(artifact.work / "job.json")
+    watch({"event": "stage", "text": "starting a worker"})
     start = _end_of_events(artifact)
     worker = _start_worker(artifact, lock)
     # From here on the worker's own hold keeps the lock, so that its end is seen by everybody.
