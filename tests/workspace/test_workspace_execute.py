@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,8 +104,17 @@ def test_the_pointer_moves_on_commit_and_on_a_hit(workspace: Workspace, toy: Toy
     for plan in (one, two, one):
         toy.execute(workspace, plan)
         pointers.append(workspace.runs.get(RUN).slots["toy"])
-    assert pointers == [one.path, two.path, one.path]
+    assert pointers == [plan.path(workspace) for plan in (one, two, one)]
+    assert pointers[0] != pointers[1]
     assert toy.calls == 2
+
+
+def test_another_slug_for_the_same_thing_is_a_hit(workspace: Workspace, toy: Toy) -> None:
+    """A model may be known by another name; the name is in the folder's, the identity is not."""
+    plan = toy.plan()
+    first = toy.execute(workspace, plan)
+    second = toy.execute(workspace, replace(plan, slug="another-name"))
+    assert (second.cached, second.artifact, toy.calls) == (True, first.artifact, 1)
 
 
 def test_pins_are_fixed_with_the_pointer_also_on_a_hit(workspace: Workspace, toy: Toy) -> None:
@@ -119,7 +129,7 @@ def test_a_failure_leaves_its_reason_and_the_work_but_neither_record_nor_pointer
     toy.before = _raise(ConfigError("row 3 is odd", "look at it"))
     with pytest.raises(ConfigError):
         toy.execute(workspace)
-    artifact = workspace.artifact(toy.plan().path)
+    artifact = workspace.artifact(toy.plan().path(workspace))
     failure = artifact.failure()
     assert failure is not None
     assert (failure["class"], failure["message"], failure["hint"]) == ("ConfigError", "row 3 is odd", "look at it")
@@ -127,14 +137,14 @@ def test_a_failure_leaves_its_reason_and_the_work_but_neither_record_nor_pointer
     assert (artifact.work / "checkpoint").read_text() == "half done"
     assert artifact.state() == "failed"
     run = workspace.runs.get(RUN)
-    assert (run.slots, run.started) == ({}, {"toy": toy.plan().path})
+    assert (run.slots, run.started) == ({}, {"toy": toy.plan().path(workspace)})
 
 
 def test_a_bug_is_recorded_with_its_traceback_in_the_log(workspace: Workspace, toy: Toy) -> None:
     toy.before = _raise(ZeroDivisionError("nought"))
     with pytest.raises(ZeroDivisionError):
         toy.execute(workspace)
-    artifact = workspace.artifact(toy.plan().path)
+    artifact = workspace.artifact(toy.plan().path(workspace))
     failure = artifact.failure()
     assert failure is not None
     assert (failure["class"], failure["message"]) == ("Bug", "ZeroDivisionError: nought")
@@ -157,7 +167,7 @@ def test_an_interruption_leaves_work_and_nothing_else(workspace: Workspace, toy:
     toy.before = _raise(error)
     with pytest.raises(Interrupted):
         toy.execute(workspace)
-    artifact = workspace.artifact(toy.plan().path)
+    artifact = workspace.artifact(toy.plan().path(workspace))
     assert (artifact.failure(), artifact.record()) == (None, None)
     assert artifact.state() == "partial"
 
@@ -167,7 +177,7 @@ def test_an_interruption_after_a_failure_is_no_failure(workspace: Workspace, toy
         toy.before = _raise(error)
         with pytest.raises(type(error)):
             toy.execute(workspace)
-    assert workspace.artifact(toy.plan().path).state() == "partial"
+    assert workspace.artifact(toy.plan().path(workspace)).state() == "partial"
 
 
 def test_an_unfinished_result_of_an_earlier_attempt_is_not_in_the_next_one(workspace: Workspace, toy: Toy) -> None:
@@ -185,7 +195,7 @@ def test_an_unfinished_result_of_an_earlier_attempt_is_not_in_the_next_one(works
 def test_the_state_while_it_runs_is_running(workspace: Workspace, toy: Toy) -> None:
     seen = []
     toy.before = lambda attempt: seen.append(attempt.artifact.state())
-    absent = workspace.artifact(toy.plan().path).state()
+    absent = workspace.artifact(toy.plan().path(workspace)).state()
     toy.execute(workspace)
     assert (absent, seen) == ("absent", ["running"])
 

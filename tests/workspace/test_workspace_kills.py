@@ -91,7 +91,7 @@ def _counted(function: Callable[..., Any], countdown: _Countdown) -> Callable[..
 
 
 def _check_whole_or_absent(workspace: Workspace, plan: Plan, text: str) -> None:
-    artifact = workspace.artifact(plan.path)
+    artifact = workspace.artifact(plan.path(workspace))
     assert not held(artifact.path)
     if artifact.record() is None:
         assert artifact.state() != "complete"
@@ -104,7 +104,7 @@ def _check_same_call_succeeds(workspace: Workspace, toy: Toy, plan: Plan, text: 
     outcome = toy.execute(workspace, plan)
     outcome.artifact.check(workspace.memo, every_byte=True)
     assert text_of(outcome.artifact) == text
-    assert workspace.runs.get(RUN).slots["toy"] == plan.path
+    assert workspace.runs.get(RUN).slots["toy"] == plan.path(workspace)
     assert outcome.artifact.state() == "complete"
     assert toy.execute(workspace, plan).cached
 

@@ -72,7 +72,7 @@ def _becomes_free(folder: Path) -> bool:
 
 
 def test_a_busy_artifact_is_refused_at_once_naming_who_holds_it(workspace: Workspace, toy: Toy, start: Start) -> None:
-    holder = start(HOLD, workspace.artifact(toy.plan().path).path)
+    holder = start(HOLD, workspace.artifact(toy.plan().path(workspace)).path)
     began = time.monotonic()
     with pytest.raises(BusyError, match=f"process {holder.pid} on {socket.gethostname()}") as caught:
         toy.execute(workspace)
@@ -82,7 +82,7 @@ def test_a_busy_artifact_is_refused_at_once_naming_who_holds_it(workspace: Works
 
 
 def test_waiting_takes_the_lock_when_the_holder_ends(workspace: Workspace, toy: Toy, start: Start) -> None:
-    artifact = workspace.artifact(toy.plan().path)
+    artifact = workspace.artifact(toy.plan().path(workspace))
     holder = start(HOLD, artifact.path)
     timer = threading.Timer(0.6, _end, [holder])
     began = time.monotonic()
@@ -113,7 +113,7 @@ def test_a_result_that_came_while_waiting_is_a_hit(workspace: Workspace, toy: To
 
 
 def test_the_lock_is_free_when_the_holder_is_killed(workspace: Workspace, toy: Toy, start: Start) -> None:
-    artifact = workspace.artifact(toy.plan().path)
+    artifact = workspace.artifact(toy.plan().path(workspace))
     holder = start(HOLD, artifact.path)
     assert held(artifact.path)
     holder.kill()
@@ -123,7 +123,7 @@ def test_the_lock_is_free_when_the_holder_is_killed(workspace: Workspace, toy: T
 
 
 def test_an_inherited_lock_outlives_the_process_that_took_it(workspace: Workspace, toy: Toy, start: Start) -> None:
-    artifact = workspace.artifact(toy.plan().path)
+    artifact = workspace.artifact(toy.plan().path(workspace))
     parent = start(BEQUEATH, artifact.path)
     assert parent.wait(timeout=20) == 0
     assert held(artifact.path)

@@ -17,6 +17,7 @@ from twinctl.recipes.base import Options, Recipe
 from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.files import append_line
 from twinctl.workspace.fingerprint import ALGORITHM, fingerprint
+from twinctl.workspace.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,6 @@ class Plan:
         """The sha256 of the payload."""
         return fingerprint(self.payload)
 
-    @property
-    def path(self) -> str:
-        """The artifact's folder, relative to artifacts/."""
-        return f"{self.phase.name}/{self.slug}-{self.fingerprint[:8]}"
+    def path(self, workspace: Workspace) -> str:
+        """The artifact's folder there, relative to artifacts/."""
+        return workspace.place(self.phase.name, self.slug, self.fingerprint)

@@ -46,7 +46,7 @@ def execute(
     workspace: Workspace, run: str, plan: Plan, *, watch: Watch, wait: bool = False, restart: bool = False
 ) -> Outcome:
     """The plan's result, from the cache or by doing the work. Raises TwinctlError."""
-    artifact = workspace.artifact(plan.path)
+    artifact = workspace.artifact(plan.path(workspace))
     if not restart and (hit := _hit(workspace, run, plan)) and not artifact.work.exists():
         return hit
     workspace.create()
@@ -78,14 +78,13 @@ def _acquire(lock: Lock, watch: Watch, wait: bool) -> None:
 
 
 def _hit(workspace: Workspace, run: str, plan: Plan) -> Outcome | None:
-    artifact = workspace.artifact(plan.path)
+    path = plan.path(workspace)
+    artifact = workspace.artifact(path)
     record = artifact.record()
     if record is None or record.fingerprint != plan.fingerprint:
         return None
     artifact.check(workspace.memo)
-    if workspace.runs.exists(run) and workspace.runs.get(run).slots.get(plan.slot) == plan.path and not plan.pins:
-        return Outcome(artifact, record, cached=True)
-    workspace.runs.point(run, plan.slot, plan.path, plan.pins)
+    workspace.runs.point(run, plan.slot, path, plan.pins)
     return Outcome(artifact, record, cached=True)
 
 
@@ -95,7 +94,7 @@ def _work(
     if restart:
         shutil.rmtree(artifact.work, ignore_errors=True)
     with workspace.runs.change(run) as thread:
-        thread.started[plan.slot] = plan.path
+        thread.started[plan.slot] = plan.path(workspace)
     artifact.work.mkdir(exist_ok=True)
     write_json(artifact.path / "recipe.json", {**plan.payload, "fingerprint": plan.fingerprint})
     (artifact.path / "failure.json").unlink(missing_ok=True)

@@ -64,7 +64,7 @@ class Job:
             run=run,
             phase=plan.phase.name,
             slot=plan.slot,
-            path=plan.path,
+            path=plan.path(workspace),
             produces=plan.produces,
             fingerprint=plan.fingerprint,
             payload=plan.payload,

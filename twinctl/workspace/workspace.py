@@ -64,6 +64,23 @@ class Workspace:
                 "choose a writable folder: --workspace DIR or TWINCTL_WORKSPACE",
             ) from error
 
+    def place(self, phase: str, slug: str, fingerprint: str) -> str:
+        """Where the artifact of a fingerprint is, or is to be, relative to artifacts/.
+
+        Found by the fingerprint alone: the slug is for people, and another name for the same model must not miss.
+        """
+        folder = self.root / "artifacts" / phase
+        for digits in (8, len(fingerprint)):  # all of it, should another one share the first eight
+            found = sorted(
+                folder.glob(f"*-{fingerprint[:digits]}"), key=lambda path: not (path / "record.json").exists()
+            )
+            same = [
+                path for path in found if (Artifact(path).request() or {}).get("fingerprint") in (None, fingerprint)
+            ]
+            if same or not found:
+                return f"{phase}/{same[0].name if same else f'{slug}-{fingerprint[:digits]}'}"
+        return f"{phase}/{slug}-{fingerprint}"
+
     def artifact(self, relative: str) -> Artifact:
         """The artifact at a path relative to artifacts/."""
         return Artifact(self.root / "artifacts" / relative)

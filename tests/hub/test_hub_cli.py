@@ -1,0 +1,97 @@
+"""`twinctl prepare` with its model and data on the Hub: pinned once, cached after, refused in words."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from twinctl.demo import AUTHOR_ROWS, BASE
+
+from .conftest import Client
+from .stand_in import HubStandIn
+
+MODEL = {path.name: path.read_bytes() for path in BASE.iterdir()}
+DATA = {"train.jsonl": AUTHOR_ROWS.read_bytes()}
+PREPARE = ("prepare", "--preset", "tiny", "--model", "meta-llama/Llama-3.1-8B", "-d", "author/posts:train[:100]")
+
+
+def twinctl(client: Client, *words: str, code: int = 0, **env: str) -> dict[str, Any]:
+    """The command's document."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    command = [sys.executable, "-m", "twinctl.cli.app", *words, "--json"]
+    done = subprocess.run(
+        command,
+        cwd=client.home,
+        env={**kept, **client.env, **env},
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_hub_rows_and_model_are_prepared_and_pinned(hub: HubStandIn, client: Client) -> None:
+    hub.add("models", "meta-llama/Llama-3.1-8B", MODEL)
+    sha = hub.add("datasets", "author/posts", DATA)
+    document = twinctl(client, *PREPARE)
+    assert document["metrics"]["rows_read"] == 100
+    (run,) = twinctl(client, "runs")["runs"]
+    assert run["pins"]["sources"][0]["sha"] == sha
+    weights = [seen for seen in hub.seen if seen.method == "GET" and seen.path.endswith("model.safetensors")]
+    assert not weights, "prepare needs no weights"
+
+    # New rows on the Hub change nothing until --refresh, and a cached prepare asks nothing of the network.
+    hub.repos["datasets", "author/posts"].commit({"train.jsonl": b"\n".join(AUTHOR_ROWS.read_bytes().split(b"\n")[5:])})
+    asked = len(hub.seen)
+    assert twinctl(client, *PREPARE)["cached"] is True
+    assert len(hub.seen) == asked
+    again = twinctl(client, *PREPARE, "--refresh")
+    assert again["cached"] is False
+    assert again["fingerprint"] != document["fingerprint"]
+
+
+def test_the_same_files_elsewhere_are_the_same_model(hub: HubStandIn, client: Client, tmp_path: Path) -> None:
+    hub.add("models", "meta-llama/Llama-3.1-8B", MODEL)
+    hub.add("models", "mirror/llama", MODEL)
+    hub.add("datasets", "author/posts", DATA)
+    first = twinctl(client, *PREPARE)
+    elsewhere = [*PREPARE]
+    for place in ("mirror/llama", str(BASE)):
+        elsewhere[4] = place
+        found = twinctl(client, *elsewhere)
+        assert (found["cached"], found["fingerprint"]) == (True, first["fingerprint"]), place
+
+
+def test_a_gated_model_names_the_page_and_the_ways_on(hub: HubStandIn, client: Client) -> None:
+    hub.add("models", "meta-llama/Llama-3.1-8B", MODEL, gated=True)
+    hub.add("datasets", "author/posts", DATA)
+    error = twinctl(client, *PREPARE, code=7)["error"]
+    told = error["message"] + error["hint"]
+    assert "meta-llama/Llama-3.1-8B" in told
+    assert "HF_TOKEN" in told
+    assert "--model" in told
+    assert "/meta-llama/Llama-3.1-8B" in told
+
+
+@pytest.mark.parametrize("split", ["trian", "train[:x]"])
+def test_a_split_that_is_not_there_is_bad_data(hub: HubStandIn, client: Client, split: str) -> None:
+    hub.add("models", "meta-llama/Llama-3.1-8B", MODEL)
+    hub.add("datasets", "author/posts", DATA)
+    words = [*PREPARE[:-1], f"author/posts:{split}"]
+    assert twinctl(client, *words, code=3)["error"]["code"] == "ConfigError"
+
+
+def test_no_network_and_nothing_cached_is_said_within_seconds(client: Client, hub: HubStandIn) -> None:
+    hub.stop()
+    error = twinctl(client, *PREPARE, code=7)["error"]
+    assert error["code"] == "HubError"
+    assert error["hint"]
