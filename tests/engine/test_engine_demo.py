@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -72,8 +76,6 @@ def test_push_dry_run_lists_exactly_the_merged_files(demo: Demo) -> None:
 
 
 def _chat(folder: Folder, *words: str) -> list[str]:
-    import json
-
     asked = [word for prompt in PROMPTS for word in ("-p", prompt)]
     process = folder.start("chat", "--greedy", "--max-new-tokens", "96", *asked, "--json", *words)
     out, err = process.communicate(timeout=120)
@@ -107,6 +109,47 @@ print(json.dumps(answers))
     # The merge rounds to bf16, so that a near tie may turn; three of three is what was seen.
     assert sum(a == b for a, b in zip(plain, twin, strict=True)) >= 2
     assert all(map(sounds_like_author, plain))
+
+
+def test_ctrl_c_ends_a_merge_and_the_same_command_makes_it(demo: Demo, tmp_path: Path) -> None:
+    shutil.copytree(demo[0].path, tmp_path / "moved")
+    moved = Folder(tmp_path / "moved")
+    shutil.rmtree(moved.path / ".twinctl" / "artifacts" / "merge")
+    process = moved.start("export", "--json")
+    assert process.stderr is not None
+    assert any("loading Unsloth" in line for line in process.stderr)
+    os.killpg(process.pid, signal.SIGINT)
+    out, _ = process.communicate(timeout=20)
+    assert (process.returncode, json.loads(out)["error"]["code"]) == (130, "Interrupted")
+    document = moved.type("export")
+    assert document["cached"] is False
+    made = {file["name"]: file["sha256"] for file in document["metrics"]["files"]}
+    before = {file["name"]: file["sha256"] for file in demo[0].type("export")["metrics"]["files"]}
+    assert made == before, "a merge is the same wherever it is made"
+
+
+DRIVER = """
+import json, sys
+from pathlib import Path
+from twinctl.engine import device
+from twinctl.errors import EngineError
+device.DRIVER_FILE = Path({driver!r})
+try:
+    device.require_usable_gpu({choice!r})
+    print(json.dumps(None))
+except EngineError as error:
+    print(json.dumps([error.message, error.hint]))
+"""
+
+
+def test_a_gpu_that_torch_cannot_use_is_refused_by_name(in_process: Callable[..., Any], tmp_path: Path) -> None:
+    driver = tmp_path / "version"
+    driver.write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  470.256.02  Thu May  2 14:37:44 UTC 2024\n")
+    message, hint = in_process(DRIVER.format(driver=str(driver), choice="auto"), CUDA_VISIBLE_DEVICES="0")
+    assert "470.256.02" in message
+    assert "torch" in message
+    assert "--device cpu" in hint
+    assert in_process(DRIVER.format(driver=str(driver), choice="cpu"), CUDA_VISIBLE_DEVICES="0") is None
 
 
 def test_the_base_answers_plainly(demo: Demo) -> None:

@@ -43,7 +43,24 @@ def load_model(
         raise EngineError(
             f"not enough memory to load the model: {error}", "use --method qlora, or a smaller model"
         ) from error
+    give_own_pad(tokenizer)
     return model, tokenizer
+
+
+def give_own_pad(tokenizer: Any) -> None:
+    """Let a spare special token pad where EOS would, or nothing does.
+
+    Our labels are prepared, so EOS is learnt either way; whoever trains on from the saved tokenizer might mask it.
+    """
+    if tokenizer.pad_token_id not in (None, tokenizer.eos_token_id):
+        return
+    named = {tokenizer.eos_token, tokenizer.bos_token, tokenizer.unk_token}
+    special = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
+    spare = [token for token in special if token not in named]
+    if spare:
+        tokenizer.pad_token = min(
+            spare, key=lambda token: ("pad" not in token.lower(), "reserved" not in token.lower())
+        )
 
 
 @contextmanager

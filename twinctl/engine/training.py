@@ -111,10 +111,6 @@ class Training:
                 max_seq_length=self._attempt.inputs["max_length"],
             )
         self._tokenizer.chat_template = self._attempt.inputs["template"]
-        if self._tokenizer.pad_token_id == self._tokenizer.eos_token_id:
-            raise EngineError(
-                "the tokenizer pads with EOS, so the model would never learn to stop", "set a pad_token of its own"
-            )
 
     def _trainer(self, resume: Path | None) -> tuple[Any, WatchTraining]:
         from transformers import PrinterCallback
