@@ -111,7 +111,7 @@ def test_ctrl_c_while_it_loads(cli: Cli, trained: object, monkeypatch: pytest.Mo
 
     monkeypatch.setattr("twinctl.cli.chat.load_speaker", interrupted)
     shown = cli("chat", "-p", "x")
-    assert (shown.code, shown.out, shown.err) == (130, "", "error: interrupted\n")
+    assert (shown.code, shown.out, shown.err) == (130, "", "interrupted\n")
     assert cli("chat", "-p", "x", "--json").document["error"]["code"] == "Interrupted"
 
 

@@ -70,5 +70,6 @@ def require_usable_gpu(device: str) -> None:
     raise EngineError(
         f"this machine has an NVIDIA driver ({driver}), but torch {torch.__version__} "
         f"(built for CUDA {torch.version.cuda or 'none'}) cannot use the GPU",
-        "update the driver, or install the torch build for it; to train on the CPU all the same: --device cpu",
+        "update the driver, or install the torch build for it; to use the CPU all the same: train --device cpu, or put "
+        "CUDA_VISIBLE_DEVICES= before the command",
     )
