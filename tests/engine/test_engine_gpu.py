@@ -1,0 +1,77 @@
+"""On a CUDA GPU, where Unsloth's trainer is another one: samples stay apart, and a killed training resumes alike."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import Folder
+
+pytestmark = pytest.mark.gpu
+
+# The loss of a row's second sample alone, with the trainer's own model and collator: as it is; with every token of the
+# first sample changed; and both again with the border between them taken away.
+MEASURE = """
+import json, torch
+from pathlib import Path
+from twinctl.demo import BASE
+from twinctl.engine.start import into_log, start
+from twinctl.phases.base import Attempt
+from twinctl.recipes.train import TrainOptions, TrainRecipe, TrainSettings
+from twinctl.workspace.artifact import Artifact
+work = Path({work!r})
+settings = TrainSettings(recipe=TrainRecipe(batch_size=2), options=TrainOptions(micro_batch=1))
+inputs = dict(tokens={tokens!r}, base=str(BASE), max_length=256, template="", base_name="tiny")
+attempt = Attempt(Artifact(work), 1, settings.recipe, settings.options, inputs, "gpu")
+with into_log(work / "log.txt"):
+    unsloth = start()
+    from twinctl.engine.training import Training
+    training = Training(attempt, settings, unsloth)
+    training._load()
+    trainer, _ = training._trainer(None)
+    rows = trainer.train_dataset
+    row = next(dict(row) for row in rows if len(row["seq_lengths"]) > 2)
+    first, second = row["seq_lengths"][:2]
+    labels = [l if first <= i < first + second else -100 for i, l in enumerate(row["labels"])]
+    changed = [(t + 7) % 3000 if i < first else t for i, t in enumerate(row["input_ids"])]
+    joined = [first + second, *row["seq_lengths"][2:]]
+    def loss(ids, lengths):
+        batch = trainer.data_collator([dict(row, input_ids=ids, labels=labels, seq_lengths=lengths)])
+        batch = {{k: v.cuda() if hasattr(v, "cuda") else v for k, v in batch.items()}}
+        with torch.no_grad(), trainer.compute_loss_context_manager():
+            return float(training._model(**batch).loss)
+    found = [loss(ids, lengths) for lengths in (row["seq_lengths"], joined) for ids in (row["input_ids"], changed)]
+print(json.dumps(found))
+"""
+
+
+def test_packed_samples_stay_apart(tmp_path: Path, in_process: Callable[..., Any]) -> None:
+    folder = Folder(tmp_path)
+    folder.type("prepare", "--preset", "tiny")
+    tokens = str(folder.artifact("prepare") / "out")
+    alone, changed, joined, joined_changed = in_process(MEASURE.format(work=str(tmp_path), tokens=tokens))
+    assert alone == changed, "a neighbour changed the loss"
+    assert abs(joined - joined_changed) > 1e-3, "the measurement would not notice a leak"
+
+
+def test_a_killed_training_goes_on_with_the_same_losses(folder: Folder, tmp_path: Path) -> None:
+    command = ("train", "--max-steps", "20", "--save-every", "6")
+    folder.type("prepare", "--preset", "tiny")
+    process = folder.start(*command)
+    folder.wait_for("step", 9, process)
+    os.kill(folder.worker(), signal.SIGKILL)
+    process.communicate()
+    metrics = folder.type(*command)["metrics"]
+    assert metrics["resumed_from"] in (6, 12)
+    (tmp_path / "whole").mkdir()
+    whole = Folder(tmp_path / "whole")
+    whole.type("prepare", "--preset", "tiny")
+    whole.type(*command)
+    resumed, reference = folder.losses(), whole.losses()
+    assert resumed.keys() == reference.keys()
+    assert max(abs(resumed[step] - reference[step]) for step in reference) < 1e-3
