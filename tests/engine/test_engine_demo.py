@@ -62,9 +62,9 @@ def test_what_the_backend_changed_is_recorded(demo: Demo) -> None:
 
 def test_no_file_names_this_machine(demo: Demo) -> None:
     """What is handed out must not carry paths of the machine that made it."""
-    for phase in ("train", "merge"):
-        for path in (demo[0].artifact(phase) / "out").glob("*.json"):
-            assert str(Path(__file__).parents[2]) not in path.read_text(), path
+    handed_out = [path for phase in ("train", "merge") for path in (demo[0].artifact(phase) / "out").glob("*.json")]
+    for path in [*handed_out, *demo[0].path.glob(".twinctl/runs/*.json"), *demo[0].path.rglob("record.json")]:
+        assert str(Path(__file__).parents[2]) not in path.read_text(), path
             assert str(demo[0].path) not in path.read_text(), path
 
 

@@ -27,7 +27,7 @@ Role = Literal["author", "general"]
 
 @dataclass(frozen=True)
 class Source:
-    """One source. `path` for a file; `repo`, `split` and, once resolved, `sha` for the Hub."""
+    """One source. `path` for a file of the user's; `repo`, `split` and, once resolved, `sha` for the Hub."""
 
     role: Role
     locator: str
@@ -38,9 +38,18 @@ class Source:
     digest: str | None = None
 
     @property
+    def file(self) -> Path | None:
+        """Its file, if it is one; the bundled one lies wherever this twinctl is installed, so no run pins its path."""
+        if self.locator == BUNDLED:
+            from twinctl.demo import AUTHOR_ROWS
+
+            return AUTHOR_ROWS
+        return Path(self.path) if self.path else None
+
+    @property
     def identity(self) -> dict[str, Any]:
         """What is hashed of it."""
-        if self.path:
+        if self.file:
             return {"role": self.role, "content": self.digest}
         return {"role": self.role, "repo": self.repo, "sha": self.sha, "split": self.split}
 
@@ -52,9 +61,7 @@ class Source:
 def parse_source(locator: str, role: Role) -> Source:
     """What a locator means. Raises ConfigError when it is neither a file nor a Hub id."""
     if locator == BUNDLED:
-        from twinctl.demo import AUTHOR_ROWS
-
-        return Source(role, locator, path=str(AUTHOR_ROWS))
+        return Source(role, locator)
     path = Path(locator).expanduser()
     if not locator.startswith("hf:") and path.is_file():
         return Source(role, locator, path=str(path.resolve()))
@@ -71,8 +78,8 @@ def parse_source(locator: str, role: Role) -> Source:
 
 def resolve_source(source: Source, memo: DigestMemo, pinned: list[dict[str, Any]], *, refresh: bool) -> Source:
     """The source with its digest or commit. A commit that the run has pinned is kept unless `refresh`."""
-    if source.path:
-        return replace(source, digest=memo.sha256(Path(source.path)))
+    if source.file:
+        return replace(source, digest=memo.sha256(source.file))
     for pin in pinned:
         if not refresh and pin.get("repo") == source.repo and pin.get("sha"):
             return replace(source, sha=pin["sha"])
@@ -87,8 +94,8 @@ def read_rows(source: Source) -> Iterator[tuple[str, dict[str, Any]]]:
 
     Raises ConfigError naming file and line where a line is not a JSON object.
     """
-    if source.path:
-        yield from _read_jsonl(Path(source.path))
+    if source.file:
+        yield from _read_jsonl(source.file)
         return
     from twinctl.hub import dataset_rows
 

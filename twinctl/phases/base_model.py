@@ -33,6 +33,15 @@ class BaseModel:
     files: dict[str, str] = field(default_factory=dict)
 
     @property
+    def local(self) -> Path | None:
+        """Its folder, if it is a local one; the bundled one lies wherever this twinctl is installed."""
+        if self.locator == BUNDLED:
+            from twinctl.demo import BASE
+
+            return BASE
+        return Path(self.path) if self.path else None
+
+    @property
     def digest(self) -> str:
         """The identity of the whole model."""
         return fingerprint(self.files)
@@ -63,8 +72,8 @@ class BaseModel:
             from twinctl.hub import download_model
 
             return download_model(self.repo, self.sha, weights=weights)
-        path = Path(self.path or "")
-        if not path.is_dir():
+        path = self.local
+        if path is None or not path.is_dir():
             raise UpstreamError(
                 f"the base model is not at {path} any more", "point to it again: twinctl prepare --model PATH"
             )
@@ -72,11 +81,11 @@ class BaseModel:
 
     def check(self, memo: DigestMemo, run: str) -> None:
         """Raise UpstreamError when a local model's files are not those that prepare saw for the run."""
-        if self.path and Path(self.path).is_dir():
-            changed = differences(self.files, _local_files(Path(self.path), memo))
+        if self.local and self.local.is_dir():
+            changed = differences(self.files, _local_files(self.local, memo))
             if changed:
                 raise UpstreamError(
-                    f"the base model in {self.path} changed since prepare: {'; '.join(changed)}",
+                    f"the base model in {self.local} changed since prepare: {'; '.join(changed)}",
                     f"prepare again: twinctl prepare --run {run} --model {shlex.quote(self.locator)}",
                 )
 
@@ -91,7 +100,7 @@ def find_base_model(
     if locator == BUNDLED:
         from twinctl.demo import BASE
 
-        return BaseModel(locator, path=str(BASE), files=_local_files(BASE, memo))
+        return BaseModel(locator, files=_local_files(BASE, memo))
     path = Path(locator).expanduser()
     if not locator.startswith("hf:") and path.is_dir():
         return BaseModel(locator, path=str(path.resolve()), files=_local_files(path, memo))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
+from twinctl.data.source import Source
 from twinctl.recipes.prepare import PrepareOptions, PrepareRecipe
 from twinctl.recipes.train import TrainOptions, TrainRecipe
 from twinctl.settings.resolve import values_of
@@ -56,12 +56,11 @@ def _located(run: Run) -> dict[str, Any]:
 
 def _changed_data(workspace: Workspace, run: Run) -> list[str]:
     found = []
-    for source in run.pins["sources"]:
-        path = Path(source["path"]) if source.get("path") else None
-        if path is not None and not path.exists():
-            found.append(f"{source['locator']} is gone")
-        elif path is not None and workspace.memo.sha256(path) != source["digest"]:
-            found.append(f"{source['locator']} changed")
+    for source in (Source(**stored) for stored in run.pins["sources"]):
+        if source.file is not None and not source.file.exists():
+            found.append(f"{source.locator} is gone")
+        elif source.file is not None and workspace.memo.sha256(source.file) != source.digest:
+            found.append(f"{source.locator} changed")
     return found
 
 
