@@ -65,7 +65,7 @@ def test_no_file_names_this_machine(demo: Demo) -> None:
     handed_out = [path for phase in ("train", "merge") for path in (demo[0].artifact(phase) / "out").glob("*.json")]
     for path in [*handed_out, *demo[0].path.glob(".twinctl/runs/*.json"), *demo[0].path.rglob("record.json")]:
         assert str(Path(__file__).parents[2]) not in path.read_text(), path
-            assert str(demo[0].path) not in path.read_text(), path
+        assert str(demo[0].path) not in path.read_text(), path
 
 
 def test_push_dry_run_lists_exactly_the_merged_files(demo: Demo) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -121,3 +122,29 @@ def test_an_unreachable_comet_becomes_an_archive_and_a_warning(uninterrupted: Fo
     (warning,) = [w for w in uninterrupted.type(*TRAIN)["warnings"] if "Comet" in w]
     assert "comet upload" in warning
     assert Path(archives[0]).name in warning
+
+
+def test_whoever_watches_is_told_that_somebody_else_stopped_it(folder: Folder) -> None:
+    folder.type("prepare", "--preset", "tiny")
+    first = folder.start(*TRAIN, "--json")
+    folder.wait_for("step", 2, first)
+    second = folder.start(*TRAIN, "--json")
+    assert second.stderr is not None
+    assert any('"attached"' in line for line in second.stderr)
+    os.killpg(first.pid, signal.SIGTERM)
+    ends = [json.loads(each.communicate(timeout=60)[0])["error"]["code"] for each in (first, second)]
+    assert ends == ["Terminated", "Interrupted"]
+    assert [first.returncode, second.returncode] == [143, 130]
+
+
+def test_a_second_ctrl_c_kills_and_is_no_error(folder: Folder) -> None:
+    folder.type("prepare", "--preset", "tiny")
+    process = folder.start(*TRAIN, "--save-every", "1", "--json")
+    folder.wait_for("checkpoint", 2, process)
+    os.kill(folder.worker(), signal.SIGSTOP)  # it cannot answer the first
+    for _ in range(2):
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.5)
+    out, _ = process.communicate(timeout=20)
+    assert (process.returncode, json.loads(out)["error"]["code"]) == (130, "Interrupted")
+    assert not (folder.artifact("train") / "failure.json").exists()

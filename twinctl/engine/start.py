@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,10 +35,9 @@ def start(device: str = "auto") -> Any:
     """Import Unsloth and return its module. Raises EngineError when the GPU that is there cannot be used."""
     os.environ.update(QUIET)
     prepare_environment()
-    # Otherwise it writes into the working directory.
-    os.environ.setdefault(
-        "UNSLOTH_COMPILE_LOCATION", str(Path(tempfile.gettempdir(), f"unsloth_compiled_{os.getuid()}"))
-    )
+    # Otherwise it writes code that it then imports into the working directory; a folder in /tmp could be anybody's.
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    os.environ.setdefault("UNSLOTH_COMPILE_LOCATION", str(cache / "twinctl" / "unsloth_compiled_cache"))
     if device == "cpu":
         os.environ["UNSLOTH_FORCE_CPU"] = "1"
     require_usable_gpu(device)

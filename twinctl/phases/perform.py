@@ -101,6 +101,7 @@ def perform(
     except KeyboardInterrupt as error:
         raise Interrupted(f"{phase.command} was interrupted", "the same command goes on or begins again") from error
     except Interrupted:
+        attempt.event("stopped")
         raise
     except Exception as error:
         keep_failure(artifact, error)
