@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from twinctl.engine.device import require_usable_gpu
+from twinctl.errors import EngineError
 from twinctl.tracking import prepare_environment
 
 QUIET = {
@@ -32,7 +33,7 @@ QUIET = {
 
 
 def start(device: str = "auto") -> Any:
-    """Import Unsloth and return its module. Raises EngineError when the GPU that is there cannot be used."""
+    """Import Unsloth and return its module. Raises EngineError when it or the GPU that is there cannot be used."""
     os.environ.update(QUIET)
     prepare_environment()
     # Otherwise it writes code that it then imports into the working directory; a folder in /tmp could be anybody's.
@@ -44,8 +45,12 @@ def start(device: str = "auto") -> Any:
     import warnings
 
     warnings.filterwarnings("ignore")
-    import unsloth
-
+    try:
+        import unsloth
+    except Exception as error:  # it checks driver, torch build and packages, and raises many kinds
+        raise EngineError(
+            f"Unsloth cannot start: {error}", "mend the installation as it says; in a clone of twinctl: uv sync"
+        ) from error
     return unsloth
 
 
