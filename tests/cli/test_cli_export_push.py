@@ -106,3 +106,20 @@ def test_hint_mends_the_edited_file(cli: Cli, exported: dict[str, Any]) -> None:
     cli("export", "--restart").ok()
     document = cli("push", "me/my-twin", "--dry-run", "--json").ok().document
     assert listed(document) == listed(exported)
+
+
+def test_a_merge_of_an_older_adapter_is_stale_and_not_pushed(cli: Cli, exported: dict[str, Any]) -> None:
+    cli("export", "-q", "q8_0").ok()
+    cli("train", "--rank", "64").ok()
+    (run,) = cli("status", "--json").ok().document["runs"]
+    states = {line["slot"]: (line["state"], line["reasons"]) for line in run["phases"]}
+    why = ["train was made anew: train.rank 32 → 64"]
+    assert states["merge"] == states["gguf-q8_0"] == ("stale", why)
+    for kind in ("--merged", "--gguf"):
+        shown = cli("push", "me/my-twin", kind, "--dry-run")
+        assert (shown.code, shown.out) == (4, "")
+        assert why[0] in shown.err
+    assert why[0] in cli("path", "model").ok().err
+    cli("export").ok()
+    assert cli("path", "model").ok().err == ""
+    cli("push", "me/my-twin", "--dry-run").ok()

@@ -8,6 +8,7 @@ import typer
 
 from twinctl.cli.session import DebugOption, JsonOption, QuietOption, RunOption, Session, WorkspaceOption
 from twinctl.errors import UsageError
+from twinctl.phases.stale import stale_reasons
 from twinctl.phases.upstream import MADE_BY, find, need
 from twinctl.workspace.artifact import Artifact, Record
 
@@ -38,6 +39,8 @@ def path(
     if kind is not None:
         _, artifact, record = need(session.workspace, thread, kind)
         paths = {kind: _place(artifact, record)}
+        for reason in stale_reasons(session.workspace, thread, record):
+            session.output.warn(f"stale: {reason}")
     else:
         found = {name: find(session.workspace, thread, name) for name in MADE_BY}
         paths = {name: _place(item[1], item[2]) for name, item in found.items() if item}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
@@ -61,31 +62,25 @@ def prepare(
       twinctl prepare -d posts.jsonl     {"instruction": …, "output": …} a line
       twinctl prepare -d qa.jsonl --map instruction=question --map output=answer
     """
+    known_fields = {**PrepareRecipe.model_fields, **PrepareOptions.model_fields}
+    flags = {key: value for key, value in locals().items() if key in known_fields}
+    flags |= {"map": map_, "general": [] if no_general else None}
     session = Session.open(workspace, run, json=json, quiet=quiet)
     name = session.run_name or preset_name(preset)
     known = session.workspace.runs.get(name) if session.workspace.runs.exists(name) else Run(name)
     chosen = preset_name(preset, known.pins.get("preset"))
-    flags = {
-        "data": data,
-        "model": model,
-        "revision": revision,
-        "template": template,
-        "max_length": max_length,
-        "eval_fraction": eval_fraction,
-        "seed": seed,
-        "map": map_,
-        "general": [] if no_general else None,
-    }
     values = values_of("prepare", (PrepareRecipe, PrepareOptions), chosen, flags)
-    outcome = session.execute(
-        name, plan(session.workspace, known, chosen, values, refresh=refresh), wait=wait, restart=restart
-    )
+    request = plan(session.workspace, known, chosen, values, refresh=refresh)
+    outcome = session.execute(name, request, wait=wait, restart=restart)
     session.workspace.runs.use(name)
-    metrics = outcome.record.metrics
+    session.finish("prepare", outcome, _figures(outcome.record.metrics), "twinctl train")
+
+
+def _figures(metrics: Mapping[str, Any]) -> list[list[str]]:
+    """The metrics for people."""
     dropped = ", ".join(f"{count} {reason}" for reason, count in metrics["rows_dropped"].items()) or "none"
-    rows = [
+    return [
         ["rows", f"{metrics['rows_kept']} kept of {metrics['rows_read']}; dropped: {dropped}"],
         ["split", f"{metrics['train_rows']} to train on, {metrics['eval_rows']} held out"],
         ["tokens", f"{metrics['tokens']:,}; longest row {metrics['longest']}"],
     ]
-    session.finish("prepare", outcome, rows, "twinctl train")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,7 +12,9 @@ from twinctl.cli.output import size
 from twinctl.cli.session import DebugOption, JsonOption, PresetOption, QuietOption, RunOption, Session, WorkspaceOption
 from twinctl.errors import UsageError
 from twinctl.phases.execute import Outcome
+from twinctl.phases.stale import require_current
 from twinctl.phases.upstream import need
+from twinctl.workspace.run import Run
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 # The Hub's own rule for names: letters, digits, “-”, “_” and “.”, at most 96, no “--” or “..”, no such mark at an end.
@@ -48,20 +50,25 @@ def push(
             "this version of twinctl does not send files yet", f"see what would be sent: twinctl push {repo} --dry-run"
         )
     session = Session.open(workspace, run, json=json, quiet=quiet)
-    kinds = [kind for kind, wanted in {"adapter": adapter, "model": merged, "gguf": gguf}.items() if wanted] or [
-        "model"
-    ]
-    files = []
-    for kind in kinds:
-        _, artifact, record = need(session.workspace, session.run(preset), kind)
-        artifact.check(session.workspace.memo, every_byte=True)
-        files += files_of(Outcome(artifact, record, cached=True))
+    kinds = [kind for kind, wanted in {"adapter": adapter, "model": merged, "gguf": gguf}.items() if wanted]
+    thread = session.run(preset)
+    _show(session, repo, [file for kind in kinds or ["model"] for file in _files(session, thread, kind)])
+
+
+def _files(session: Session, run: Run, kind: str) -> list[dict[str, Any]]:
+    """The files of the run's newest result of that kind, every byte checked, and made of what was trained last."""
+    _, artifact, record = need(session.workspace, run, kind)
+    require_current(session.workspace, run, record)
+    artifact.check(session.workspace.memo, every_byte=True)
+    return files_of(Outcome(artifact, record, cached=True))
+
+
+def _show(session: Session, repo: str, files: list[dict[str, Any]]) -> None:
     total = sum(file["bytes"] for file in files)
-    if json:
+    if session.output.json:
         metrics = {"repo": repo, "private": True, "files": files, "bytes": total}
-        session.output.document(
-            {"command": "push", "phase": "push", "state": "dry-run", "metrics": metrics, "warnings": []}
-        )
+        document = {"command": "push", "phase": "push", "state": "dry-run", "metrics": metrics, "warnings": []}
+        session.output.document(document)
         return
     session.output.line(f"would send {len(files)} files, {size(total)}, to the private model repository {repo}:")
     session.output.table([[file["name"], size(file["bytes"]), file["sha256"][:12]] for file in files])

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from twinctl.data.source import Source
+from twinctl.errors import UpstreamError
 from twinctl.recipes.prepare import PrepareOptions, PrepareRecipe
 from twinctl.recipes.train import TrainOptions, TrainRecipe
 from twinctl.settings.resolve import values_of
@@ -65,14 +66,25 @@ def _changed_data(workspace: Workspace, run: Run) -> list[str]:
 
 
 def _changed_parents(workspace: Workspace, run: Run, record: Record) -> list[str]:
+    """What this was made from and has been made anew since, however many steps back."""
     reasons = []
     for path in record.parents.values():
         parent = workspace.artifact(path).record()
-        current_path = run.slots.get(parent.slot) if parent else None
-        if parent is None or current_path is None or current_path == path:
+        current = workspace.artifact(run.slots.get(parent.slot, path)).record() if parent else None
+        if parent is None or current is None:
             continue
-        current = workspace.artifact(current_path).record()
-        if current is not None and current.digest != parent.digest:
+        if current.digest != parent.digest:
             details = differences(parent.recipe, current.recipe, parent.phase) or ["its data or model changed"]
             reasons.append(f"{parent.slot} was made anew: {', '.join(details)}")
+        else:
+            reasons += _changed_parents(workspace, run, parent)
     return reasons
+
+
+def require_current(workspace: Workspace, run: Run, record: Record) -> None:
+    """Raise UpstreamError when something that the result was made from has been made anew since."""
+    if reasons := _changed_parents(workspace, run, record):
+        command = record.about.get("command", record.phase)
+        raise UpstreamError(
+            f"the {record.slot} of run “{run.name}” is stale: {'; '.join(reasons)}", f"make it anew: twinctl {command}"
+        )
