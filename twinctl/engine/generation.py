@@ -59,7 +59,8 @@ class LocalModel:
         inputs = self._prompts([messages])
         streamer = TextIteratorStreamer(self._tokenizer, skip_prompt=True, skip_special_tokens=True)
         generation = _Generation(self, inputs, sampling, streamer)
-        began, pieces, finish = time.monotonic(), [], "length"
+        began, pieces = time.monotonic(), []
+        finish: Finish = "length"
         generation.start()
         try:
             for piece in streamer:
@@ -72,7 +73,7 @@ class LocalModel:
         ids = generation.result()[0][inputs["input_ids"].shape[1] :]
         if finish != "interrupted" and int(ids[-1]) in self._stops():
             finish = "stop"
-        return Answer("".join(pieces), len(ids), _finish(finish), time.monotonic() - began)
+        return Answer("".join(pieces), len(ids), finish, time.monotonic() - began)
 
     def answers(self, talks: list[list[Message]], sampling: Sampling, *, batch_size: int = 16) -> list[Answer]:
         """Answers to many talks, in batches; in their order."""
@@ -163,7 +164,3 @@ class _Generation(threading.Thread):
         if self._error is not None:
             raise EngineError(f"generation failed: {self._error}", "try a shorter prompt") from self._error
         return self._ids
-
-
-def _finish(text: str) -> Finish:
-    return "stop" if text == "stop" else "interrupted" if text == "interrupted" else "length"

@@ -15,8 +15,6 @@ from typing import Any
 
 from twinctl.errors import EngineError, UpstreamError
 
-DTYPES = ("float32", "float16", "bfloat16")
-
 
 def load_model(
     unsloth: Any, folder: Path, *, max_length: int, dtype: str = "auto", method: str = "lora", seed: int = 0
