@@ -71,7 +71,7 @@ def write_rows(path: Path, values: Iterable[Any]) -> Path:
 
 def fake_train(attempt: Attempt) -> Result:
     """Leave what a LoRA training leaves, without training."""
-    _write(attempt.out / "adapter_config.json", {"peft_type": "LORA", "r": attempt.recipe.model_dump()["rank"]})
+    _write(attempt.out / "adapter_config.json", attempt.recipe.model_dump(mode="json"))
     (attempt.out / "adapter_model.safetensors").write_bytes(b"adapter" * 100)
     for step in (1, 2):
         attempt.event("step", step=step, steps=2, loss=2.0 / step, seconds=0.5 * step, tokens=100 * step)

@@ -123,3 +123,32 @@ def test_a_merge_of_an_older_adapter_is_stale_and_not_pushed(cli: Cli, exported:
     cli("export").ok()
     assert cli("path", "model").ok().err == ""
     cli("push", "me/my-twin", "--dry-run").ok()
+
+
+def test_export_takes_what_was_trained_last_not_what_is_newest(cli: Cli, trained: dict[str, Any]) -> None:
+    """A full training, then a merge, then the full training again from the cache: the merge is newer, and not it."""
+    full = cli("train", "--method", "full", "--json").ok().document
+    cli("train").ok()
+    merged = cli("export", "--json").ok().document
+    assert merged["path"] != full["path"]
+    assert cli("train", "--method", "full", "--json").ok().document["cached"] is True
+    assert cli("export", "--json").ok().document["path"] == full["path"]
+    assert cli("path", "model").ok().out.strip().endswith(full["path"])
+    assert listed(cli("push", "me/my-twin", "--dry-run", "--json").ok().document) != listed(merged)
+
+
+def test_an_adapter_is_not_merged_into_another_base(
+    cli: Cli, trained: dict[str, Any], model: Path, prepare: list[str], tmp_path: Path
+) -> None:
+    import shutil
+
+    other = shutil.copytree(model, tmp_path / "other-model")
+    config = other / "config.json"
+    config.write_text(config.read_text() + "\n")
+    words = [str(other) if word == str(model) else word for word in prepare]
+    cli(*words).ok()
+    for command in (["export"], ["chat", "-p", "hello"]):
+        shown = cli(*command)
+        assert shown.code == 4, shown
+        assert "another base model" in shown.err
+        assert "twinctl train --run tiny" in shown.err

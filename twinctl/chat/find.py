@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from twinctl.errors import UpstreamError
-from twinctl.phases.prepare import TEMPLATE_FILE, base_of
-from twinctl.phases.upstream import need
+from twinctl.phases.base_model import base_of
+from twinctl.phases.prepare import TEMPLATE_FILE
+from twinctl.phases.upstream import need, trained
+from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
 
@@ -15,37 +17,32 @@ from twinctl.workspace.workspace import Workspace
 def twin_files(workspace: Workspace, run: Run) -> dict[str, Any]:
     """Where the twin's parts are, as engine.generation's `LocalModel.load` takes them.
 
-    Raises UpstreamError when nothing is trained or the adapter belongs to another base than the run's.
+    Template and length are those of the tokens it was trained on, which the run may have replaced since. Raises
+    UpstreamError when nothing is trained or the adapter belongs to another base than the run's.
     """
-    trained = run.slots.get("train")
-    record = workspace.artifact(trained).record() if trained else None
-    kind = record.produces if record else "adapter"
-    _, artifact, record = need(workspace, run, kind)
+    _, artifact, record = trained(workspace, run)
     base = base_of(run)
-    if record.inputs["base"] != base.digest:
-        raise UpstreamError(
-            f"the adapter of run “{run.name}” was trained on another base model than the run now has",
-            f"train again: twinctl train --run {run.name}",
-        )
     base.check(workspace.memo, run.name)
     return {
-        "adapter": artifact.out if kind == "adapter" else None,
-        "model": artifact.out if kind == "model" else None,
+        "adapter": artifact.out if record.produces == "adapter" else None,
+        "model": artifact.out if record.produces == "model" else None,
         "base": base.folder(weights=True),
-        **_shared(workspace, run),
+        **_shared(workspace, workspace.artifact(record.parents["tokens"])),
     }
 
 
 def base_files(workspace: Workspace, run: Run) -> dict[str, Any]:
     """The same for the base alone, which needs no training."""
-    return {"adapter": None, "model": None, "base": base_of(run).folder(weights=True), **_shared(workspace, run)}
+    _, tokens, _ = need(workspace, run, "tokens")
+    return {"adapter": None, "model": None, "base": base_of(run).folder(weights=True), **_shared(workspace, tokens)}
 
 
-def _shared(workspace: Workspace, run: Run) -> dict[str, Any]:
-    _, tokens, record = need(workspace, run, "tokens")
-    template = (tokens.out / TEMPLATE_FILE).read_text(encoding="utf-8")
+def _shared(workspace: Workspace, tokens: Artifact) -> dict[str, Any]:
+    record = tokens.record()
+    if record is None:
+        raise UpstreamError(f"{tokens.path} is not there any more", "prepare and train again: twinctl prepare")
     return {
-        "template": template,
+        "template": (tokens.out / TEMPLATE_FILE).read_text(encoding="utf-8"),
         "max_length": record.recipe["max_length"],
         "log": Path(workspace.root, "chat.log").resolve(),
     }

@@ -19,7 +19,7 @@ from twinctl.cli.session import (
 )
 from twinctl.phases import gguf, merge
 from twinctl.phases.execute import Outcome
-from twinctl.phases.upstream import find, need
+from twinctl.phases.upstream import need, trained
 from twinctl.recipes.export import ExportOptions, GgufRecipe
 from twinctl.settings.resolve import values_of
 from twinctl.workspace.run import Run
@@ -73,12 +73,9 @@ def export(
 
 def model_of(session: Session, run: Run, *, wait: bool = False, restart: bool = False) -> Outcome:
     """The run's whole 16-bit model: the adapter merged into its base, or what full fine-tuning made."""
-    trained = run.slots.get("train")
-    record = session.workspace.artifact(trained).record() if trained else None
-    if record is not None and record.produces == "model":
-        found = find(session.workspace, run, "model")
-        assert found is not None
-        return Outcome(found[1], found[2], cached=True)
+    _, artifact, record = trained(session.workspace, run)
+    if record.produces == "model":
+        return Outcome(artifact, record, cached=True)
     return session.execute(run.name, merge.plan(session.workspace, run), wait=wait, restart=restart)
 
 

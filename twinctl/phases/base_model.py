@@ -15,6 +15,7 @@ from typing import Any
 from twinctl.errors import ConfigError, UpstreamError
 from twinctl.workspace.fingerprint import differences, fingerprint
 from twinctl.workspace.memo import DigestMemo
+from twinctl.workspace.run import Run
 
 BUNDLED = "bundled:base"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
@@ -88,6 +89,11 @@ class BaseModel:
                     f"the base model in {self.local} changed since prepare: {'; '.join(changed)}",
                     f"prepare again: twinctl prepare --run {run} --model {shlex.quote(self.locator)}",
                 )
+
+
+def base_of(run: Run) -> BaseModel:
+    """The base model that prepare pinned in the run."""
+    return BaseModel(**run.pins["model"])
 
 
 def find_base_model(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from twinctl.phases.base import Attempt, Phase, Plan, Result
-from twinctl.phases.prepare import base_of
+from twinctl.phases.base_model import base_of
 from twinctl.phases.upstream import need
 from twinctl.recipes.base import Options
 from twinctl.recipes.export import GgufRecipe

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from twinctl.phases.base import Attempt, Phase, Plan, Result
-from twinctl.phases.prepare import TEMPLATE_FILE, base_of
-from twinctl.phases.upstream import need
+from twinctl.phases.base_model import base_of
+from twinctl.phases.prepare import TEMPLATE_FILE
+from twinctl.phases.upstream import trained
 from twinctl.recipes.base import Options
 from twinctl.recipes.export import MergeRecipe
 from twinctl.workspace.run import Run
@@ -12,8 +13,8 @@ from twinctl.workspace.workspace import Workspace
 
 
 def plan(workspace: Workspace, run: Run) -> Plan:
-    """The merge of the run's adapter. Raises UpstreamError when nothing is trained."""
-    adapter_path, adapter, record = need(workspace, run, "adapter")
+    """The merge of the run's adapter. Raises UpstreamError when nothing is trained, or on another base."""
+    adapter_path, adapter, record = trained(workspace, run)
     tokens = workspace.artifact(record.parents["tokens"])
     base = base_of(run)
     base.check(workspace.memo, run.name)

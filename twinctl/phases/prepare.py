@@ -20,7 +20,7 @@ from twinctl.data.tokenizer import TextTokenizer
 from twinctl.data.tokens import EVAL, TRAIN, TokensWriter
 from twinctl.errors import CheckFailed, ConfigError
 from twinctl.phases.base import Attempt, Phase, Plan, Result
-from twinctl.phases.base_model import BaseModel, find_base_model
+from twinctl.phases.base_model import find_base_model
 from twinctl.recipes.prepare import PrepareOptions, PrepareRecipe
 from twinctl.settings.resolve import Values
 from twinctl.workspace.files import write_text
@@ -193,11 +193,6 @@ def split_of(prompt: str, seed: int, eval_fraction: float) -> str:
     """Which split a prompt belongs to: by a hash of its normalised text and the seed, so it depends on no other row."""
     key = hashlib.blake2b(f"{seed}\0{normalised(prompt)}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return EVAL if int.from_bytes(key, "big") / 2**64 < eval_fraction else TRAIN
-
-
-def base_of(run_: Run) -> BaseModel:
-    """The base model that prepare pinned in the run."""
-    return BaseModel(**run_.pins["model"])
 
 
 PHASE = Phase("prepare", 1, "prepare", PrepareRecipe, PrepareOptions, run)

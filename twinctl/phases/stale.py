@@ -29,7 +29,7 @@ def stale_reasons(workspace: Workspace, run: Run, record: Record) -> list[str]:
     return [
         *_changed_recipe(run, record),
         *(_changed_data(workspace, run) if record.phase == "prepare" else []),
-        *_changed_parents(workspace, run, record),
+        *changed_parents(workspace, run, record),
     ]
 
 
@@ -65,7 +65,7 @@ def _changed_data(workspace: Workspace, run: Run) -> list[str]:
     return found
 
 
-def _changed_parents(workspace: Workspace, run: Run, record: Record) -> list[str]:
+def changed_parents(workspace: Workspace, run: Run, record: Record) -> list[str]:
     """What this was made from and has been made anew since, however many steps back."""
     reasons = []
     for path in record.parents.values():
@@ -77,13 +77,13 @@ def _changed_parents(workspace: Workspace, run: Run, record: Record) -> list[str
             details = differences(parent.recipe, current.recipe, parent.phase) or ["its data or model changed"]
             reasons.append(f"{parent.slot} was made anew: {', '.join(details)}")
         else:
-            reasons += _changed_parents(workspace, run, parent)
+            reasons += changed_parents(workspace, run, parent)
     return reasons
 
 
 def require_current(workspace: Workspace, run: Run, record: Record) -> None:
     """Raise UpstreamError when something that the result was made from has been made anew since."""
-    if reasons := _changed_parents(workspace, run, record):
+    if reasons := changed_parents(workspace, run, record):
         command = record.about.get("command", record.phase)
         raise UpstreamError(
             f"the {record.slot} of run “{run.name}” is stale: {'; '.join(reasons)}", f"make it anew: twinctl {command}"

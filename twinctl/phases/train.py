@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from twinctl.errors import ConfigError
 from twinctl.phases.base import Attempt, Phase, Plan, Result
-from twinctl.phases.base_model import BaseModel
-from twinctl.phases.prepare import TEMPLATE_FILE, base_of
+from twinctl.phases.base_model import BaseModel, base_of
+from twinctl.phases.prepare import TEMPLATE_FILE
 from twinctl.phases.upstream import need
 from twinctl.recipes.train import TrainOptions, TrainRecipe, TrainSettings
 from twinctl.settings.resolve import Values

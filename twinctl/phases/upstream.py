@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from twinctl.errors import UpstreamError
+from twinctl.phases.base_model import base_of
+from twinctl.phases.stale import changed_parents
 from twinctl.workspace.artifact import Artifact, Record
 from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
@@ -11,16 +13,37 @@ MADE_BY = {"tokens": "prepare", "adapter": "train", "model": "export --merged", 
 
 
 def find(workspace: Workspace, run: Run, kind: str) -> tuple[str, Artifact, Record] | None:
-    """The run's finished artifact of that kind: (path relative to artifacts/, artifact, record); the newest of
-    several.
+    """The run's finished artifact of that kind: (path relative to artifacts/, artifact, record).
+
+    Of several, one that was made from what the run now has; among those the newest.
     """
     found = []
     for path in run.slots.values():
         artifact = workspace.artifact(path)
         record = artifact.record()
         if record is not None and record.produces == kind:
-            found.append((path, artifact, record))
-    return max(found, key=lambda item: item[2].created, default=None)
+            is_current = not changed_parents(workspace, run, record)
+            found.append((is_current, record.created, (path, artifact, record)))
+    return max(found, key=lambda item: item[:2])[2] if found else None
+
+
+def trained(workspace: Workspace, run: Run) -> tuple[str, Artifact, Record]:
+    """What the run's last training made: an adapter, or a whole model by method full.
+
+    Raises UpstreamError when nothing is trained, or it was trained on another base model than the run now has: an
+    adapter fits no other.
+    """
+    path = run.slots.get("train")
+    record = workspace.artifact(path).record() if path else None
+    if path is None or record is None:
+        return need(workspace, run, "adapter")
+    if record.inputs["base"] != base_of(run).digest:
+        raise UpstreamError(
+            f"the training of run “{run.name}” was on another base model than the run now has",
+            f"train again: twinctl train --run {run.name}",
+        )
+    workspace.artifact(path).check(workspace.memo)
+    return path, workspace.artifact(path), record
 
 
 def need(workspace: Workspace, run: Run, kind: str) -> tuple[str, Artifact, Record]:
