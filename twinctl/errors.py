@@ -6,6 +6,7 @@ Standard library only: this module is imported by all the others, also on the wa
 from __future__ import annotations
 
 import errno
+from pathlib import Path
 
 
 class TwinctlError(Exception):
@@ -96,3 +97,12 @@ def explained(error: BaseException) -> TwinctlError | None:
     if isinstance(error, OSError) and error.errno in _MENDS:
         return ConfigError(f"{error.filename or 'a file'}: {error.strerror}", _MENDS[error.errno])
     return None
+
+
+def full_disk(folder: Path) -> ConfigError | None:
+    """The failure to report when the disk of a folder has no room left, whatever a library calls it."""
+    import shutil
+
+    if shutil.disk_usage(folder).free >= 2**20:
+        return None
+    return ConfigError(f"{folder}: no space left on the disk", f"{_ROOM}; the same command goes on")

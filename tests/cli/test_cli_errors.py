@@ -179,7 +179,7 @@ def test_nothing_to_inspect(fails: Fails) -> None:
         (["chat", "-p", "hi"], "adapter", "twinctl train --run tiny"),
         (["export"], "adapter", "twinctl train --run tiny"),
         (["export", "--adapter"], "adapter", "twinctl train --run tiny"),
-        (["push", "me/twin", "--dry-run"], "model", "twinctl export --merged --run tiny"),
+        (["push", "me/twin", "--dry-run"], "model", "twinctl export --run tiny"),
         (["push", "me/twin", "--gguf", "--dry-run"], "gguf", "twinctl export --gguf --run tiny"),
         (["path", "adapter"], "adapter", "twinctl train --run tiny"),
     ],

@@ -35,7 +35,7 @@ def test_complete(cli: Cli, trained: dict[str, Any]) -> None:
     folder = Path(trained["path"]).parent
     assert found["train"]["bytes"] == sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     shown = cli("status").ok().out.splitlines()
-    assert shown[0] == "run tiny (current)"
+    assert shown[0].startswith("run tiny (current)  ")
     assert [line.split()[:2] for line in shown[1:]] == [["prepare", "complete"], ["train", "complete"]]
     assert shown[2].endswith(folder.name)
 
@@ -105,7 +105,7 @@ def test_first_prepare_that_failed_is_shown(cli: Cli, home: Path, prepare: list[
     write_rows(home / "posts.jsonl", ["{"])
     cli(*prepare)
     shown = cli("status").ok().out
-    assert shown.startswith("run tiny\n")
+    assert shown.startswith("run tiny  ")
     assert "posts.jsonl:1 is not JSON" in shown
 
 

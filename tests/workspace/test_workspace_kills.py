@@ -21,6 +21,7 @@ from toy_phase import RUN, Toy, text_of
 from twinctl.errors import ConfigError
 from twinctl.phases.base import Plan
 from twinctl.workspace.lock import held
+from twinctl.workspace.memo import file_sha256
 from twinctl.workspace.workspace import Workspace
 
 DIED, FAILED = 9, 8
@@ -96,13 +97,13 @@ def _check_whole_or_absent(workspace: Workspace, plan: Plan, text: str) -> None:
     if artifact.record() is None:
         assert artifact.state() != "complete"
     else:
-        artifact.check(workspace.memo, every_byte=True)
+        artifact.check(file_sha256, RUN)
         assert text_of(artifact) == text
 
 
 def _check_same_call_succeeds(workspace: Workspace, toy: Toy, plan: Plan, text: str) -> None:
     outcome = toy.execute(workspace, plan)
-    outcome.artifact.check(workspace.memo, every_byte=True)
+    outcome.artifact.check(file_sha256, RUN)
     assert text_of(outcome.artifact) == text
     assert workspace.runs.get(RUN).slots["toy"] == plan.path(workspace)
     assert outcome.artifact.state() == "complete"

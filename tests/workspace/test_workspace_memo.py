@@ -24,15 +24,19 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return seen
 
 
-def _write(path: Path, content: bytes, *, seconds_ago: float) -> None:
-    path.write_bytes(content)
-    at = time.time_ns() - int(seconds_ago * 1e9)
-    os.utime(path, ns=(at, at))
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Set the clock that the memo reads to so many seconds from now; files get their times from the real one."""
+    now = time.time_ns
+    return lambda seconds: monkeypatch.setattr(memo_module.time, "time_ns", lambda: now() + int(seconds * 1e9))
 
 
-def test_an_unchanged_old_file_is_read_once_ever(tmp_path: Path, reads: list[Path]) -> None:
+def test_an_unchanged_old_file_is_read_once_ever(
+    tmp_path: Path, reads: list[Path], clock: Callable[[float], None]
+) -> None:
     file = tmp_path / "weights"
-    _write(file, b"abc", seconds_ago=60)
+    file.write_bytes(b"abc")
+    clock(60)
     digests = {DigestMemo(tmp_path / "digests.json").sha256(file) for _ in range(3)}
     assert digests == {hashlib.sha256(b"abc").hexdigest()}
     assert len(reads) == 1
@@ -41,7 +45,7 @@ def test_an_unchanged_old_file_is_read_once_ever(tmp_path: Path, reads: list[Pat
 def test_a_file_written_just_now_is_read_again(tmp_path: Path, reads: list[Path]) -> None:
     """Within the clock's grain of the reading it could change once more unseen."""
     file, memo = tmp_path / "weights", DigestMemo(tmp_path / "digests.json")
-    _write(file, b"abc", seconds_ago=0)
+    file.write_bytes(b"abc")
     stat = file.stat()
     before = memo.sha256(file)
     file.write_bytes(b"abd")
@@ -50,23 +54,31 @@ def test_a_file_written_just_now_is_read_again(tmp_path: Path, reads: list[Path]
     assert len(reads) == 2
 
 
-def test_a_file_from_the_future_is_not_remembered(tmp_path: Path, reads: list[Path]) -> None:
+def test_a_file_from_the_future_is_not_remembered(
+    tmp_path: Path, reads: list[Path], clock: Callable[[float], None]
+) -> None:
+    """As after the clock was set back."""
     file, memo = tmp_path / "weights", DigestMemo(tmp_path / "digests.json")
-    _write(file, b"abc", seconds_ago=-3600)
+    file.write_bytes(b"abc")
+    clock(-3600)
     memo.sha256(file)
     memo.sha256(file)
     assert len(reads) == 2
 
 
-def test_a_change_of_size_time_or_inode_is_seen(tmp_path: Path, reads: list[Path]) -> None:
+def test_a_change_of_size_time_or_inode_is_seen(
+    tmp_path: Path, reads: list[Path], clock: Callable[[float], None]
+) -> None:
     file, memo = tmp_path / "weights", DigestMemo(tmp_path / "digests.json")
-    _write(file, b"abc", seconds_ago=60)
+    clock(60)
+    file.write_bytes(b"abc")
     memo.sha256(file)
-    _write(file, b"abcd", seconds_ago=60)
+    file.write_bytes(b"abcd")
     assert memo.sha256(file) == hashlib.sha256(b"abcd").hexdigest()
-    _write(file, b"abce", seconds_ago=50)
-    assert memo.sha256(file) == hashlib.sha256(b"abce").hexdigest()
     stat = file.stat()
+    file.write_bytes(b"abce")
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # same size, same time, same inode: ctime tells
+    assert memo.sha256(file) == hashlib.sha256(b"abce").hexdigest()
     other = tmp_path / "other"
     other.write_bytes(b"abcf")
     os.utime(other, ns=(stat.st_atime_ns, stat.st_mtime_ns))
@@ -75,9 +87,10 @@ def test_a_change_of_size_time_or_inode_is_seen(tmp_path: Path, reads: list[Path
     assert len(reads) == 4
 
 
-def test_a_link_is_known_by_what_it_leads_to(tmp_path: Path, reads: list[Path]) -> None:
+def test_a_link_is_known_by_what_it_leads_to(tmp_path: Path, reads: list[Path], clock: Callable[[float], None]) -> None:
     """As in the Hub's cache, where names are links to blobs."""
-    _write(tmp_path / "blob", b"abc", seconds_ago=60)
+    (tmp_path / "blob").write_bytes(b"abc")
+    clock(60)
     memo = DigestMemo(tmp_path / "digests.json")
     for name in ("one", "two"):
         (tmp_path / name).symlink_to(tmp_path / "blob")
@@ -89,20 +102,20 @@ def test_a_link_is_known_by_what_it_leads_to(tmp_path: Path, reads: list[Path]) 
 def test_a_damaged_memo_only_forgets(tmp_path: Path, content: str) -> None:
     (tmp_path / "digests.json").write_text(content)
     file = tmp_path / "x"
-    _write(file, b"abc", seconds_ago=60)
+    file.write_bytes(b"abc")
     assert DigestMemo(tmp_path / "digests.json").sha256(file) == hashlib.sha256(b"abc").hexdigest()
 
 
 def test_a_memo_that_cannot_be_saved_only_forgets(tmp_path: Path) -> None:
     file = tmp_path / "x"
-    _write(file, b"abc", seconds_ago=60)
+    file.write_bytes(b"abc")
     assert DigestMemo(tmp_path / "nowhere" / "digests.json").sha256(file) == hashlib.sha256(b"abc").hexdigest()
     assert not (tmp_path / "nowhere").exists()
 
 
 def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "x"
-    _write(file, b"abc", seconds_ago=60)
+    file.write_bytes(b"abc")
     read = memo_module.file_sha256
 
     def disturbed(path: Path) -> str:

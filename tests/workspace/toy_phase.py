@@ -32,7 +32,7 @@ class Toy:
     def __init__(self) -> None:
         self.calls = 0
         self.before: Callable[[Attempt], None] = lambda attempt: None
-        self.phase = Phase("toy", 1, "toy", ToyRecipe, ToyOptions, self._run)
+        self.phase = Phase("toy", 1, "toy", ToyRecipe, ToyOptions, self._run, makes=("text",))
 
     def _run(self, attempt: Attempt) -> Result:
         self.calls += 1

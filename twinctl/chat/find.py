@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from twinctl.errors import UpstreamError
 from twinctl.phases.base_model import base_of
 from twinctl.phases.prepare import TEMPLATE_FILE
-from twinctl.phases.upstream import need, trained
-from twinctl.workspace.artifact import Artifact
+from twinctl.phases.upstream import made_from, need, trained
+from twinctl.workspace.artifact import Artifact, Record
 from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
 
@@ -27,20 +26,18 @@ def twin_files(workspace: Workspace, run: Run) -> dict[str, Any]:
         "adapter": artifact.out if record.produces == "adapter" else None,
         "model": artifact.out if record.produces == "model" else None,
         "base": base.folder(weights=True),
-        **_shared(workspace, workspace.artifact(record.parents["tokens"])),
+        **_shared(workspace, *made_from(workspace, record, "tokens")[1:]),
     }
 
 
 def base_files(workspace: Workspace, run: Run) -> dict[str, Any]:
     """The same for the base alone, which needs no training."""
-    _, tokens, _ = need(workspace, run, "tokens")
-    return {"adapter": None, "model": None, "base": base_of(run).folder(weights=True), **_shared(workspace, tokens)}
+    _, tokens, record = need(workspace, run, "tokens")
+    shared = _shared(workspace, tokens, record)
+    return {"adapter": None, "model": None, "base": base_of(run).folder(weights=True), **shared}
 
 
-def _shared(workspace: Workspace, tokens: Artifact) -> dict[str, Any]:
-    record = tokens.record()
-    if record is None:
-        raise UpstreamError(f"{tokens.path} is not there any more", "prepare and train again: twinctl prepare")
+def _shared(workspace: Workspace, tokens: Artifact, record: Record) -> dict[str, Any]:
     return {
         "template": (tokens.out / TEMPLATE_FILE).read_text(encoding="utf-8"),
         "max_length": record.recipe["max_length"],

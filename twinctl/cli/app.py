@@ -26,6 +26,7 @@ COMMANDS = {
     "export": "Make the files to take away: adapter, merged 16-bit model, GGUF.",
     "push": "Show (--dry-run) exactly what would go to the Hugging Face Hub.",
     "status": "What is there, in which state, since when, how large, and why stale.",
+    "diff": "Two runs side by side: every field and metric that differs.",
     "inspect": "One phase in full: recipe with origins, inputs, attempts, metrics.",
     "runs": "List the runs, or make one the current run.",
     "path": "Print where a result lies: tokens, adapter, model or gguf.",

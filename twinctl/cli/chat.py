@@ -11,7 +11,16 @@ from twinctl.chat.find import base_files, twin_files
 from twinctl.chat.repl import converse, typed_prompts
 from twinctl.chat.speaker import Answer, Speaker
 from twinctl.cli.output import Output
-from twinctl.cli.session import DebugOption, JsonOption, PresetOption, QuietOption, RunOption, Session, WorkspaceOption
+from twinctl.cli.session import (
+    DebugOption,
+    JsonOption,
+    ModelPathOption,
+    PresetOption,
+    QuietOption,
+    RunOption,
+    Session,
+    WorkspaceOption,
+)
 from twinctl.recipes.chat import Sampling
 from twinctl.settings.resolve import values_of
 from twinctl.workspace.run import Run
@@ -28,6 +37,7 @@ def chat(
     top_p: Annotated[float | None, typer.Option(help="Nucleus sampling.")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="The longest answer in tokens.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed and prompt give the same answer.")] = None,
+    model_path: ModelPathOption = None,
     preset: PresetOption = None,
     run: RunOption = None,
     workspace: WorkspaceOption = None,
@@ -50,7 +60,7 @@ def chat(
         "seed": seed,
     }
     session = Session.open(workspace, run, json=json, quiet=quiet)
-    thread = session.run(preset)
+    thread = session.run(preset, model_path)
     sampling = values_of("chat", (Sampling,), thread.pins["preset"], flags).build(Sampling)
     speaker = load_speaker(session, thread, base=base)
     prompts = (

@@ -10,6 +10,7 @@ from twinctl.cli.output import size
 from twinctl.cli.session import (
     DebugOption,
     JsonOption,
+    ModelPathOption,
     PresetOption,
     RestartOption,
     RunOption,
@@ -37,6 +38,7 @@ def export(
     quant: Annotated[
         list[str] | None, typer.Option("--quant", "-q", help="f32, f16, bf16 or q8_0; repeatable; means --gguf.")
     ] = None,
+    model_path: ModelPathOption = None,
     preset: PresetOption = None,
     run: RunOption = None,
     workspace: WorkspaceOption = None,
@@ -54,7 +56,7 @@ def export(
       twinctl export -q f16 -q q8_0    two GGUF files from the same merge
     """
     session = Session.open(workspace, run, json=json, quiet=quiet)
-    thread = session.run(preset)
+    thread = session.run(preset, model_path)
     options = values_of("export", (ExportOptions,), thread.pins["preset"], {"quant": quant}).build(ExportOptions)
     outcomes = []
     if adapter:

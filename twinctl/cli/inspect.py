@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json as json_library
 import time
 from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
-from twinctl.cli.output import size
+from twinctl.cli.output import size, text_of
 from twinctl.cli.session import DebugOption, JsonOption, QuietOption, RunOption, Session, WorkspaceOption
 from twinctl.errors import UpstreamError
 from twinctl.workspace.artifact import Artifact, Record
@@ -69,11 +68,11 @@ def _sections(artifact: Artifact) -> dict[str, list[list[str]]]:
     record, request = artifact.record(), artifact.request() or {}
     found = {
         "recipe": _recipe(request.get("recipe", {}), record),
-        "inputs": [["  " + name, _text(value)] for name, value in request.get("inputs", {}).items()],
+        "inputs": [["  " + name, text_of(value)] for name, value in request.get("inputs", {}).items()],
         "attempts": [["  " + str(line.get("attempt")), _attempt(line)] for line in artifact.attempts()],
     }
     if record:
-        found["metrics"] = [["  " + name, _text(value)] for name, value in record.metrics.items()]
+        found["metrics"] = [["  " + name, text_of(value)] for name, value in record.metrics.items()]
         found["files"] = [["  " + file["name"], size(file["bytes"]), file["sha256"][:12]] for file in record.files]
     if failure := artifact.failure():
         found["failure"] = [["  " + failure["class"], failure["message"]]]
@@ -82,14 +81,10 @@ def _sections(artifact: Artifact) -> dict[str, list[list[str]]]:
 
 def _recipe(recipe: dict[str, Any], record: Record | None) -> list[list[str]]:
     origins = record.origins if record else {}
-    return [["  " + name, _text(value), origins.get(name, "default")] for name, value in recipe.items()]
+    return [["  " + name, text_of(value), origins.get(name, "default")] for name, value in recipe.items()]
 
 
 def _attempt(line: dict[str, Any]) -> str:
     facts = {key: value for key, value in line.items() if key not in ("attempt", "time", "options", "versions")}
     when = time.strftime("%Y-%m-%d %H:%M:%S  ", time.localtime(line["time"])) if "time" in line else ""
-    return when + ", ".join(f"{key} {_text(value)}" for key, value in facts.items())
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json_library.dumps(value, ensure_ascii=False)
+    return when + ", ".join(f"{key} {text_of(value)}" for key, value in facts.items())

@@ -122,6 +122,11 @@ def _plain(text: str) -> Any:
     return Text(redact(text))
 
 
+def text_of(value: Any) -> str:
+    """A value for people: text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else json_library.dumps(value, ensure_ascii=False)
+
+
 def size(count: float) -> str:
     """Bytes for people: 1.2 MiB."""
     for unit in ("B", "KiB", "MiB"):

@@ -8,8 +8,9 @@ import typer
 
 from twinctl.cli.session import DebugOption, JsonOption, QuietOption, RunOption, Session, WorkspaceOption
 from twinctl.errors import UsageError
+from twinctl.phases import makers
 from twinctl.phases.stale import stale_reasons
-from twinctl.phases.upstream import MADE_BY, find, need
+from twinctl.phases.upstream import find, need
 from twinctl.workspace.artifact import Artifact, Record
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -34,15 +35,16 @@ def path(
     """
     session = Session.open(workspace, run, json=json, quiet=quiet)
     thread = session.run()
-    if kind is not None and kind not in MADE_BY:
-        raise UsageError(f"there is no kind “{kind}”", f"kinds: {', '.join(MADE_BY)}")
+    kinds = makers()
+    if kind is not None and kind not in kinds:
+        raise UsageError(f"there is no kind “{kind}”", f"kinds: {', '.join(kinds)}")
     if kind is not None:
         _, artifact, record = need(session.workspace, thread, kind)
         paths = {kind: _place(artifact, record)}
         for reason in stale_reasons(session.workspace, thread, record):
             session.output.warn(f"stale: {reason}")
     else:
-        found = {name: find(session.workspace, thread, name) for name in MADE_BY}
+        found = {name: find(session.workspace, thread, name) for name in kinds}
         paths = {name: _place(item[1], item[2]) for name, item in found.items() if item}
     if json:
         session.output.document({"command": "path", "run": thread.name, "paths": paths})

@@ -14,6 +14,7 @@ from twinctl.errors import UsageError
 from twinctl.phases.execute import Outcome
 from twinctl.phases.stale import require_current
 from twinctl.phases.upstream import need
+from twinctl.workspace.memo import file_sha256
 from twinctl.workspace.run import Run
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -59,7 +60,7 @@ def _files(session: Session, run: Run, kind: str) -> list[dict[str, Any]]:
     """The files of the run's newest result of that kind, every byte checked, and made of what was trained last."""
     _, artifact, record = need(session.workspace, run, kind)
     require_current(session.workspace, run, record)
-    artifact.check(session.workspace.memo, every_byte=True)
+    artifact.check(file_sha256, run.name)
     return files_of(Outcome(artifact, record, cached=True))
 
 

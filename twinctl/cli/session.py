@@ -16,6 +16,7 @@ from twinctl.cli.output import Output
 from twinctl.cli.watch import Viewer
 from twinctl.errors import UpstreamError
 from twinctl.phases.base import Plan
+from twinctl.phases.base_model import base_of
 from twinctl.phases.execute import Outcome, execute
 from twinctl.settings.resolve import PREFIX
 from twinctl.settings.secrets import load_secrets, refuse_secret
@@ -36,6 +37,10 @@ PresetOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+ModelPathOption = Annotated[
+    Path | None,
+    typer.Option("--model-path", help="Where the run's base model lies on this machine.", show_default=False),
+]
 WaitOption = Annotated[bool, typer.Option("--wait", help="Wait while another process works on it.")]
 RestartOption = Annotated[bool, typer.Option("--restart", help="Start over; do not resume or reuse.")]
 
@@ -58,12 +63,20 @@ class Session:
         refuse_secret("the run's name", name)
         return cls(Workspace.open(root), Output(json=json, quiet=quiet), name)
 
-    def run(self, preset: str | None = None) -> Run:
-        """The run, with what prepare pinned. Raises UpstreamError when there is none or `preset` contradicts it."""
+    def run(self, preset: str | None = None, model_path: Path | None = None) -> Run:
+        """The run, with what prepare pinned; with `model_path`, its base model found there from now on.
+
+        Raises UpstreamError when there is no run, `preset` contradicts it, or the model there is another one.
+        """
         run = self.workspace.run(self.run_name)
         if "preset" not in run.pins:
             raise UpstreamError(f"run “{run.name}” has no tokens yet", f"twinctl prepare --run {run.name}")
         self.refuse_contradiction(run, "preset", preset, "--preset")
+        if model_path is not None:
+            moved = base_of(run).moved_to(model_path, self.workspace.memo).stored()
+            with self.workspace.runs.change(run.name) as stored:
+                stored.pins["model"] = moved
+            run.pins["model"] = moved
         return run
 
     @staticmethod

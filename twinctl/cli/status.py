@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from twinctl.cli.output import age, size
 from twinctl.cli.session import DebugOption, JsonOption, QuietOption, RunOption, Session, WorkspaceOption
 from twinctl.errors import UpstreamError
+from twinctl.phases import TABLE, phase
+from twinctl.phases.perform import retyped
 from twinctl.phases.stale import stale_reasons
 from twinctl.workspace.artifact import Artifact
+from twinctl.workspace.memo import file_sha256
 from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
 
@@ -20,69 +23,98 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 @app.command()
 def status(
+    verify: Annotated[bool, typer.Option("--verify", help="Read every byte of every result, and compare.")] = False,
     run: RunOption = None,
     workspace: WorkspaceOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """What is there, in which state, since when, how large, and why stale. Reads the disk only.
+    """What is there, in which state, since when, how large, why stale, and what to type. Reads the disk only.
 
     \b
       twinctl status
+      twinctl status --verify    after a move, a copy, a crash of the disk
       twinctl status --json
     """
     session = Session.open(workspace, run, json=json, quiet=quiet)
     place, runs = session.workspace, session.workspace.runs
     names = [session.run_name] if session.run_name else runs.names()
     found: list[dict[str, Any]] = [
-        {"run": name, "current": name == runs.current(), "phases": phases_of(place, runs.get(name))} for name in names
+        {"run": name, "current": name == runs.current(), "phases": phases_of(place, runs.get(name), verify=verify)}
+        for name in names
     ]
     if json:
         session.output.document({"command": "status", "workspace": str(place.root), "runs": found})
-        return
+    else:
+        _show(session, found)
+    damaged = [line for item in found for line in item["phases"] if line["state"] == "damaged"]
+    if verify and damaged:
+        raise typer.Exit(UpstreamError.exit_code)
+
+
+def _show(session: Session, found: list[dict[str, Any]]) -> None:
+    output = session.output
     if not found:
-        session.output.line(f"nothing is prepared in {place.root}")
-        session.output.say("start with: twinctl prepare   (or look around first: twinctl demo)")
+        output.line(f"nothing is prepared in {session.workspace.root}")
+        output.say("start with: twinctl prepare   (or look around first: twinctl demo)")
     for item in found:
-        session.output.line(f"run {item['run']}{' (current)' if item['current'] else ''}")
-        session.output.table([_row(line) for line in item["phases"]] or [["", "nothing begun"]])
+        total = sum({line["artifact"]: line["bytes"] for line in item["phases"]}.values())
+        output.line(f"run {item['run']}{' (current)' if item['current'] else ''}  {size(total)}")
+        output.table([_row(line) for line in item["phases"]] or [["", "nothing begun"]])
         for line in item["phases"]:
-            if note := _note(line):
-                session.output.line(f"    {line['slot']}: {note}")
+            for note in _notes(line):
+                output.line(f"    {line['slot']}: {note}")
 
 
-def phases_of(workspace: Workspace, run: Run) -> list[dict[str, Any]]:
+def phases_of(workspace: Workspace, run: Run, *, verify: bool = False) -> list[dict[str, Any]]:
     """One line a slot: the finished artifact, and one begun later if there is one."""
     lines = []
     for slot, path in run.started.items():
         for each in dict.fromkeys([run.slots.get(slot), path]):
             if each is not None:
-                lines.append({"slot": slot, "artifact": each, **_facts(workspace, run, workspace.artifact(each))})
+                facts = _facts(workspace, run, workspace.artifact(each), verify=verify)
+                lines.append({"slot": slot, "artifact": each, **facts})
     return lines
 
 
-def _facts(workspace: Workspace, run: Run, artifact: Artifact) -> dict[str, Any]:
+def _facts(workspace: Workspace, run: Run, artifact: Artifact, *, verify: bool) -> dict[str, Any]:
     facts: dict[str, Any] = {"state": artifact.state(), "reasons": [], "step": None, "failure": None, "created": None}
     try:
-        facts |= _finished(workspace, run, artifact) if facts["state"] == "complete" else _unfinished(artifact)
+        if facts["state"] == "complete":
+            facts |= _finished(workspace, run, artifact, verify=verify)
+        else:
+            facts |= _unfinished(run, artifact, facts["state"])
     except UpstreamError as error:
-        facts |= {"state": "damaged", "failure": f"{error.message} → {error.hint}"}
+        facts |= {"state": "damaged", "failure": error.message, "type": error.hint}
     return {**facts, "bytes": artifact.size()}
 
 
-def _finished(workspace: Workspace, run: Run, artifact: Artifact) -> dict[str, Any]:
+def _finished(workspace: Workspace, run: Run, artifact: Artifact, *, verify: bool) -> dict[str, Any]:
     record = artifact.record()
     assert record is not None
-    artifact.check(workspace.memo)
+    artifact.check(file_sha256 if verify else None, run.name)
     reasons = stale_reasons(workspace, run, record)
-    return {"state": "stale" if reasons else "complete", "reasons": reasons, "created": record.created}
+    wanted = f"twinctl {record.command_in(run.name)}" if reasons else None
+    return {
+        "state": "stale" if reasons else "complete",
+        "reasons": reasons,
+        "created": record.created,
+        "verified": verify or None,
+        "type": wanted,
+    }
 
 
-def _unfinished(artifact: Artifact) -> dict[str, Any]:
+def _unfinished(run: Run, artifact: Artifact, state: str) -> dict[str, Any]:
     steps = [event["step"] for event in artifact.events() if event["event"] == "checkpoint"]
-    failure = artifact.failure()
-    return {"step": steps[-1] if steps else None, "failure": failure["message"] if failure else None}
+    name = artifact.path.parent.name
+    typed = next((retyped(line["argv"]) for line in reversed(artifact.attempts()) if line.get("argv")), "")
+    again = typed or (phase(name).command if name in TABLE else name)
+    return {
+        "step": steps[-1] if steps else None,
+        "failure": (artifact.failure() or {}).get("message"),
+        "type": f"twinctl {f'logs {name} --follow' if state == 'running' else again} --run {run.name}",
+    }
 
 
 def _row(line: dict[str, Any]) -> list[str]:
@@ -90,9 +122,9 @@ def _row(line: dict[str, Any]) -> list[str]:
     return ["  " + line["slot"], line["state"], when, size(line["bytes"]), line["artifact"].split("/")[1]]
 
 
-def _note(line: dict[str, Any]) -> str:
-    """Why stale, how it failed, and where it would go on."""
+def _notes(line: dict[str, Any]) -> list[str]:
+    """Why stale, how it failed, where it would go on, and what to type."""
     notes = [*line["reasons"], *([line["failure"]] if line["failure"] else [])]
-    if line["step"] and line["state"] in ("partial", "failed", "running"):
+    if line["step"] and line["state"] in ("partial", "failed"):
         notes.append(f"goes on from step {line['step']}")
-    return "; ".join(notes)
+    return [*(["; ".join(notes)] if notes else []), *([f"→ {line['type']}"] if line.get("type") else [])]

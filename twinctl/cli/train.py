@@ -10,6 +10,7 @@ import typer
 from twinctl.cli.session import (
     DebugOption,
     JsonOption,
+    ModelPathOption,
     PresetOption,
     QuietOption,
     RestartOption,
@@ -49,6 +50,7 @@ def train(
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
     tracking: Annotated[str | None, typer.Option(help="auto, comet, comet-offline or none.")] = None,
     model: Annotated[str | None, typer.Option(help="Must be the run's; another one is prepared first.")] = None,
+    model_path: ModelPathOption = None,
     preset: PresetOption = None,
     run: RunOption = None,
     workspace: WorkspaceOption = None,
@@ -72,7 +74,7 @@ def train(
         if key in {**TrainRecipe.model_fields, **TrainOptions.model_fields}
     }
     session = Session.open(workspace, run, json=json, quiet=quiet)
-    thread = session.run(preset)
+    thread = session.run(preset, model_path)
     session.refuse_contradiction(thread, "model", model, "--model")
     values = values_of("train", (TrainRecipe, TrainOptions), thread.pins["preset"], flags)
     outcome = session.execute(thread.name, plan(session.workspace, thread, values), wait=wait, restart=restart)

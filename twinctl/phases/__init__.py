@@ -1,4 +1,4 @@
-"""The phases. A new one is a file of its own and one line in `table`."""
+"""The phases. A new one is a file of its own and one line in `TABLE`."""
 
 from __future__ import annotations
 
@@ -20,3 +20,8 @@ def phase(name: str) -> Phase:
     """The phase's declaration: the `PHASE` of its module."""
     found: Phase = import_module(TABLE[name]).PHASE
     return found
+
+
+def makers() -> dict[str, str]:
+    """Every kind of result and the command that makes it: tokens, adapter, model, gguf."""
+    return {kind: each.command for each in map(phase, TABLE) for kind in each.makes}

@@ -14,9 +14,10 @@ from typing import Any
 
 from twinctl.phases.stop import Stop
 from twinctl.recipes.base import Options, Recipe
-from twinctl.workspace.artifact import Artifact
+from twinctl.workspace.artifact import Artifact, Record
 from twinctl.workspace.files import append_line
 from twinctl.workspace.fingerprint import ALGORITHM, fingerprint
+from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
 
 
@@ -69,7 +70,11 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Phase:
-    """A phase's declaration. Whoever changes what `run` means raises `version`."""
+    """A phase's declaration. Whoever changes what `run` means raises `version`.
+
+    `makes`: the kinds of its results. `section`: where in twinctl.toml its settings are, if it has any. `changed`: what
+    but settings and upstream makes a finished result stale.
+    """
 
     name: str
     version: int
@@ -77,7 +82,10 @@ class Phase:
     recipe: type[Recipe]
     options: type[Options]
     run: Callable[[Attempt], Result]
+    makes: tuple[str, ...]
     in_worker: bool = False
+    section: str | None = None
+    changed: Callable[[Workspace, Run, Record], list[str]] = lambda workspace, run, record: []
 
 
 @dataclass(frozen=True)

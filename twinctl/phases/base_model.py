@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,16 +69,26 @@ class BaseModel:
 
     def folder(self, *, weights: bool) -> Path:
         """Where its files lie here; a Hub model is downloaded first. Raises HubError or UpstreamError."""
-        if self.repo and self.sha:
+        path = self.local
+        if path is None and self.repo and self.sha:
             from twinctl.hub import download_model
 
             return download_model(self.repo, self.sha, weights=weights)
-        path = self.local
         if path is None or not path.is_dir():
             raise UpstreamError(
-                f"the base model is not at {path} any more", "point to it again: twinctl prepare --model PATH"
+                f"the base model is not at {path} any more", "say where it is now: add --model-path FOLDER"
             )
         return path
+
+    def moved_to(self, folder: Path, memo: DigestMemo) -> BaseModel:
+        """The same model in another place. Raises UpstreamError when the files there are not the same."""
+        files = _local_files(folder.expanduser(), memo)
+        if changed := differences(self.files, files):
+            raise UpstreamError(
+                f"{folder} holds another model than the run's, {self.locator}: {'; '.join(changed)}",
+                "give a folder with the same files, or prepare a run on this model: twinctl prepare --model FOLDER",
+            )
+        return replace(self, path=str(folder.expanduser().resolve()))
 
     def check(self, memo: DigestMemo, run: str) -> None:
         """Raise UpstreamError when a local model's files are not those that prepare saw for the run."""
@@ -108,6 +118,8 @@ def find_base_model(
 
         return BaseModel(locator, files=_local_files(BASE, memo))
     path = Path(locator).expanduser()
+    if pinned and pinned["locator"] == locator and pinned["path"] and not path.is_dir():
+        path = Path(pinned["path"])  # where --model-path found it last
     if not locator.startswith("hf:") and path.is_dir():
         return BaseModel(locator, path=str(path.resolve()), files=_local_files(path, memo))
     repo = locator.removeprefix("hf:")

@@ -7,6 +7,7 @@ starting another.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -36,7 +37,7 @@ def execute(
 ) -> Outcome:
     """The plan's result, from the cache or by doing the work. Raises TwinctlError."""
     artifact = workspace.artifact(plan.path(workspace))
-    if not restart and (hit := _hit(workspace, run, plan)) and not artifact.work.exists():
+    if not restart and (hit := _hit(workspace, run, plan)) and not _left_over(artifact):
         return hit
     workspace.create()
     lock = Lock(artifact.path, command_words())
@@ -72,9 +73,15 @@ def _hit(workspace: Workspace, run: str, plan: Plan) -> Outcome | None:
     record = artifact.record()
     if record is None or record.fingerprint != plan.fingerprint:
         return None
-    artifact.check(workspace.memo)
+    artifact.check(workspace.memo.sha256, run)
     workspace.runs.point(run, plan.slot, path, plan.pins)
-    return Outcome(artifact, record, cached=True)
+    # Until the pointer stood, `twinctl clean` could take what no run pointed to.
+    return Outcome(artifact, record, cached=True) if artifact.record() else None
+
+
+def _left_over(artifact: Artifact) -> bool:
+    """Whether a crash between record and end of the commit left something that we may remove."""
+    return artifact.work.exists() and os.access(artifact.path, os.W_OK)
 
 
 def _work(

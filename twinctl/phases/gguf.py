@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from twinctl.phases.base import Attempt, Phase, Plan, Result
 from twinctl.phases.base_model import base_of
 from twinctl.phases.upstream import need
 from twinctl.recipes.base import Options
 from twinctl.recipes.export import GgufRecipe
+from twinctl.workspace.memo import file_sha256
 from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
 
@@ -16,6 +18,15 @@ from twinctl.workspace.workspace import Workspace
 def plan(workspace: Workspace, run: Run, recipe: GgufRecipe) -> Plan:
     """One file from the run's merged model. Raises UpstreamError when there is none."""
     path, model, record = need(workspace, run, "model")
+
+    def locate() -> dict[str, Any]:
+        model.check(file_sha256, run.name)  # what is shipped is made of what was written, to the byte
+        return {
+            "model": str(model.out.resolve()),
+            "base_name": base_of(run).public_name,
+            "digest": record.digest,
+        }
+
     return Plan(
         phase=PHASE,
         slot=f"gguf-{recipe.quant}",
@@ -26,11 +37,7 @@ def plan(workspace: Workspace, run: Run, recipe: GgufRecipe) -> Plan:
         inputs={"model": record.digest},
         parents={"model": path},
         options=Options(),
-        locate=lambda: {
-            "model": str(model.out.resolve()),
-            "base_name": base_of(run).public_name,
-            "digest": record.digest,
-        },
+        locate=locate,
     )
 
 
@@ -53,4 +60,4 @@ def run(attempt: Attempt) -> Result:
     return Result(metrics={"bytes": written.size, "tensors": written.tensors, "parameters": written.parameters})
 
 
-PHASE = Phase("gguf", 1, "export --gguf", GgufRecipe, Options, run)
+PHASE = Phase("gguf", 1, "export --gguf", GgufRecipe, Options, run, makes=("gguf",))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twinctl.phases.base import Attempt, Phase, Plan, Result
 from twinctl.phases.base_model import base_of
 from twinctl.phases.prepare import TEMPLATE_FILE
-from twinctl.phases.upstream import trained
+from twinctl.phases.upstream import made_from, trained
 from twinctl.recipes.base import Options
 from twinctl.recipes.export import MergeRecipe
+from twinctl.workspace.memo import file_sha256
 from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
 
@@ -15,9 +18,19 @@ from twinctl.workspace.workspace import Workspace
 def plan(workspace: Workspace, run: Run) -> Plan:
     """The merge of the run's adapter. Raises UpstreamError when nothing is trained, or on another base."""
     adapter_path, adapter, record = trained(workspace, run)
-    tokens = workspace.artifact(record.parents["tokens"])
+    _, tokens, _ = made_from(workspace, record, "tokens")
     base = base_of(run)
     base.check(workspace.memo, run.name)
+
+    def locate() -> dict[str, Any]:
+        adapter.check(file_sha256, run.name)  # what is shipped is made of what was written, to the byte
+        return {
+            "adapter": str(adapter.out.resolve()),
+            "base": str(base.folder(weights=True)),
+            "max_length": run.pins["max_length"],
+            "template": (tokens.out / TEMPLATE_FILE).read_text(encoding="utf-8"),
+        }
+
     return Plan(
         phase=PHASE,
         slot="merge",
@@ -25,15 +38,10 @@ def plan(workspace: Workspace, run: Run) -> Plan:
         produces="model",
         recipe=MergeRecipe(),
         origins={},
-        inputs={"adapter": record.digest, "base": record.inputs["base"]},
+        inputs={"adapter": record.digest, "base": base.digest},
         parents={"adapter": adapter_path},
         options=Options(),
-        locate=lambda: {
-            "adapter": str(adapter.out.resolve()),
-            "base": str(base.folder(weights=True)),
-            "max_length": run.pins["max_length"],
-            "template": (tokens.out / TEMPLATE_FILE).read_text(encoding="utf-8"),
-        },
+        locate=locate,
     )
 
 
@@ -44,4 +52,4 @@ def run(attempt: Attempt) -> Result:
     return merge(attempt)
 
 
-PHASE = Phase("merge", 1, "export", MergeRecipe, Options, run, in_worker=True)
+PHASE = Phase("merge", 1, "export", MergeRecipe, Options, run, makes=("model",), in_worker=True)

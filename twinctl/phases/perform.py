@@ -14,13 +14,14 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from twinctl.errors import Interrupted, TwinctlError, explained
+from twinctl.errors import Interrupted, TwinctlError, explained, full_disk
 from twinctl.phases.base import Attempt, Phase, Plan, Result
 from twinctl.phases.stop import Stop
 from twinctl.settings.secrets import redact
@@ -93,7 +94,7 @@ def perform(
     workspace = Workspace.open(Path(job.workspace))
     artifact = workspace.artifact(job.path)
     attempt = _begin(job, phase, artifact, stop or Stop(), watch)
-    began = time.time()
+    began = time.monotonic()
     try:
         result = phase.run(attempt)
         record = artifact.commit(_record(job, phase, result, artifact, began))
@@ -104,7 +105,11 @@ def perform(
         attempt.event("stopped")
         raise
     except Exception as error:
-        keep_failure(artifact, error)
+        # A library's own word for a full disk is as often as not something else.
+        full = None if isinstance(error, TwinctlError) else full_disk(artifact.path)
+        keep_failure(artifact, full or error)
+        if full:
+            raise full from error
         raise
     return record
 
@@ -149,6 +154,7 @@ def _versions() -> dict[str, str]:
 
 def _record(job: Job, phase: Phase, result: Result, artifact: Artifact, began: float) -> Record:
     files = manifest(artifact.work / "out")
+    is_own = job.argv[:1] == phase.command.split()[:1]  # not so when another command, or a script, had it made
     return Record(
         phase=job.phase,
         slot=job.slot,
@@ -164,18 +170,20 @@ def _record(job: Job, phase: Phase, result: Result, artifact: Artifact, began: f
         warnings=result.warnings,
         files=[],
         created=time.time(),
-        seconds=round(time.time() - began, 3),
-        about={"command": _command(job, phase), "run": job.run},
+        seconds=round(time.monotonic() - began, 3),
+        about={"command": retyped(job.argv) if is_own else phase.command, "run": job.run},
     )
 
 
-def _command(job: Job, phase: Phase) -> str:
-    """What to type to make this result again, in the same run."""
-    unneeded = {"--json", "--quiet", "--debug", "--restart", "--wait"}
-    words = [word for word in job.argv if word not in unneeded]
-    if not words or words[0] != phase.command.split()[0]:
-        words = phase.command.split()
-    return shlex.join(words if "--run" in words else [*words, "--run", job.run])
+def retyped(argv: Sequence[str]) -> str:
+    """What was typed, to be typed again: without the run, which may be renamed or not the only one to have a result."""
+    unneeded = {"--json", "--quiet", "--debug", "--restart", "--wait", "--run"}
+    words = [
+        word
+        for before, word in pairwise(["", *argv])
+        if word not in unneeded and before != "--run" and not word.startswith("--run=")
+    ]
+    return shlex.join(words)
 
 
 def keep_failure(artifact: Artifact, error: Exception) -> None:

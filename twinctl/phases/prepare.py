@@ -21,8 +21,10 @@ from twinctl.data.tokens import EVAL, TRAIN, TokensWriter
 from twinctl.errors import CheckFailed, ConfigError
 from twinctl.phases.base import Attempt, Phase, Plan, Result
 from twinctl.phases.base_model import find_base_model
+from twinctl.phases.stale import changed_values, settings_now
 from twinctl.recipes.prepare import PrepareOptions, PrepareRecipe
 from twinctl.settings.resolve import Values
+from twinctl.workspace.artifact import Record
 from twinctl.workspace.files import write_text
 from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
@@ -195,4 +197,24 @@ def split_of(prompt: str, seed: int, eval_fraction: float) -> str:
     return EVAL if int.from_bytes(key, "big") / 2**64 < eval_fraction else TRAIN
 
 
-PHASE = Phase("prepare", 1, "prepare", PrepareRecipe, PrepareOptions, run)
+def changed(workspace: Workspace, run: Run, record: Record) -> list[str]:
+    """Other data or another model in the settings, or files that are not what they were. A file that is not there, as
+    after a move to another machine, changes nothing.
+    """
+    by_role: dict[str, list[str]] = {"author": [], "general": []}
+    for source in run.pins["sources"]:
+        by_role[source["role"]].append(source["locator"])
+    before = {"model": run.pins["model"]["locator"], "data": by_role["author"], "general": by_role["general"]}
+    now = settings_now(PHASE, run).build(PrepareOptions).model_dump(mode="json", include=set(before))
+    sources = [Source(**stored) for stored in run.pins["sources"]]
+    edited = [
+        f"{source.locator} changed"
+        for source in sources
+        if source.file and source.file.exists() and workspace.memo.sha256(source.file) != source.digest
+    ]
+    return [*changed_values(record, before, now), *edited]
+
+
+PHASE = Phase(
+    "prepare", 1, "prepare", PrepareRecipe, PrepareOptions, run, makes=("tokens",), section="prepare", changed=changed
+)

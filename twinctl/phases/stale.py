@@ -2,67 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel
-
-from twinctl.data.source import Source
 from twinctl.errors import UpstreamError
-from twinctl.recipes.prepare import PrepareOptions, PrepareRecipe
-from twinctl.recipes.train import TrainOptions, TrainRecipe
-from twinctl.settings.resolve import values_of
+from twinctl.phases import TABLE, phase
+from twinctl.phases.base import Phase
+from twinctl.settings.resolve import Values, values_of
 from twinctl.workspace.artifact import Record
 from twinctl.workspace.fingerprint import differences
 from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
-
-MODELS: dict[str, tuple[type[BaseModel], type[BaseModel]]] = {
-    "prepare": (PrepareRecipe, PrepareOptions),
-    "train": (TrainRecipe, TrainOptions),
-}
 
 
 def stale_reasons(workspace: Workspace, run: Run, record: Record) -> list[str]:
     """Field by field, what has changed since: the settings, the data, or what it was made from; empty when nothing
     has.
     """
+    declared = phase(record.phase) if record.phase in TABLE else None  # a newer twinctl may have made it
     return [
-        *_changed_recipe(run, record),
-        *(_changed_data(workspace, run) if record.phase == "prepare" else []),
+        *(_changed_settings(declared, run, record) if declared else []),
+        *(declared.changed(workspace, run, record) if declared else []),
         *changed_parents(workspace, run, record),
     ]
 
 
-def _changed_recipe(run: Run, record: Record) -> list[str]:
-    """Fields that twinctl.toml, the environment or the preset now set otherwise. A value given as a flag stands."""
-    if record.phase not in MODELS:
-        return []
-    recipe, options = MODELS[record.phase]
-    values = values_of(record.phase, (recipe, options), run.pins["preset"], {})
-    before, now = dict(record.recipe), values.build(recipe).model_dump(mode="json")
-    if record.phase == "prepare":
-        before |= _located(run)
-        now |= values.build(options).model_dump(mode="json", include={"model", "data", "general"})
+def settings_now(declared: Phase, run: Run) -> Values:
+    """What twinctl.toml, the environment and the run's preset say now."""
+    return values_of(declared.section or "", (declared.recipe, declared.options), run.pins["preset"], {})
+
+
+def changed_values(record: Record, before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """The differences of settings, but for those that were given as flags: they stand."""
     kept = [name for name in now if record.origins.get(name) != "flag"]
     return differences({name: before.get(name) for name in kept}, {name: now[name] for name in kept}, record.phase)
 
 
-def _located(run: Run) -> dict[str, Any]:
-    """Where prepare found its model and data, as they were named then."""
-    by_role: dict[str, list[str]] = {"author": [], "general": []}
-    for source in run.pins["sources"]:
-        by_role[source["role"]].append(source["locator"])
-    return {"model": run.pins["model"]["locator"], "data": by_role["author"], "general": by_role["general"]}
-
-
-def _changed_data(workspace: Workspace, run: Run) -> list[str]:
-    found = []
-    for source in (Source(**stored) for stored in run.pins["sources"]):
-        if source.file is not None and not source.file.exists():
-            found.append(f"{source.locator} is gone")
-        elif source.file is not None and workspace.memo.sha256(source.file) != source.digest:
-            found.append(f"{source.locator} changed")
-    return found
+def _changed_settings(declared: Phase, run: Run, record: Record) -> list[str]:
+    if not declared.section:
+        return []
+    now = settings_now(declared, run).build(declared.recipe).model_dump(mode="json")
+    return changed_values(record, record.recipe, now)
 
 
 def changed_parents(workspace: Workspace, run: Run, record: Record) -> list[str]:
@@ -84,7 +64,7 @@ def changed_parents(workspace: Workspace, run: Run, record: Record) -> list[str]
 def require_current(workspace: Workspace, run: Run, record: Record) -> None:
     """Raise UpstreamError when something that the result was made from has been made anew since."""
     if reasons := changed_parents(workspace, run, record):
-        command = record.about.get("command", record.phase)
         raise UpstreamError(
-            f"the {record.slot} of run “{run.name}” is stale: {'; '.join(reasons)}", f"make it anew: twinctl {command}"
+            f"the {record.slot} of run “{run.name}” is stale: {'; '.join(reasons)}",
+            f"make it anew: twinctl {record.command_in(run.name)}",
         )

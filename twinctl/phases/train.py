@@ -13,7 +13,8 @@ from twinctl.errors import ConfigError
 from twinctl.phases.base import Attempt, Phase, Plan, Result
 from twinctl.phases.base_model import BaseModel, base_of
 from twinctl.phases.prepare import TEMPLATE_FILE
-from twinctl.phases.upstream import need
+from twinctl.phases.stale import require_current
+from twinctl.phases.upstream import ancestors, need
 from twinctl.recipes.train import TrainOptions, TrainRecipe, TrainSettings
 from twinctl.settings.resolve import Values
 from twinctl.workspace.run import Run
@@ -33,6 +34,12 @@ def plan(workspace: Workspace, run: Run, values: Values) -> Plan:
     if options.tracking == "comet" and not os.environ.get("COMET_API_KEY"):
         raise ConfigError("--tracking comet needs COMET_API_KEY", "put it into .env, or use --tracking comet-offline")
     tokens_path, tokens, tokens_record = need(workspace, run, "tokens")
+    require_current(workspace, run, tokens_record)
+    max_length = next(
+        record.recipe["max_length"]
+        for record in (tokens_record, *(parent for _, _, parent in ancestors(workspace, tokens_record)))
+        if "max_length" in record.recipe
+    )
     base = base_of(run)
     base.check(workspace.memo, run.name)
 
@@ -40,7 +47,7 @@ def plan(workspace: Workspace, run: Run, values: Values) -> Plan:
         return {
             "tokens": str(tokens.out.resolve()),
             "template": (tokens.out / TEMPLATE_FILE).read_text(encoding="utf-8"),
-            "max_length": tokens_record.recipe["max_length"],
+            "max_length": max_length,
             "base": str(_base_folder(base, options.device)),
             "base_name": base.public_name,
         }
@@ -92,4 +99,6 @@ def run(attempt: Attempt) -> Result:
     return train(attempt)
 
 
-PHASE = Phase("train", 1, "train", TrainRecipe, TrainOptions, run, in_worker=True)
+PHASE = Phase(
+    "train", 1, "train", TrainRecipe, TrainOptions, run, makes=("adapter", "model"), in_worker=True, section="train"
+)

@@ -2,60 +2,99 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 from twinctl.errors import UpstreamError
+from twinctl.phases import makers
 from twinctl.phases.base_model import base_of
 from twinctl.phases.stale import changed_parents
 from twinctl.workspace.artifact import Artifact, Record
 from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
 
-MADE_BY = {"tokens": "prepare", "adapter": "train", "model": "export --merged", "gguf": "export --gguf"}
+Found = tuple[str, Artifact, Record]
 
 
-def find(workspace: Workspace, run: Run, kind: str) -> tuple[str, Artifact, Record] | None:
-    """The run's finished artifact of that kind: (path relative to artifacts/, artifact, record).
-
-    Of several, one that was made from what the run now has; among those the newest.
-    """
-    found = []
-    for path in run.slots.values():
-        artifact = workspace.artifact(path)
-        record = artifact.record()
-        if record is not None and record.produces == kind:
-            is_current = not changed_parents(workspace, run, record)
-            found.append((is_current, record.created, (path, artifact, record)))
-    return max(found, key=lambda item: item[:2])[2] if found else None
+def find(workspace: Workspace, run: Run, kind: str) -> Found | None:
+    """The run's finished result of that kind: (path relative to artifacts/, artifact, record). See `_choose`."""
+    return _choose(workspace, run, lambda record: record.produces == kind)
 
 
-def trained(workspace: Workspace, run: Run) -> tuple[str, Artifact, Record]:
-    """What the run's last training made: an adapter, or a whole model by method full.
+def trained(workspace: Workspace, run: Run) -> Found:
+    """What the run's training made: an adapter, or a whole model by method full.
 
     Raises UpstreamError when nothing is trained, or it was trained on another base model than the run now has: an
     adapter fits no other.
     """
-    path = run.slots.get("train")
-    record = workspace.artifact(path).record() if path else None
-    if path is None or record is None:
+    found = _choose(workspace, run, _is_trained)
+    if found is None:
         return need(workspace, run, "adapter")
-    if record.inputs["base"] != base_of(run).digest:
+    path, artifact, record = found
+    if base_digest(workspace, record) != base_of(run).digest:
         raise UpstreamError(
             f"the training of run “{run.name}” was on another base model than the run now has",
             f"train again: twinctl train --run {run.name}",
         )
-    workspace.artifact(path).check(workspace.memo)
-    return path, workspace.artifact(path), record
+    artifact.check(workspace.memo.sha256, run.name)
+    return path, artifact, record
 
 
-def need(workspace: Workspace, run: Run, kind: str) -> tuple[str, Artifact, Record]:
-    """The same, or UpstreamError with the command that makes it. Its files are checked by size and time."""
+def need(workspace: Workspace, run: Run, kind: str) -> Found:
+    """The same as `find`, its files checked, or UpstreamError with the command that makes it."""
     found = find(workspace, run, kind)
     if found is None:
         raise UpstreamError(
             f"run “{run.name}” has no {kind} yet{_under_way(workspace, run)}",
-            f"make it: twinctl {MADE_BY[kind]} --run {run.name}",
+            f"make it: twinctl {makers()[kind]} --run {run.name}",
         )
-    found[1].check(workspace.memo)
+    found[1].check(workspace.memo.sha256, run.name)
     return found
+
+
+def made_from(workspace: Workspace, record: Record, kind: str) -> Found:
+    """The nearest result of that kind among all that this one was made from. Raises UpstreamError when it is gone."""
+    for found in ancestors(workspace, record):
+        if found[2].produces == kind:
+            return found
+    raise UpstreamError(
+        f"the {kind} that the {record.slot} was made from are not there any more",
+        f"make them again: twinctl {makers()[kind]}",
+    )
+
+
+def ancestors(workspace: Workspace, record: Record) -> Iterator[Found]:
+    """Everything that a result was made from, its parents first."""
+    for path in record.parents.values():
+        artifact = workspace.artifact(path)
+        if (parent := artifact.record()) is not None:
+            yield path, artifact, parent
+            yield from ancestors(workspace, parent)
+
+
+def base_digest(workspace: Workspace, record: Record) -> str | None:
+    """The identity of the base model that a training began from."""
+    line = [record, *(parent for _, _, parent in ancestors(workspace, record))]
+    return next((each.inputs["base"] for each in line if "base" in each.inputs), None)
+
+
+def _is_trained(record: Record) -> bool:
+    return record.produces == "adapter" or (record.produces == "model" and "adapter" not in record.parents)
+
+
+def _choose(workspace: Workspace, run: Run, wanted: Callable[[Record], bool]) -> Found | None:
+    """Of several such results: one made from what the run now has, before one of which another was made, else the
+    one that was made or asked for last.
+    """
+    found: list[Found] = []
+    for path in run.slots.values():
+        artifact = workspace.artifact(path)
+        if (record := artifact.record()) is not None and wanted(record):
+            found.append((path, artifact, record))
+    current = [each for each in found if not changed_parents(workspace, run, each[2])]
+    passed = {path for each in current for path, _, _ in ancestors(workspace, each[2])}
+    ahead = [each for each in current if each[0] not in passed]
+    best = ahead or found
+    return best[-1] if best else None
 
 
 def _under_way(workspace: Workspace, run: Run) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from shlex import quote
@@ -19,7 +19,7 @@ from typing import Any
 from twinctl.errors import UpstreamError
 from twinctl.workspace.files import append_line, fsync_path, fsync_tree, read_json, read_lines, write_json
 from twinctl.workspace.lock import held
-from twinctl.workspace.memo import DigestMemo, file_sha256
+from twinctl.workspace.memo import file_sha256
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,10 @@ class Record:
     def of(cls, stored: Mapping[str, Any]) -> Record:
         """From record.json; fields that a newer version added are passed over."""
         return cls(**{item.name: stored[item.name] for item in fields(cls) if item.name in stored})
+
+    def command_in(self, run: str) -> str:
+        """What to type after `twinctl` to make this result again in a run."""
+        return f"{self.about.get('command', self.phase)} --run {run}"
 
 
 @dataclass(frozen=True)
@@ -143,38 +147,33 @@ class Artifact:
         self.tidy()
         return whole
 
-    def check(self, memo: DigestMemo, *, every_byte: bool = False) -> None:
-        """Raise UpstreamError unless the files are those of the record.
+    def check(self, digest: Callable[[Path], str] | None, run: str) -> None:
+        """Raise UpstreamError, naming the file, unless the files are those of the record.
 
-        Size and time are compared; a file whose time differs (a copy, a move) or, with `every_byte`, each file is read.
+        `digest`: None compares sizes only, a memo's `sha256` reads what has changed since it was read last, and
+        `file_sha256` reads every byte. `run`: the run for which the mend is told.
         """
         record = self.record()
         for entry in record.files if record else []:
             path = self.out / entry["name"]
             if not path.is_file():
-                raise self._damaged(path, "is missing", record)
-            stat = path.stat()
-            same = stat.st_size == entry["bytes"]
-            if same and every_byte:
-                same = file_sha256(path) == entry["sha256"]
-            elif same and stat.st_mtime_ns != entry["mtime_ns"]:
-                same = memo.sha256(path) == entry["sha256"]
-            if not same:
-                raise self._damaged(path, "is not the file that was written", record)
+                raise self._damaged(path, "is missing", run)
+            if path.stat().st_size != entry["bytes"] or (digest and digest(path) != entry["sha256"]):
+                raise self._damaged(path, "is not the file that was written", run)
 
-    def _damaged(self, path: Path, what: str, record: Record | None) -> UpstreamError:
-        command = record.about.get("command", record.phase) if record else "PHASE"
-        return UpstreamError(f"{path} {what}", f"make it again: twinctl {command} --restart")
+    def _damaged(self, path: Path, what: str, run: str) -> UpstreamError:
+        record = self.record()
+        assert record is not None
+        return UpstreamError(f"{path} {what}", f"make it again: twinctl {record.command_in(run)} --restart")
 
 
 def manifest(folder: Path) -> list[dict[str, Any]]:
-    """Every file below the folder: name (relative), bytes, mtime_ns and sha256, sorted by name."""
+    """Every file below the folder: name (relative), bytes and sha256, sorted by name."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     return [
         {
             "name": path.relative_to(folder).as_posix(),
             "bytes": path.stat().st_size,
-            "mtime_ns": path.stat().st_mtime_ns,
             "sha256": file_sha256(path),
         }
         for path in paths

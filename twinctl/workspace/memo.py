@@ -1,8 +1,9 @@
 """Digests of files, remembered, because reading 16 GB takes seconds.
 
-What must stay true: the memo is never identity; losing it costs time only. An entry counts when path, size, mtime and
-inode are unchanged *and* the file was at rest when it was read: a file written within the clock's grain of the
-reading could change again unnoticed (git calls such entries racy), so it is read anew.
+What must stay true: the memo is never identity; losing it costs time only. An entry counts when path, size, mtime,
+inode and ctime are unchanged (nobody can set a file's ctime back) *and* the file was at rest when it was read: a file
+written within the clock's grain of the reading could change again unnoticed (git calls such entries racy), so it is
+read anew. A clock that was set back makes ctimes of the future, which are racy too.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def file_sha256(path: Path) -> str:
 
 def _key(path: Path) -> list[int]:
     stat = path.stat()
-    return [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ino, stat.st_ctime_ns]
 
 
 class DigestMemo:
@@ -44,12 +45,12 @@ class DigestMemo:
         resolved = path.resolve()
         key = _key(resolved)
         entry = self._entries.get(str(resolved))
-        if isinstance(entry, list) and entry[:3] == key:
-            return str(entry[3])
+        if isinstance(entry, list) and entry[:-1] == key:
+            return str(entry[-1])
         digest = file_sha256(resolved)
         if _key(resolved) != key:
             raise UpstreamError(f"{path} changed while it was read", "wait until nothing writes it, then try again")
-        if time.time_ns() - key[1] > RACY_NS:
+        if time.time_ns() - key[-1] > RACY_NS:
             self._entries[str(resolved)] = [*key, digest]
             self._save()
         return digest

@@ -1,0 +1,74 @@
+"""`twinctl diff`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from twinctl.cli.output import text_of
+from twinctl.cli.session import DebugOption, JsonOption, QuietOption, Session, WorkspaceOption
+from twinctl.workspace.run import Run
+from twinctl.workspace.workspace import Workspace
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command()
+def diff(
+    one: Annotated[str, typer.Argument(metavar="RUN", help="A run.")],
+    other: Annotated[str, typer.Argument(metavar="RUN", help="The run to compare it with.")],
+    workspace: WorkspaceOption = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Two runs side by side: every recipe field and input that differs, and every metric that does.
+
+    \b
+      twinctl diff rank-16 rank-64
+      twinctl diff rank-16 rank-64 --json
+    """
+    session = Session.open(workspace, None, json=json, quiet=quiet)
+    runs = [session.workspace.runs.get(name) for name in (one, other)]
+    found = [_facts(session.workspace, run) for run in runs]
+    names = dict.fromkeys([*found[0], *found[1]])
+    lines = [
+        {"name": name, one: found[0].get(name), other: found[1].get(name)}
+        for name in names
+        if found[0].get(name) != found[1].get(name)
+    ]
+    if json:
+        session.output.document({"command": "diff", "runs": [one, other], "differences": lines})
+    elif not lines:
+        session.output.line(f"{one} and {other} are the same")
+    else:
+        rows = [[str(line["name"]), *(_shown(line[name]) for name in (one, other))] for line in lines]
+        session.output.table(rows, header=["", one, other])
+
+
+def _facts(workspace: Workspace, run: Run) -> dict[str, Any]:
+    """What the run pins and what its finished phases were asked for and came to, flat: "train.recipe.rank" → 64."""
+    pins = {name: value for name, value in run.pins.items() if name not in ("model", "sources")}
+    found: dict[str, Any] = {"pins": {**pins, "model": run.pins.get("model", {}).get("locator")}}
+    for slot, path in run.slots.items():
+        if record := workspace.artifact(path).record():
+            parts = {"recipe": record.recipe, "inputs": record.inputs, "metrics": record.metrics}
+            found[slot] = {**parts, "seconds": record.seconds}
+    return _flat(found)
+
+
+def _flat(value: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, item in value.items():
+        found |= _flat(item, f"{before}{name}.") if isinstance(item, Mapping) else {before + name: item}
+    return found
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return value[:12] if isinstance(value, str) and len(value) == 64 else text_of(value)
