@@ -23,6 +23,12 @@ COMMANDS = {
     REFERENCE: ([str(BIN / "unsloth"), "--help"], 1.0),
     "twinctl --help": ([TWINCTL, "--help"], 0.45),
     "twinctl status": ([TWINCTL, "status"], 0.8),
+    "twinctl inspect train": ([TWINCTL, "inspect", "train"], 0.8),
+    "twinctl diff": ([TWINCTL, "diff", "tiny", "tiny"], 0.8),
+    "twinctl logs": ([TWINCTL, "logs"], 0.8),
+    "twinctl stop": ([TWINCTL, "stop"], 0.8),
+    "twinctl runs": ([TWINCTL, "runs"], 0.8),
+    "twinctl clean --dry-run": ([TWINCTL, "clean", "--dry-run"], 0.8),
     "twinctl prepare (cached)": ([TWINCTL, "prepare", "--preset", "tiny"], 0.8),
     "twinctl train (cached)": ([TWINCTL, "train", *STEPS], 0.8),
 }

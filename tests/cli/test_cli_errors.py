@@ -195,7 +195,7 @@ def test_inspect_of_a_phase_that_was_not_begun(fails: Fails, prepared: object) -
 def test_unknown_run(fails: Fails, prepared: object) -> None:
     for words in (["train"], ["status"], ["path"], ["inspect", "prepare"]):
         fails(4, "UpstreamError", [*words, "--run", "other"], says=["“other”", "runs: tiny"], mend=["--run other"])
-    fails(4, "UpstreamError", ["runs", "--use", "other"], says=["“other”", "runs: tiny"], mend=["--run other"])
+    fails(4, "UpstreamError", ["runs", "use", "other"], says=["“other”", "runs: tiny"], mend=["--run other"])
 
 
 def test_flag_that_contradicts_the_run(fails: Fails, prepared: object, model: Path) -> None:

@@ -1,11 +1,27 @@
-"""runs, path and inspect: finding what was made."""
+"""runs, path and inspect: finding what was made, and under which name."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from twinctl.workspace.lock import Lock
+from twinctl.workspace.run import Runs
+
 from .conftest import Cli
+
+
+@pytest.fixture
+def runs(home: Path) -> Runs:
+    """Two runs that point to nothing in particular; “my-posts” is current."""
+    runs = Runs(home / ".twinctl")
+    for name in ("tiny", "my-posts"):
+        runs.point(name, "prepare", f"prepare/{name}-12345678", {"preset": "tiny"})
+    runs.use("my-posts")
+    return runs
 
 
 def test_no_runs(cli: Cli) -> None:
@@ -25,10 +41,107 @@ def test_prepare_starts_runs_and_the_last_is_current(cli: Cli, prepare: list[str
         return str(name)
 
     assert current() == "long"
-    cli("runs", "--use", "short").ok()
+    cli("runs", "use", "short").ok()
     assert current() == "short"
     marked = [line.split() for line in cli("runs").ok().out.splitlines() if line.startswith("*")]
     assert [words[:2] for words in marked] == [["*", "short"]]
+
+
+@pytest.mark.parametrize("name", ["use", "rename", "rm"])
+def test_every_part_of_runs_explains_itself(cli: Cli, name: str) -> None:
+    shown = cli("runs", name, "-h").ok().out
+    assert re.search(rf"^ +twinctl runs {name} ", shown, re.MULTILINE)
+    assert {option for option in ("--workspace", "--json", "--quiet", "--debug", "-h") if option not in shown} == set()
+    assert max(map(len, shown.splitlines())) <= 80
+    assert f"  {name} " in cli("runs", "-h").ok().out
+
+
+def test_use_makes_a_run_the_current_one(cli: Cli, runs: Runs) -> None:
+    assert cli("runs", "use", "tiny").ok().out == "tiny is the current run\n"
+    assert runs.current() == "tiny"
+    document = cli("runs", "use", "my-posts", "--json").ok().document
+    assert document == {"schema": 1, "command": "runs use", "run": "my-posts"}
+
+
+def test_rename(cli: Cli, runs: Runs) -> None:
+    assert cli("runs", "rename", "my-posts", "first").ok().out == "my-posts is first now\n"
+    assert (set(runs.names()), runs.current()) == ({"tiny", "first"}, "first")
+    document = cli("runs", "rename", "tiny", "second", "--json").ok().document
+    assert document == {"schema": 1, "command": "runs rename", "run": "second", "was": "tiny"}
+
+
+def test_rm_removes_names_and_says_when_the_results_go(cli: Cli, runs: Runs) -> None:
+    shown = cli("runs", "rm", "tiny").ok()
+    assert shown.out == "removed: tiny\n"
+    assert "twinctl clean" in shown.err
+    assert "no run is current" not in shown.err
+    document = cli("runs", "rm", "my-posts", "--json").ok().document
+    assert document == {"schema": 1, "command": "runs rm", "removed": ["my-posts"]}
+    assert runs.names() == []
+
+
+def test_without_a_current_run_commands_say_how_to_choose_one(cli: Cli, runs: Runs) -> None:
+    shown = cli("runs", "rm", "my-posts").ok()
+    assert "twinctl runs use NAME (tiny)" in shown.err
+    listed = cli("runs").ok()
+    assert "twinctl runs use NAME" in listed.err
+    assert not any(line.startswith("*") for line in listed.out.splitlines())
+    for words in (["train"], ["inspect", "train"], ["path"]):
+        failed = cli(*words)
+        assert failed.code == 4
+        assert "no run is current; runs: tiny" in failed.err
+        assert "twinctl runs use NAME" in failed.err
+
+
+def test_what_is_typed_before_the_parts_name_counts_for_it(cli: Cli, runs: Runs, home: Path) -> None:
+    Runs(home / "elsewhere").point("tiny", "prepare", "prepare/x-12345678")
+    assert cli("runs", "-w", "elsewhere", "--json", "rm", "tiny").ok().document["removed"] == ["tiny"]
+    assert runs.exists("tiny")
+    assert cli("runs", "--quiet", "rm", "tiny").ok().err == ""
+
+
+@pytest.mark.parametrize("words", [["use", "my-post"], ["rename", "my-post", "x"], ["rm", "tiny", "my-post"]])
+def test_a_mistyped_run_gets_the_near_one(cli: Cli, runs: Runs, words: list[str]) -> None:
+    shown = cli("runs", *words)
+    assert (shown.code, shown.out) == (4, "")
+    assert "did you mean “my-posts”?" in shown.err
+    error = cli("runs", *words, "--json").document["error"]
+    assert (error["code"], error["hint"]) == ("UpstreamError", "did you mean “my-posts”?")
+    assert len(runs.names()) == 2
+
+
+def test_a_taken_name_is_usage(cli: Cli, runs: Runs) -> None:
+    assert cli("runs", "rename", "tiny", "my-posts").code == 2
+    error = cli("runs", "rename", "tiny", "my-posts", "--json").document["error"]
+    assert (error["code"], error["message"]) == ("UsageError", "there is a run “my-posts” already")
+
+
+@pytest.mark.parametrize("words", [["rename", "tiny"], ["rm"], ["use"], ["delete", "tiny"], ["--use", "tiny"]])
+def test_what_runs_cannot_do_is_usage(cli: Cli, runs: Runs, words: list[str]) -> None:
+    assert cli("runs", *words).code == 2
+    error = cli("runs", *words, "--json").document["error"]
+    assert (error["code"], error["hint"]) == ("UsageError", "twinctl runs -h")
+
+
+@pytest.mark.parametrize("words", [["rename", "tiny", "first"], ["rm", "my-posts", "tiny"]])
+def test_a_run_that_is_worked_on_is_left_and_says_by_whom(cli: Cli, runs: Runs, home: Path, words: list[str]) -> None:
+    lock = Lock(home / ".twinctl" / "artifacts" / "prepare" / "tiny-12345678", ["prepare", "-d", "posts.jsonl"])
+    lock.acquire(wait=False)
+    shown = cli("runs", *words)
+    assert shown.code == 5
+    assert "twinctl prepare -d posts.jsonl" in shown.err
+    assert set(runs.names()) == {"tiny", "my-posts"}
+    lock.release()
+    cli("runs", *words).ok()
+
+
+def test_a_secret_is_no_name(cli: Cli, runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = "hf_" + "q" * 30
+    monkeypatch.setenv("HF_TOKEN", secret)
+    shown = cli("runs", "rename", "tiny", secret)
+    assert shown.code == 3
+    assert secret not in shown.out + shown.err
+    assert runs.exists("tiny")
 
 
 def test_commands_work_on_the_current_run_or_the_one_named(cli: Cli, prepare: list[str], monkeypatch: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -9,12 +10,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from test_workspace_kills import _dies_at
 from toy_phase import Toy
 
 from twinctl.errors import BusyError
-from twinctl.workspace.lock import Lock, held
+from twinctl.workspace import lock as lock_module
+from twinctl.workspace.lock import Lock, held, owner_text
 from twinctl.workspace.workspace import Workspace
 
 HOLD = """
@@ -167,3 +171,88 @@ def test_a_command_that_only_looks_does_not_make_another_one_busy(tmp_path: Path
     finally:
         going = False
         looker.join()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]"])
+def test_a_damaged_owner_file_only_costs_the_name(tmp_path: Path, content: str) -> None:
+    lock = Lock(tmp_path)
+    lock.acquire(wait=False)
+    (tmp_path / "owner.json").write_text(content)
+    with pytest.raises(BusyError, match="is being worked on by another process"):
+        Lock(tmp_path).acquire(wait=False)
+    lock.release()
+
+
+def test_looking_writes_nothing(tmp_path: Path) -> None:
+    lock = Lock(tmp_path / "artifact")
+    lock.acquire(wait=False)
+    assert not _dies_at(1, lambda: held(lock.folder))
+    lock.release()
+    assert not _dies_at(1, lambda: held(lock.folder))
+
+
+def test_whoever_waits_on_a_folder_that_is_taken_away_gets_the_one_that_is_there_then(tmp_path: Path) -> None:
+    folder = tmp_path / "artifact"
+    first, second = Lock(folder), Lock(folder, ["second"])
+    first.acquire(wait=False)
+    waiter = threading.Thread(target=lambda: second.acquire(wait=True))
+    waiter.start()
+    time.sleep(0.1)
+    folder.rename(tmp_path / "trash")
+    first.release()
+    waiter.join()
+    assert held(folder)
+    assert not held(tmp_path / "trash")
+    assert "second" in owner_text(folder)
+    second.release()
+
+
+def test_a_folder_that_goes_before_its_lock_is_opened_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, open_now = Lock(tmp_path / "artifact"), os.open
+
+    def late(*arguments: Any) -> int:
+        monkeypatch.setattr(os, "open", open_now)
+        lock.folder.rmdir()
+        return open_now(*arguments)
+
+    monkeypatch.setattr(os, "open", late)
+    lock.acquire(wait=False)
+    assert held(lock.folder)
+    lock.release()
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_what_is_no_folder_is_said_at_once(tmp_path: Path, kind: str) -> None:
+    place = tmp_path / "artifact"
+    place.touch() if kind == "file" else place.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(FileExistsError, match="artifact"):
+        Lock(place).acquire(wait=True)
+
+
+@pytest.mark.parametrize("is_replaced", [True, False])
+def test_a_lock_whose_file_went_before_it_was_taken_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_replaced: bool
+) -> None:
+    """Removed, or removed and made again by another, between the opening and the locking."""
+    folder, lock_now = tmp_path / "artifact", lock_module._try
+    others: list[Lock] = []
+
+    def late(descriptor: int, how: int) -> bool:
+        monkeypatch.setattr(lock_module, "_try", lock_now)
+        folder.rename(tmp_path / "trash")
+        if is_replaced:
+            others.append(Lock(folder))
+            others[0].acquire(wait=False)
+        return lock_now(descriptor, how)
+
+    monkeypatch.setattr(lock_module, "_try", late)
+    lock = Lock(folder)
+    if is_replaced:
+        with pytest.raises(BusyError):
+            lock.acquire(wait=False)
+        others[0].release()
+    lock.acquire(wait=False)
+    assert held(folder)
+    lock.release()

@@ -26,9 +26,12 @@ COMMANDS = {
     "export": "Make the files to take away: adapter, merged 16-bit model, GGUF.",
     "push": "Show (--dry-run) exactly what would go to the Hugging Face Hub.",
     "status": "What is there, in which state, since when, how large, and why stale.",
+    "logs": "What happened in a phase, step by step; --follow goes on watching.",
+    "stop": "Stop what is being worked on; training writes a checkpoint first.",
     "diff": "Two runs side by side: every field and metric that differs.",
     "inspect": "One phase in full: recipe with origins, inputs, attempts, metrics.",
-    "runs": "List the runs, or make one the current run.",
+    "runs": "List the runs; use, rename or rm one.",
+    "clean": "Remove what no run points to, and what crashes left.",
     "path": "Print where a result lies: tokens, adapter, model or gguf.",
 }
 

@@ -34,17 +34,15 @@ def diff(
     runs = [session.workspace.runs.get(name) for name in (one, other)]
     found = [_facts(session.workspace, run) for run in runs]
     names = dict.fromkeys([*found[0], *found[1]])
-    lines = [
-        {"name": name, one: found[0].get(name), other: found[1].get(name)}
-        for name in names
-        if found[0].get(name) != found[1].get(name)
-    ]
+    both = {name: [facts.get(name) for facts in found] for name in names}
+    differing = {name: values for name, values in both.items() if values[0] != values[1]}
     if json:
+        lines = [{"name": name, "values": values} for name, values in differing.items()]
         session.output.document({"command": "diff", "runs": [one, other], "differences": lines})
-    elif not lines:
+    elif not differing:
         session.output.line(f"{one} and {other} are the same")
     else:
-        rows = [[str(line["name"]), *(_shown(line[name]) for name in (one, other))] for line in lines]
+        rows = [[name, *map(_shown, values)] for name, values in differing.items()]
         session.output.table(rows, header=["", one, other])
 
 

@@ -13,6 +13,7 @@ from twinctl.errors import UpstreamError
 from twinctl.phases import TABLE, phase
 from twinctl.phases.perform import retyped
 from twinctl.phases.stale import stale_reasons
+from twinctl.phases.watch import kept_step
 from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.memo import file_sha256
 from twinctl.workspace.run import Run
@@ -73,20 +74,23 @@ def phases_of(workspace: Workspace, run: Run, *, verify: bool = False) -> list[d
     for slot, path in run.started.items():
         for each in dict.fromkeys([run.slots.get(slot), path]):
             if each is not None:
-                facts = _facts(workspace, run, workspace.artifact(each), verify=verify)
+                facts = _facts(workspace, run, slot, each, verify=verify)
                 lines.append({"slot": slot, "artifact": each, **facts})
     return lines
 
 
-def _facts(workspace: Workspace, run: Run, artifact: Artifact, *, verify: bool) -> dict[str, Any]:
+def _facts(workspace: Workspace, run: Run, slot: str, path: str, *, verify: bool) -> dict[str, Any]:
+    artifact = workspace.artifact(path)
     facts: dict[str, Any] = {"state": artifact.state(), "reasons": [], "step": None, "failure": None, "created": None}
+    if facts["state"] == "complete" and run.slots.get(slot) != path:
+        facts["state"] = "partial"  # done, but the run was not told before the end: the same command tells it
     try:
         if facts["state"] == "complete":
             facts |= _finished(workspace, run, artifact, verify=verify)
         else:
             facts |= _unfinished(run, artifact, facts["state"])
     except UpstreamError as error:
-        facts |= {"state": "damaged", "failure": error.message, "type": error.hint}
+        facts |= {"state": "damaged", "failure": error.message, "type": error.hint.split(": ", 1)[-1]}
     return {**facts, "bytes": artifact.size()}
 
 
@@ -106,12 +110,12 @@ def _finished(workspace: Workspace, run: Run, artifact: Artifact, *, verify: boo
 
 
 def _unfinished(run: Run, artifact: Artifact, state: str) -> dict[str, Any]:
-    steps = [event["step"] for event in artifact.events() if event["event"] == "checkpoint"]
     name = artifact.path.parent.name
-    typed = next((retyped(line["argv"]) for line in reversed(artifact.attempts()) if line.get("argv")), "")
-    again = typed or (phase(name).command if name in TABLE else name)
+    typed = next((line["argv"] for line in reversed(artifact.attempts()) if line.get("argv")), [])
+    command = phase(name).command if name in TABLE else name
+    again = retyped(typed) if typed[:1] == command.split()[:1] else command  # another command may have had it done
     return {
-        "step": steps[-1] if steps else None,
+        "step": kept_step(artifact),
         "failure": (artifact.failure() or {}).get("message"),
         "type": f"twinctl {f'logs {name} --follow' if state == 'running' else again} --run {run.name}",
     }

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-from twinctl.errors import BusyError
+from twinctl.errors import BusyError, UpstreamError
 from twinctl.phases.base import Plan
 from twinctl.phases.perform import Job, command_words, keep_failure, perform
 from twinctl.phases.watch import Watch, end_of_events, watch_to_the_end
@@ -47,7 +47,9 @@ def execute(
         if not plan.phase.in_worker or restart:
             raise
         watch({"event": "attached", "text": "a worker is already on it; watching"})
-        return Outcome(artifact, watch_to_the_end(artifact, watch), cached=False)
+        record = watch_to_the_end(artifact, watch)
+        workspace.runs.point(run, plan.slot, plan.path(workspace), plan.pins)  # the worker may work for another run
+        return Outcome(artifact, record, cached=False)
     try:
         if not restart and (hit := _hit(workspace, run, plan)):
             artifact.tidy()
@@ -73,8 +75,12 @@ def _hit(workspace: Workspace, run: str, plan: Plan) -> Outcome | None:
     record = artifact.record()
     if record is None or record.fingerprint != plan.fingerprint:
         return None
-    artifact.check(workspace.memo.sha256, run)
-    workspace.runs.point(run, plan.slot, path, plan.pins)
+    try:
+        artifact.check(workspace.memo.sha256, run)
+        workspace.runs.point(run, plan.slot, path, plan.pins)
+    except (OSError, UpstreamError):
+        if artifact.record() is not None:
+            raise
     # Until the pointer stood, `twinctl clean` could take what no run pointed to.
     return Outcome(artifact, record, cached=True) if artifact.record() else None
 

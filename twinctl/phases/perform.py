@@ -108,6 +108,7 @@ def perform(
         # A library's own word for a full disk is as often as not something else.
         full = None if isinstance(error, TwinctlError) else full_disk(artifact.path)
         keep_failure(artifact, full or error)
+        attempt.event("failed", message=redact(str(full or error)))
         if full:
             raise full from error
         raise
@@ -139,6 +140,7 @@ def _begin(
         versions=_versions(),
     )
     attempt.event("attempt", attempt=attempt.number)
+    attempt.stop.before_exit = lambda: attempt.event("stopped")
     return attempt
 
 

@@ -39,10 +39,13 @@ def changed_values(record: Record, before: Mapping[str, Any], now: Mapping[str, 
 
 
 def _changed_settings(declared: Phase, run: Run, record: Record) -> list[str]:
+    """Only the fields that both versions know; a phase whose work has changed since says so by its version."""
+    version = differences(record.version, declared.version, f"twinctl's {record.phase}")
     if not declared.section:
-        return []
+        return version
     now = settings_now(declared, run).build(declared.recipe).model_dump(mode="json")
-    return changed_values(record, record.recipe, now)
+    known = {name: value for name, value in now.items() if name in record.recipe}
+    return [*version, *changed_values(record, record.recipe, known)]
 
 
 def changed_parents(workspace: Workspace, run: Run, record: Record) -> list[str]:
@@ -57,7 +60,7 @@ def changed_parents(workspace: Workspace, run: Run, record: Record) -> list[str]
             details = differences(parent.recipe, current.recipe, parent.phase) or ["its data or model changed"]
             reasons.append(f"{parent.slot} was made anew: {', '.join(details)}")
         else:
-            reasons += changed_parents(workspace, run, parent)
+            reasons += changed_parents(workspace, run, current)  # which may have come to the same by another way
     return reasons
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -20,6 +20,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.requested: int | None = None
+        self.before_exit: Callable[[], None] = lambda: None
         self._deferred = False
 
     def install(self) -> None:
@@ -46,5 +47,6 @@ class Stop:
         if self._deferred:
             self.requested = number
         else:
+            self.before_exit()
             # Not an exception: libraries catch those while they are imported, and go on half made.
             os._exit(128 + number)

@@ -15,9 +15,13 @@ from twinctl.workspace.workspace import Workspace
 Found = tuple[str, Artifact, Record]
 
 
-def find(workspace: Workspace, run: Run, kind: str) -> Found | None:
-    """The run's finished result of that kind: (path relative to artifacts/, artifact, record). See `_choose`."""
-    return _choose(workspace, run, lambda record: record.produces == kind)
+def find(workspace: Workspace, run: Run, kind: str, *, before: str | None = None) -> Found | None:
+    """The run's finished result of that kind: (path relative to artifacts/, artifact, record). See `_choose`.
+
+    `before`: the slot of a phase that makes the kind that it builds on; its own results do not count, nor what was
+    made from them.
+    """
+    return _choose(workspace, run, lambda record: record.produces == kind and not _is_from(workspace, record, before))
 
 
 def trained(workspace: Workspace, run: Run) -> Found:
@@ -39,9 +43,9 @@ def trained(workspace: Workspace, run: Run) -> Found:
     return path, artifact, record
 
 
-def need(workspace: Workspace, run: Run, kind: str) -> Found:
+def need(workspace: Workspace, run: Run, kind: str, *, before: str | None = None) -> Found:
     """The same as `find`, its files checked, or UpstreamError with the command that makes it."""
-    found = find(workspace, run, kind)
+    found = find(workspace, run, kind, before=before)
     if found is None:
         raise UpstreamError(
             f"run “{run.name}” has no {kind} yet{_under_way(workspace, run)}",
@@ -77,6 +81,11 @@ def base_digest(workspace: Workspace, record: Record) -> str | None:
     return next((each.inputs["base"] for each in line if "base" in each.inputs), None)
 
 
+def _is_from(workspace: Workspace, record: Record, slot: str | None) -> bool:
+    line = [record, *(parent for _, _, parent in ancestors(workspace, record))] if slot else []
+    return any(each.slot == slot for each in line)
+
+
 def _is_trained(record: Record) -> bool:
     return record.produces == "adapter" or (record.produces == "model" and "adapter" not in record.parents)
 
@@ -91,8 +100,8 @@ def _choose(workspace: Workspace, run: Run, wanted: Callable[[Record], bool]) ->
         if (record := artifact.record()) is not None and wanted(record):
             found.append((path, artifact, record))
     current = [each for each in found if not changed_parents(workspace, run, each[2])]
-    passed = {path for each in current for path, _, _ in ancestors(workspace, each[2])}
-    ahead = [each for each in current if each[0] not in passed]
+    passed = {(parent.slot, parent.digest) for each in current for _, _, parent in ancestors(workspace, each[2])}
+    ahead = [each for each in current if (each[2].slot, each[2].digest) not in passed]
     best = ahead or found
     return best[-1] if best else None
 

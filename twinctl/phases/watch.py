@@ -1,7 +1,8 @@
 """Watching a worker: its events as they come, a request to stop, and what became of it.
 
 What must stay true: watching changes nothing in the artifact; several may watch one worker; Ctrl-C asks for a
-checkpoint and an end, and only a second one kills.
+checkpoint and an end, and only a second one kills; a signal goes to nobody but a process that has the artifact's lock;
+what became of a worker is read off the disk, never off the clock.
 """
 
 from __future__ import annotations
@@ -12,18 +13,24 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from twinctl import errors
-from twinctl.errors import BusyError, EngineError, Interrupted, Terminated, TwinctlError
+from twinctl.errors import BusyError, EngineError, Interrupted, Terminated, TwinctlError, UpstreamError, full_disk
 from twinctl.workspace.artifact import Artifact, Record
-from twinctl.workspace.lock import held, read_owner
+from twinctl.workspace.lock import held, owner_text, read_owner
 
 Watch = Callable[[dict[str, Any]], None]
 LOOK_SECONDS = 0.1
+# Between a command and its worker, the lock can be held by nobody who can be seen yet.
+PATIENCE_SECONDS = 3.0
 RESUME = "the same command goes on from there"
+STOPPING = "stopping after this step, with a checkpoint"
 
 
 def watch_to_the_end(
@@ -33,24 +40,37 @@ def watch_to_the_end(
 
     Without `worker` another command started it: it is there as long as the lock is held.
     """
-    since = time.time()
     with StopKeys(artifact, watch) as keys:
 
         def alive() -> bool:
-            keys.tell()
-            return held(artifact.path) if worker is None else worker.poll() is None
+            still = held(artifact.path) if worker is None else worker.poll() is None
+            if still:  # else the lock may be another command's by now
+                keys.tell()
+            return still
 
         for event in follow(artifact, alive, start):
             watch(event)
-    record = artifact.record()
-    if record is not None and (worker is None or worker.returncode == 0):
+    code = worker.returncode if worker else None
+    record = finished(artifact) if code is None else artifact.record() if code == 0 else None
+    if record is not None:
         return record
-    raise what_happened(artifact, since, worker.returncode if worker else None, keys.number)
+    raise what_happened(artifact, code, keys.number)
 
 
 def follow(artifact: Artifact, alive: Callable[[], bool], start: int = 0) -> Iterator[dict[str, Any]]:
     """The artifact's events from a byte offset on, as they are appended, until `alive` says no and all are read."""
-    path, rest, going = artifact.path / "events.jsonl", b"", True
+    for line in follow_lines(artifact.path / "events.jsonl", alive, start):
+        try:
+            event = json.loads(line)
+        except ValueError:  # cut short by a crash
+            continue
+        if isinstance(event, dict):
+            yield event
+
+
+def follow_lines(path: Path, alive: Callable[[], bool], start: int = 0) -> Iterator[bytes]:
+    """The same for the lines of any file, which may come into being later."""
+    rest, going = b"", True
     while going:
         going = alive()
         if path.exists():
@@ -59,13 +79,11 @@ def follow(artifact: Artifact, alive: Callable[[], bool], start: int = 0) -> Ite
                 data = stream.read()
             start += len(data)
             *lines, rest = (rest + data).split(b"\n")
-            for line in lines:
-                try:
-                    yield json.loads(line)
-                except ValueError:  # cut short by a crash
-                    continue
+            yield from lines
         if going:
             time.sleep(LOOK_SECONDS)
+    if rest:
+        yield rest
 
 
 def end_of_events(artifact: Artifact) -> int:
@@ -78,8 +96,9 @@ class StopKeys:
     """In a `with` block, Ctrl-C and SIGTERM ask the worker to stop in good order; a second one kills it."""
 
     def __init__(self, artifact: Artifact, watch: Watch) -> None:
-        self._artifact, self._watch = artifact, watch
-        self._told = False
+        self._request, self._watch = Request(artifact), watch
+        self._said = False
+        self._signal = 0
         self._before: dict[int, Any] = {}
         self.number: int | None = None
 
@@ -94,47 +113,142 @@ class StopKeys:
             signal.signal(number, handler)
 
     def _ask(self, number: int, frame: object) -> None:
-        signal_worker(self._artifact, signal.SIGKILL if self.number else number)
+        self._signal = signal.SIGKILL if self.number else number
         self.number = self.number or number
+        self._request.send(self._signal)
 
     def tell(self) -> None:
-        """Say once that the stop was asked for; outside the signal's handler, where printing is safe."""
-        if self.number and not self._told:
-            self._told = True
-            self._watch(
-                {"event": "stage", "text": "stopping after this step, with a checkpoint (Ctrl-C again kills it)"}
-            )
+        """Pass the request on to whoever has come to hold the lock since, and say once that it was made; outside the
+        signal's handler, where printing is safe. Raises BusyError when nobody can be reached.
+        """
+        if self.number is None:
+            return
+        self._request.send(self._signal)
+        if not self._said:
+            self._said = True
+            self._watch({"event": "stage", "text": f"{STOPPING} (Ctrl-C again kills it)"})
 
 
-def signal_worker(artifact: Artifact, number: int) -> bool:
-    """Send the signal to the process that holds the artifact; False when nobody does.
+class Request:
+    """A signal to whoever holds the artifact's lock, be it one after another; each process gets it once."""
 
-    Raises BusyError when it runs on another host.
+    def __init__(self, artifact: Artifact) -> None:
+        self._artifact = artifact
+        self._told: set[tuple[int, int]] = set()
+        self._until = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody still holds the lock."""
+        return held(self._artifact.path)
+
+    def send(self, number: int) -> None:
+        """Send it to whoever has not had it yet. Raises BusyError when the holder cannot be reached for a while."""
+        now = time.monotonic()
+        if signal_worker(self._artifact, number, self._told) or not self._until or not self.is_open:
+            self._until = now + PATIENCE_SECONDS
+        elif now > self._until:
+            who = owner_text(self._artifact.path)
+            raise BusyError(f"{self._artifact.path.name} is held by {who}, out of reach from here", "stop it there")
+
+
+def stop_workers(artifacts: Sequence[Artifact], number: int) -> None:
+    """Signal whoever works there until nobody does. Raises BusyError when one cannot be reached."""
+    requests = [Request(artifact) for artifact in artifacts]
+    while still := [request for request in requests if request.is_open]:
+        for request in still:
+            request.send(number)
+        time.sleep(LOOK_SECONDS)
+
+
+def signal_worker(artifact: Artifact, number: int, told: set[tuple[int, int]] | None = None) -> bool:
+    """Send the signal to the process that holds the artifact; False when there is none that can be seen from here.
+
+    `told`: who has had which signal already, and does not get it again. Raises BusyError when it runs on another host.
     """
-    owner = read_owner(artifact.path)
-    if owner is None or not held(artifact.path):
-        return False
-    if owner["host"] != socket.gethostname():
-        raise BusyError(f"the worker runs on {owner['host']}", "stop it there")
-    os.kill(owner["pid"], number)
-    return True
+    told = set() if told is None else told
+    found = _holders(artifact.path, everyone=number == signal.SIGKILL)
+    for pid in found:
+        if (pid, number) not in told:
+            told.add((pid, number))
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+    return bool(found)
 
 
-def what_happened(artifact: Artifact, since: float, code: int | None, asked: int | None) -> TwinctlError:
+def _holders(folder: Path, *, everyone: bool) -> list[int]:
+    """Who holds the folder's lock: the process that owner.json names, or all of them.
+
+    owner.json may lag behind, and the number in it may by now be another process's: what counts is an open lock.
+    """
+    if not held(folder):
+        return []
+    lock, owner = os.stat(folder / "lock"), read_owner(folder) or {}
+    pid, host = owner.get("pid", 0), owner.get("host")
+    is_here = host == socket.gethostname()
+    if is_here and not everyone and pid != os.getpid() and _open_lock(pid, lock):
+        return [pid]
+    pids = [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) != os.getpid()]
+    found = [pid for pid in pids if any("FLOCK" in text and "WRITE" in text for text in _open_lock(pid, lock))]
+    if host and not is_here and not found:
+        raise BusyError(f"the worker runs on {host}", "stop it there")
+    return found
+
+
+def _open_lock(pid: int, lock: os.stat_result) -> list[str]:
+    """What the system says of each descriptor by which the process has the lock's file open.
+
+    It says FLOCK and WRITE of those that hold it: others have it open too, to look or to wait.
+    """
+    found: list[str] = []
+    with suppress(OSError):  # gone, or somebody else's
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            with suppress(OSError):  # closed meanwhile
+                if os.path.samestat(os.stat(f"/proc/{pid}/fd/{name}"), lock):
+                    found.append(Path(f"/proc/{pid}/fdinfo/{name}").read_text())
+    return found
+
+
+def finished(artifact: Artifact) -> Record | None:
+    """The record, unless a later attempt (--restart) did not come to its end."""
+    return None if artifact.work.exists() else artifact.record()
+
+
+def kept_step(artifact: Artifact) -> int | None:
+    """The step of the newest sealed checkpoint, by what is on disk: events also tell of those that are gone."""
+    from twinctl.engine.checkpoints import MANIFEST, step_of
+
+    return max((step_of(path.parent) for path in artifact.work.glob(f"checkpoints/*/{MANIFEST}")), default=None)
+
+
+def kept(artifact: Artifact) -> str:
+    """What an unfinished attempt leaves, in words."""
+    step = kept_step(artifact)
+    return f"a checkpoint of step {step} is kept" if step else "nothing was finished yet"
+
+
+def what_happened(artifact: Artifact, code: int | None = None, asked: int | None = None) -> TwinctlError:
     """The error for a worker that left no result: the one it wrote down, a stop that was asked for, or its death.
 
     `code`: its exit code, None where another command started it. `asked`: the signal by which we asked it to stop.
     """
-    failure = artifact.failure()
-    if failure is not None and failure["time"] >= since - 1:
+    if not artifact.path.is_dir():
+        return UpstreamError(f"{artifact.path} is gone", "was the workspace moved? look there: twinctl status")
+    log = artifact.path / "log.txt"
+    if failure := artifact.failure():  # of this attempt: each begins by removing it
         kind = getattr(errors, failure["class"], TwinctlError)
-        return kind(failure["message"], failure["hint"] or f"what the libraries said: {artifact.path / 'log.txt'}")
-    events = list(artifact.events())
-    step = next((event["step"] for event in reversed(events) if event["event"] == "checkpoint"), None)
-    kept = f"a checkpoint of step {step} is kept" if step else "nothing was finished yet"
-    number = asked or (code - 128 if code in (128 + signal.SIGINT, 128 + signal.SIGTERM) else None)
-    if number or (events and events[-1]["event"] == "stopped"):
-        return (Terminated if number == signal.SIGTERM else Interrupted)(f"stopped; {kept}", RESUME)
+        return kind(failure["message"], failure["hint"] or f"what the libraries said: {log}")
+    by_event = code is None and _last_event(artifact) == "stopped"
+    if not by_event and (full := full_disk(artifact.path)):
+        return full
+    number = asked or next((each for each in (signal.SIGINT, signal.SIGTERM) if code in (128 + each, -each)), None)
+    if number or by_event:
+        return (Terminated if number == signal.SIGTERM else Interrupted)(f"stopped; {kept(artifact)}", RESUME)
     how = f"was killed by signal {-code}" if code is not None and code < 0 else "ended without a result"
     memory = " (a kill by the system often means that memory ran out)" if code == -signal.SIGKILL else ""
-    return EngineError(f"the worker {how}{memory}; {kept}", f"{RESUME}; log: {artifact.path / 'log.txt'}")
+    return EngineError(f"the worker {how}{memory}; {kept(artifact)}", f"{RESUME}; log: {log}")
+
+
+def _last_event(artifact: Artifact) -> str | None:
+    last = deque(artifact.events(), maxlen=1)
+    return last[0].get("event") if last else None

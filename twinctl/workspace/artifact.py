@@ -72,10 +72,10 @@ class Artifact:
     def record(self) -> Record | None:
         """The record if the artifact is complete. Raises UpstreamError when it is damaged."""
         path = self.path / "record.json"
-        if not path.exists():
+        if (stored := _read(path)) is None:
             return None
         try:
-            return Record.of(read_json(path))
+            return Record.of(stored)
         except TypeError as error:
             raise UpstreamError(
                 f"{path} lacks fields: {error}",
@@ -84,13 +84,11 @@ class Artifact:
 
     def request(self) -> dict[str, Any] | None:
         """The payload that was hashed, written at the start."""
-        path = self.path / "recipe.json"
-        return read_json(path) if path.exists() else None
+        return _read(self.path / "recipe.json")
 
     def failure(self) -> dict[str, Any] | None:
         """Class, message and hint of the last failure."""
-        path = self.path / "failure.json"
-        return read_json(path) if path.exists() else None
+        return _read(self.path / "failure.json")
 
     def attempts(self) -> list[dict[str, Any]]:
         """Every start, oldest first."""
@@ -165,6 +163,15 @@ class Artifact:
         record = self.record()
         assert record is not None
         return UpstreamError(f"{path} {what}", f"make it again: twinctl {record.command_in(run)} --restart")
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """The file's value, None when it is not there (any more: `twinctl clean` may be at work)."""
+    try:
+        found: dict[str, Any] = read_json(path)
+    except FileNotFoundError:
+        return None
+    return found
 
 
 def manifest(folder: Path) -> list[dict[str, Any]]:

@@ -1,8 +1,8 @@
 """The lock of one artifact: an flock that the operating system frees when its last holder dies.
 
-What must stay true: whoever writes into an artifact's folder holds its lock; the descriptor is inherited by a worker,
-so the lock lasts until the last worker is gone, whatever became of the command that started it. owner.json is for
-messages only.
+What must stay true: whoever writes into an artifact's folder holds its lock, and the locked file is the one that lies
+there, not one that was removed meanwhile; the descriptor is inherited by a worker, so the lock lasts until the last
+worker is gone, whatever became of the command that started it. owner.json is for messages only.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from twinctl.errors import BusyError
+from twinctl.errors import BusyError, UpstreamError
 from twinctl.workspace.files import read_json, write_json
 
 # `held` takes the lock for a moment to look; whoever wants it in earnest tries for longer than that.
@@ -32,12 +32,9 @@ class Lock:
 
     def acquire(self, *, wait: bool) -> None:
         """Take the lock; with `wait`, as soon as it is free. Raises BusyError, naming who holds it."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         until = time.monotonic() + PATIENCE_SECONDS
-        while not _try(descriptor, fcntl.LOCK_EX):
+        while (descriptor := _taken(self.folder)) is None:
             if not wait and time.monotonic() > until:
-                os.close(descriptor)
                 raise BusyError(
                     f"{self.folder.name} is being worked on by {owner_text(self.folder)}", "wait for it with --wait"
                 )
@@ -54,6 +51,30 @@ class Lock:
         if self.descriptor is not None:
             os.close(self.descriptor)
             self.descriptor = None
+
+
+def _taken(folder: Path) -> int | None:
+    """A descriptor that holds the folder's lock; None while another process does, or took the folder away just now."""
+    path = folder / "lock"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except (FileNotFoundError, FileExistsError):
+        if folder.is_file() or folder.is_symlink():  # there to stay: a folder cannot be made here
+            raise
+        return None
+    # `clean` may have removed the file between the opening and the locking: that lock would exclude nobody.
+    if _try(descriptor, fcntl.LOCK_EX) and _is_at(path, descriptor):
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def _try(descriptor: int, how: int) -> bool:
@@ -83,9 +104,12 @@ def write_owner(folder: Path, pid: int, argv: Sequence[str]) -> None:
 
 
 def read_owner(folder: Path) -> dict[str, Any] | None:
-    """Who said last that they work here."""
-    path = folder / "owner.json"
-    return read_json(path) if path.exists() else None
+    """Who said last that they work here; None when that cannot be read."""
+    try:
+        owner = read_json(folder / "owner.json")
+    except (FileNotFoundError, UpstreamError):
+        return None
+    return owner if isinstance(owner, dict) else None
 
 
 def owner_text(folder: Path) -> str:

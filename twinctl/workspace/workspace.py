@@ -86,11 +86,13 @@ class Workspace:
         return Artifact(self.root / "artifacts" / relative)
 
     def run(self, name: str | None) -> Run:
-        """The named run, else the current one. Raises UpstreamError when nothing is prepared yet."""
+        """The named run, else the current one. Raises UpstreamError when nothing is prepared or none is current."""
         chosen = name or self.runs.current()
-        if chosen is None:
-            raise UpstreamError(f"nothing is prepared in {self.root}", "start with: twinctl prepare")
-        return self.runs.get(chosen)
+        if chosen is not None:
+            return self.runs.get(chosen)
+        if known := self.runs.names():
+            raise UpstreamError(f"no run is current; runs: {', '.join(known)}", "choose one: twinctl runs use NAME")
+        raise UpstreamError(f"nothing is prepared in {self.root}", "start with: twinctl prepare")
 
 
 def _probe(folder: Path) -> None:

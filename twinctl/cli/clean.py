@@ -1,0 +1,48 @@
+"""`twinctl clean`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from twinctl.cli.output import size
+from twinctl.cli.session import DebugOption, JsonOption, QuietOption, Session, WorkspaceOption
+from twinctl.workspace.clean import clean as clean_workspace
+from twinctl.workspace.clean import survey
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command()
+def clean(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would go.")] = False,
+    workspace: WorkspaceOption = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Remove results that no run points to (nor anything made from them), and what crashes left.
+
+    \b
+      twinctl clean --dry-run
+      twinctl clean
+    """
+    session = Session.open(workspace, None, json=json, quiet=quiet)
+    place, output = session.workspace, session.output
+    sweep = survey(place) if dry_run else clean_workspace(place)
+    if json:
+        removed = [{"path": str(place.root / it.path), "bytes": it.bytes, "reason": it.reason} for it in sweep.gone]
+        kept = [{"path": str(place.root / it.path), "reason": it.reason} for it in sweep.kept]
+        found = {"dry_run": dry_run, "freed_bytes": sweep.bytes, "removed": removed, "kept": kept}
+        output.document({"command": "clean", **found})
+        return
+    for item in sweep.kept:
+        output.say(f"stays: {item.path}: {item.reason}")
+    if not sweep.gone:
+        output.line(f"nothing to clean in {place.root}")
+        return
+    output.table([[item.path, size(item.bytes), item.reason] for item in sweep.gone], header=["what", "size", "why"])
+    output.line(f"{'would free' if dry_run else 'freed'} {size(sweep.bytes)}")
+    if dry_run:
+        output.say("remove it: twinctl clean")

@@ -1,0 +1,163 @@
+"""`twinctl logs`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Annotated, Any
+
+import typer
+
+from twinctl.cli.inspect import ALSO
+from twinctl.cli.session import DebugOption, QuietOption, RunOption, Session, WorkspaceOption
+from twinctl.cli.watch import Viewer, event_text
+from twinctl.errors import Interrupted, TwinctlError, UpstreamError
+from twinctl.phases.watch import finished, follow, follow_lines, what_happened
+from twinctl.workspace.artifact import Artifact
+from twinctl.workspace.lock import held
+from twinctl.workspace.run import Run
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+PhaseArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[PHASE]", help="prepare, train, export (merge and gguf), or one of those.", show_default=False
+    ),
+]
+
+
+@app.command()
+def logs(
+    phase: PhaseArgument = None,
+    to_the_end: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on until whoever works there is done.")
+    ] = False,
+    library: Annotated[bool, typer.Option("--library", help="What the libraries printed (log.txt).")] = False,
+    run: RunOption = None,
+    workspace: WorkspaceOption = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON line an event on stdout.")] = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """What happened, line by line: in PHASE, else in the one that is being worked on or was begun last.
+
+    \b
+      twinctl logs
+      twinctl logs train --follow     watch what another terminal started
+      twinctl logs train --library    for a failure that comes from below
+    """
+    session = Session.open(workspace, run, json=json, quiet=quiet)
+    thread = thread_of(session)
+    found = begun(session, thread, phase)
+    if not found:
+        raise UpstreamError(f"nothing was begun in run “{thread.name}”", f"twinctl prepare --run {thread.name}")
+    chosen = max(found, key=lambda slot: (held(found[slot].path), _last_change(found[slot])))
+    for slot in [chosen] if to_the_end or phase is None else found:
+        log = Log(session, slot, found[slot], library=library)
+        log.show(to_the_end=to_the_end)
+        error = log.tell_the_end()
+        if error and to_the_end:
+            raise typer.Exit(error.exit_code)
+
+
+def thread_of(session: Session) -> Run:
+    """The run that is named, else the current one; while the first prepare is not done yet, the newest."""
+    runs = session.workspace.runs
+    return session.workspace.run(session.run_name or runs.current() or next(reversed(runs.names()), None))
+
+
+def begun(session: Session, run: Run, phase: str | None) -> dict[str, Artifact]:
+    """The artifacts that a phase, or any, has begun in the run, by slot. Raises UpstreamError when PHASE has none."""
+    wanted = ALSO.get(phase or "", (phase,))
+    artifacts = {slot: session.workspace.artifact(path) for slot, path in run.started.items()}
+    there = {slot: artifact for slot, artifact in artifacts.items() if artifact.path.is_dir()}
+    found = {
+        slot: artifact
+        for slot, artifact in there.items()
+        if phase is None or slot in wanted or slot.split("-")[0] in wanted
+    }
+    if phase is not None and not found:
+        raise UpstreamError(f"run “{run.name}” has no {phase}", f"there: {', '.join(there) or 'nothing'}")
+    return found
+
+
+def _last_change(artifact: Artifact) -> float:
+    path = artifact.path / "events.jsonl"
+    return path.stat().st_mtime if path.exists() else 0.0
+
+
+class Log:
+    """One artifact's log: its events or, with `library`, the lines of log.txt."""
+
+    def __init__(self, session: Session, slot: str, artifact: Artifact, *, library: bool) -> None:
+        self._output, self._slot, self._artifact, self._library = session.output, slot, artifact, library
+        self._said: str | None = None
+
+    def show(self, *, to_the_end: bool) -> None:
+        """All there is; `to_the_end`, also what is still to come. Ctrl-C only ends the showing."""
+        alive = partial(held, self._artifact.path) if to_the_end else lambda: False
+        try:
+            if to_the_end and not self._library and self._output.is_live and sys.stdout.isatty():
+                self._live(alive)
+            else:
+                self._plain(alive)
+        except KeyboardInterrupt as error:
+            hint = f"it goes on; to end it: twinctl stop {self._slot}" if held(self._artifact.path) else ""
+            raise Interrupted("no longer watching", hint) from error
+
+    def tell_the_end(self) -> TwinctlError | None:
+        """Say how it ended, if it did; the error if not well."""
+        if held(self._artifact.path):
+            self._output.say(f"{self._slot} is being worked on; to watch it: twinctl logs {self._slot} --follow")
+            return None
+        if finished(self._artifact):
+            self._output.say(f"{self._slot} is complete: {self._artifact.out}")
+            return None
+        error = what_happened(self._artifact)
+        if self._output.json:
+            about = {"code": error.code, "message": error.message, "hint": error.hint}
+            self._output.json_line({"phase": self._slot, "error": about})
+        else:
+            self._output.error(error)
+            if not isinstance(error, Interrupted):
+                self._output.say(f"what the libraries printed: {self._artifact.path / 'log.txt'}")
+        return error
+
+    def _live(self, alive: Callable[[], bool]) -> None:
+        with Viewer(self._output, self._slot) as viewer:
+            for event in follow(self._artifact, alive):
+                viewer.show(event)
+
+    def _plain(self, alive: Callable[[], bool]) -> None:
+        for line in self._library_lines(alive) if self._library else self._events(alive):
+            if self._output.json:
+                self._output.json_line({"phase": self._slot, **line})
+            elif (text := line["text"] if self._library else self._text(line)) is not None:
+                self._output.line(text)
+
+    def _library_lines(self, alive: Callable[[], bool]) -> Iterator[dict[str, Any]]:
+        for line in follow_lines(self._artifact.path / "log.txt", alive):
+            yield {"text": line.decode(errors="replace")}
+
+    def _events(self, alive: Callable[[], bool]) -> Iterator[dict[str, Any]]:
+        return follow(self._artifact, alive)
+
+    def _text(self, event: dict[str, Any]) -> str | None:
+        text = event_text(event)
+        if text == self._said:  # 20% written, and a moment later still
+            return None
+        self._said = text
+        if event["event"] == "attempt":
+            text = f"{text} on {_clock('%Y-%m-%d', event)}: {self._typed(event['attempt'])}"
+        return f"{_clock('%H:%M:%S', event)}  {text}" if text else None
+
+    def _typed(self, attempt: int) -> str:
+        lines = [line for line in self._artifact.attempts() if line.get("attempt") == attempt and "argv" in line]
+        return shlex.join(["twinctl", *lines[0]["argv"]]) if lines else "unknown"
+
+
+def _clock(form: str, event: dict[str, Any]) -> str:
+    return time.strftime(form, time.localtime(event["time"]))

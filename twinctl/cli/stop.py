@@ -1,0 +1,93 @@
+"""`twinctl stop`."""
+
+from __future__ import annotations
+
+import signal
+from typing import Annotated, Any
+
+import typer
+
+from twinctl.cli.logs import PhaseArgument, begun, thread_of
+from twinctl.cli.session import DebugOption, JsonOption, QuietOption, RunOption, Session, WorkspaceOption
+from twinctl.cli.watch import Viewer
+from twinctl.errors import Interrupted
+from twinctl.phases import phase as phase_named
+from twinctl.phases.perform import retyped
+from twinctl.phases.watch import STOPPING, finished, kept, kept_step, stop_workers
+from twinctl.workspace.artifact import Artifact
+from twinctl.workspace.lock import held, read_owner
+from twinctl.workspace.run import Run
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command()
+def stop(
+    phase: PhaseArgument = None,
+    kill: Annotated[bool, typer.Option("--kill", help="At once; only what is already saved is kept.")] = False,
+    run: RunOption = None,
+    workspace: WorkspaceOption = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Stop what is being worked on. Training writes a checkpoint first, and the same command goes on from there.
+
+    \b
+      twinctl stop
+      twinctl stop train --run my-posts
+    """
+    session = Session.open(workspace, run, json=json, quiet=quiet)
+    thread = thread_of(session)
+    busy = {slot: each for slot, each in begun(session, thread, phase).items() if held(each.path)}
+    _end(session, busy, kill=kill)
+    ends = [_what_became(thread, slot, artifact) for slot, artifact in busy.items()]
+    if json:
+        session.output.document({"command": "stop", "stopped": ends})
+        return
+    for end in ends:
+        session.output.line(_text(end, busy[end["slot"]]))
+        if end["state"] != "complete":
+            session.output.say(f"to go on: {end['type']}")
+    if not ends:
+        session.output.line(f"nothing is being worked on in run “{thread.name}”")
+        _tell_others(session, thread)
+
+
+def _end(session: Session, busy: dict[str, Artifact], *, kill: bool) -> None:
+    with Viewer(session.output, ", ".join(busy)) as viewer:
+        if busy:
+            text = "killing it" if kill else STOPPING if "train" in busy else "stopping"
+            viewer.show({"event": "stage", "text": text})
+        try:
+            stop_workers(list(busy.values()), signal.SIGKILL if kill else signal.SIGINT)
+        except KeyboardInterrupt as error:
+            raise Interrupted("no longer waiting; the request stands", "at once: twinctl stop --kill") from error
+
+
+def _what_became(run: Run, slot: str, artifact: Artifact) -> dict[str, Any]:
+    state = "complete" if finished(artifact) else "failed" if artifact.failure() else "stopped"
+    step = kept_step(artifact)
+    return {"slot": slot, "artifact": run.started[slot], "state": state, "step": step, "type": _command(run, artifact)}
+
+
+def _command(run: Run, artifact: Artifact) -> str:
+    """What to type to go on: what was typed, or the phase's own command where another one had it done."""
+    command = phase_named(artifact.path.parent.name).command
+    argv = (read_owner(artifact.path) or {}).get("argv", [])
+    return f"twinctl {retyped(argv) if argv[:1] == command.split()[:1] else command} --run {run.name}"
+
+
+def _text(end: dict[str, Any], artifact: Artifact) -> str:
+    if end["state"] == "complete":
+        return f"{end['slot']} is complete: it was done before it could be stopped"
+    if failure := artifact.failure():
+        return f"{end['slot']} failed before it could be stopped: {failure['message']}"
+    return f"{end['slot']} stopped; {kept(artifact)}"
+
+
+def _tell_others(session: Session, run: Run) -> None:
+    runs, place = session.workspace.runs, session.workspace
+    for other in [runs.get(name) for name in runs.names() if name != run.name]:
+        if any(held(place.artifact(path).path) for path in other.started.values()):
+            session.output.say(f"run “{other.name}” is being worked on: twinctl stop --run {other.name}")
