@@ -111,7 +111,7 @@ def _finished(workspace: Workspace, run: Run, artifact: Artifact, *, verify: boo
 
 def _unfinished(run: Run, artifact: Artifact, state: str) -> dict[str, Any]:
     name = artifact.path.parent.name
-    typed = next((line["argv"] for line in reversed(artifact.attempts()) if line.get("argv")), [])
+    typed: list[str] = next((line["argv"] for line in reversed(artifact.attempts()) if line.get("argv")), [])
     command = phase(name).command if name in TABLE else name
     again = retyped(typed) if typed[:1] == command.split()[:1] else command  # another command may have had it done
     return {

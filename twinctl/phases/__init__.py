@@ -24,4 +24,6 @@ def phase(name: str) -> Phase:
 
 def makers() -> dict[str, str]:
     """Every kind of result and the command that makes it: tokens, adapter, model, gguf."""
-    return {kind: each.command for each in map(phase, TABLE) for kind in each.makes}
+    declared = [phase(name) for name in TABLE]
+    first = {kind: each.command for each in reversed(declared) for kind in each.makes[:1]}
+    return {kind: each.command for each in declared for kind in each.makes} | first

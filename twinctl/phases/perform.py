@@ -15,6 +15,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
@@ -108,7 +109,6 @@ def perform(
         # A library's own word for a full disk is as often as not something else.
         full = None if isinstance(error, TwinctlError) else full_disk(artifact.path)
         keep_failure(artifact, full or error)
-        attempt.event("failed", message=redact(str(full or error)))
         if full:
             raise full from error
         raise
@@ -190,8 +190,10 @@ def retyped(argv: Sequence[str]) -> str:
 
 def keep_failure(artifact: Artifact, error: Exception) -> None:
     """Write down what went wrong: the trace in log.txt, message and hint in failure.json."""
-    with open(artifact.path / "log.txt", "a", encoding="utf-8") as log:
-        log.write(redact("".join(traceback.format_exception(error))))
     known = explained(error)
     shown = known or TwinctlError(f"{type(error).__name__}: {error}")
-    artifact.fail(known.code if known else "Bug", redact(shown.message), redact(shown.hint))
+    with suppress(OSError):  # a full disk has no room for this either
+        artifact.fail(known.code if known else "Bug", redact(shown.message), redact(shown.hint))
+        artifact.append_event("failed", message=redact(shown.message))
+        with open(artifact.path / "log.txt", "a", encoding="utf-8") as log:
+            log.write(redact("".join(traceback.format_exception(error))))

@@ -81,6 +81,12 @@ def base_digest(workspace: Workspace, record: Record) -> str | None:
     return next((each.inputs["base"] for each in line if "base" in each.inputs), None)
 
 
+def max_length(workspace: Workspace, record: Record) -> int:
+    """The longest sample of what a result was made from: the prepare's, however far up."""
+    line = (record, *(parent for _, _, parent in ancestors(workspace, record)))
+    return int(next(each.recipe["max_length"] for each in line if "max_length" in each.recipe))
+
+
 def _is_from(workspace: Workspace, record: Record, slot: str | None) -> bool:
     line = [record, *(parent for _, _, parent in ancestors(workspace, record))] if slot else []
     return any(each.slot == slot for each in line)

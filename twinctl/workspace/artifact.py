@@ -169,7 +169,7 @@ def _read(path: Path) -> dict[str, Any] | None:
     """The file's value, None when it is not there (any more: `twinctl clean` may be at work)."""
     try:
         found: dict[str, Any] = read_json(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return found
 

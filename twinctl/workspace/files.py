@@ -42,6 +42,9 @@ def write_text(path: Path, text: str) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(partial, path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a write that finds no room names no file
+        raise
     finally:
         partial.unlink(missing_ok=True)
     fsync_path(path.parent)

@@ -1,0 +1,53 @@
+"""align: a phase after train, in a worker. It makes what it builds on, an adapter, and here it only copies it.
+
+It waits until the file that TOY_GATE names is there, if one is named.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+from twinctl.phases.base import Attempt, Phase, Plan, Result
+from twinctl.phases.upstream import need
+from twinctl.recipes.base import Options, Recipe
+from twinctl.workspace.run import Run
+from twinctl.workspace.workspace import Workspace
+
+
+class AlignRecipe(Recipe):
+    """How strongly."""
+
+    beta: float = 0.1
+
+
+def plan(workspace: Workspace, run: Run, recipe: AlignRecipe) -> Plan:
+    """The request over what train made."""
+    path, adapter, record = need(workspace, run, "adapter", before="align")
+    return Plan(
+        phase=PHASE,
+        slot="align",
+        slug=f"beta-{recipe.beta}",
+        produces="adapter",
+        recipe=recipe,
+        origins={},
+        inputs={"adapter": record.digest},
+        parents={"adapter": path},
+        options=Options(),
+        locate=lambda: {"adapter": str(adapter.out.resolve())},
+    )
+
+
+def run(attempt: Attempt) -> Result:
+    """Copy, and say by whom."""
+    shutil.copytree(Path(attempt.inputs["adapter"]), attempt.out, dirs_exist_ok=True)
+    (attempt.out / "aligned.txt").write_text(str(attempt.recipe))
+    attempt.event("step", step=1, steps=1, loss=0.5, seconds=0.1, tokens=1)
+    while (gate := os.environ.get("TOY_GATE")) and not Path(gate).exists():
+        time.sleep(0.02)
+    return Result(metrics={"worker": os.getpid()})
+
+
+PHASE = Phase("align", 1, "align", AlignRecipe, Options, run, makes=("adapter",), in_worker=True)

@@ -1,0 +1,45 @@
+"""filter: a phase between prepare and train. It makes what it builds on, tokens, and here it only copies them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from twinctl.phases.base import Attempt, Phase, Plan, Result
+from twinctl.phases.upstream import need
+from twinctl.recipes.base import Options, Recipe
+from twinctl.workspace.run import Run
+from twinctl.workspace.workspace import Workspace
+
+
+class FilterRecipe(Recipe):
+    """What is left out."""
+
+    without: str = "nothing"
+
+
+def plan(workspace: Workspace, run: Run, recipe: FilterRecipe) -> Plan:
+    """The request over what prepare made."""
+    path, tokens, record = need(workspace, run, "tokens", before="filter")
+    return Plan(
+        phase=PHASE,
+        slot="filter",
+        slug=f"without-{recipe.without}",
+        produces="tokens",
+        recipe=recipe,
+        origins={},
+        inputs={"tokens": record.digest},
+        parents={"tokens": path},
+        options=Options(),
+        locate=lambda: {"tokens": str(tokens.out.resolve())},
+    )
+
+
+def run(attempt: Attempt) -> Result:
+    """Copy, and say so in a file."""
+    shutil.copytree(Path(attempt.inputs["tokens"]), attempt.out, dirs_exist_ok=True)
+    (attempt.out / "filtered.txt").write_text(str(attempt.recipe))
+    return Result(metrics={"left_out": 0})
+
+
+PHASE = Phase("filter", 1, "filter", FilterRecipe, Options, run, makes=("tokens",))
