@@ -1,14 +1,42 @@
-"""What every test starts from: no network, no secrets, no settings of the person who runs them."""
+"""What every test starts from: no network, no secrets, no settings of the person who runs them.
+
+The tests run side by side, one process a core, each file in one of them (loadfile: what a file makes once stays made
+once). What must stay true: every process that a test starts computes with one thread. Two trainings at a time with
+the cores' number of threads each wait for one another, three times as long as with one thread; and a sum's last bits
+depend on the number of threads.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
+
+import pytest
 
 for name in list(os.environ):
     if name.startswith(("TWINCTL_", "COMET_", "HF_")):
         del os.environ[name]
-os.environ.update(HF_HUB_OFFLINE="1", NO_COLOR="1", COLUMNS="120", TOKENIZERS_PARALLELISM="false")
+os.environ.update(HF_HUB_OFFLINE="1", NO_COLOR="1", COLUMNS="120", TOKENIZERS_PARALLELISM="false", OMP_NUM_THREADS="1")
+
+# Importing Unsloth is 9 seconds with bytecode and 22 without, and the tests' commands do it fifty times. Who wants no
+# bytecode beside the sources gets it elsewhere.
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+    os.environ["PYTHONPYCACHEPREFIX"] = str(Path(__file__).parents[1] / ".pytest_cache" / "d" / "bytecode")
 
 # A shell that runs the tests in the background lets them ignore Ctrl-C, and so would every command they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+MOST_PROCESSES = 4  # there are no more long files
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """How many processes run the tests; 0 is this one alone, as for one file, and for a GPU that has one user."""
+    one_file = len(config.args) == 1 and ".py" in config.args[0]
+    wants_gpu = "gpu" in config.option.markexpr.replace("not gpu", "")
+    return 0 if one_file or wants_gpu else min(len(os.sched_getaffinity(0)), MOST_PROCESSES)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long files first, so that no process ends with one of them while the others have nothing left."""
+    items.sort(key=lambda item: item.path.parent.name != "engine")

@@ -1,4 +1,8 @@
-"""Training that is killed, stopped or left alone: the same command ends in the same adapter, to the last bit."""
+"""Training that is killed, stopped or left alone: the same command ends in the same adapter, to the last bit.
+
+Kills at moments that nobody chose are in test_engine_kills.py; here each stop is one that a person makes, and what is
+said of it.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +11,15 @@ import os
 import shutil
 import signal
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from .conftest import Folder
+from twinctl.workspace.files import read_lines
 
-STEPS = 20
-TRAIN = ("train", "--max-steps", str(STEPS), "--save-every", "6", "--batch-size", "2")
-SECRETS = {"HF_TOKEN": "hf_planted0123456789secret", "COMET_API_KEY": "cometplanted9876543210key"}
-NOWHERE = {"COMET_URL_OVERRIDE": "http://127.0.0.1:9/clientlib/"}
-
-
-@pytest.fixture(scope="session")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Folder:
-    """One training from start to end, with secrets in the environment and Comet out of reach."""
-    folder = Folder(tmp_path_factory.mktemp("uninterrupted"), {**SECRETS, **NOWHERE})
-    folder.type("prepare", "--preset", "tiny")
-    folder.type(*TRAIN)
-    return folder
+from .conftest import SECRETS, STEPS, TRAIN, Folder
 
 
 def _same(folder: Folder, reference: Folder) -> None:
@@ -34,7 +28,9 @@ def _same(folder: Folder, reference: Folder) -> None:
     assert folder.adapter() == reference.adapter()
 
 
-def test_a_killed_worker_goes_on_from_its_checkpoint(folder: Folder, uninterrupted: Folder) -> None:
+def test_a_killed_worker_goes_on_from_its_checkpoint_also_in_a_moved_workspace(
+    folder: Folder, uninterrupted: Folder
+) -> None:
     folder.type("prepare", "--preset", "tiny")
     process = folder.start(*TRAIN, "--json")
     folder.wait_for("step", 9, process)
@@ -50,6 +46,7 @@ def test_a_killed_worker_goes_on_from_its_checkpoint(folder: Folder, uninterrupt
     shutil.copytree(torn.with_name("checkpoint-6"), torn)
     (torn / "optimizer.pt").unlink()
 
+    folder.path = folder.path.rename(folder.path.with_name("there"))
     metrics = folder.type(*TRAIN)["metrics"]
     assert metrics["resumed_from"] == 6
     assert metrics["steps"] == STEPS
@@ -81,19 +78,77 @@ def test_a_killed_command_leaves_the_worker_and_the_same_command_watches_it(
     _same(folder, uninterrupted)
 
 
-def test_ctrl_c_stops_at_a_checkpoint_and_the_same_command_goes_on(folder: Folder, uninterrupted: Folder) -> None:
+@dataclass(frozen=True)
+class Stopped:
+    """A training that Ctrl-C ended in good order; each test goes on with a copy, as one moves a workspace."""
+
+    folder: Folder
+    code: int
+    error: dict[str, Any]
+    step: int
+
+    def copy(self, path: Path) -> Folder:
+        return Folder(Path(shutil.copytree(self.folder.path, path)))
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Stopped:
+    folder = Folder(tmp_path_factory.mktemp("stopped"))
     folder.type("prepare", "--preset", "tiny")
     process = folder.start(*TRAIN, "--json")
     folder.wait_for("step", 3, process)
     os.killpg(process.pid, signal.SIGINT)
     out, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
-    stopped_at = folder.events("checkpoint")[-1]["step"]
-    assert f"step {stopped_at}" in json.loads(out)["error"]["message"]
-    assert stopped_at >= 3
+    return Stopped(folder, process.returncode, json.loads(out)["error"], folder.events("checkpoint")[-1]["step"])
+
+
+def test_ctrl_c_stops_at_a_checkpoint_and_the_same_command_goes_on(
+    stopped: Stopped, tmp_path: Path, uninterrupted: Folder
+) -> None:
+    assert (stopped.code, stopped.error["code"]) == (130, "Interrupted")
+    assert f"step {stopped.step}" in stopped.error["message"]
+    assert 3 <= stopped.step < STEPS
+    folder = stopped.copy(tmp_path / "copy")
     assert not (folder.artifact("train") / "failure.json").exists()
-    assert folder.type(*TRAIN)["metrics"]["resumed_from"] == stopped_at
+    assert folder.type(*TRAIN)["metrics"]["resumed_from"] == stopped.step
     _same(folder, uninterrupted)
+
+
+def test_another_micro_batch_goes_on_with_what_was_begun(
+    stopped: Stopped, tmp_path: Path, uninterrupted: Folder
+) -> None:
+    folder = stopped.copy(tmp_path / "copy")
+    assert folder.type(*TRAIN, "--micro-batch", "1")["metrics"]["resumed_from"] == stopped.step
+    losses, reference = folder.losses(), uninterrupted.losses()
+    assert losses.keys() == reference.keys()
+    assert max(abs(losses[step] - reference[step]) for step in reference) < 1e-3
+    assert losses != reference, "another order of summing would show in the last bits: was it a micro-batch of 1?"
+    noted = {line["attempt"]: line["micro_batch"] for line in _attempts(folder) if "micro_batch" in line}
+    assert noted == {1: 2, 2: 1}
+
+
+def test_another_device_is_refused_and_loses_nothing(stopped: Stopped, tmp_path: Path) -> None:
+    folder = stopped.copy(tmp_path / "copy")
+    lines = [{**line, "device": "cuda"} if "device" in line else line for line in _attempts(folder)]
+    attempts = folder.artifact("train") / "attempts.jsonl"
+    attempts.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    kept = folder.artifact("train") / "work" / "checkpoints"
+    before = _content(kept)
+
+    error = folder.type(*TRAIN, code=3)["error"]
+    assert "device cuda → cpu" in error["message"]
+    assert "--restart" in error["hint"]
+    assert before == _content(kept) != {}
+    (line,) = [line for line in folder.type("status")["runs"][0]["phases"] if line["slot"] == "train"]
+    assert (line["state"], line["step"]) == ("failed", stopped.step)
+
+
+def _attempts(folder: Folder) -> list[dict[str, Any]]:
+    return list(read_lines(folder.artifact("train") / "attempts.jsonl"))
+
+
+def _content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_ctrl_c_while_libraries_load_ends_at_once(folder: Folder) -> None:
