@@ -200,7 +200,7 @@ def _kill(folder: Folder, moment: Moment, command: subprocess.Popen[str]) -> lis
 
 
 # Between them these kill at a start, while libraries load, behind a checkpoint, while saving, in a merge and at a GGUF.
-ALWAYS = (8, 12, 18)
+ALWAYS = (1, 12, 18)
 SEEDS = [*ALWAYS, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(103) if seed not in ALWAYS)]
 
 
@@ -211,7 +211,6 @@ def test_kills_at_any_moment_change_nothing(seed: int, folder: Folder, uninterru
         for words in (PREPARE, TRAIN, EXPORT):
             way.bring_to_an_end(*words, kills=plan[words[0]])
         way.check_the_end()
-        print([str(p.relative_to(folder.path)) for p in folder.path.rglob("*partial*")])
     finally:
         print("\n".join(way.story))
     shutil.rmtree(folder.path)  # 100 MB
