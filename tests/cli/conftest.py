@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from twinctl.cli.app import app
 from twinctl.phases import gguf, merge, train
 
+from .prepared import Prepare, Prepared, load
 from .stand_ins import fake_gguf, fake_merge, fake_train, make_model, rows, write_rows
 
 
@@ -101,6 +102,18 @@ def prepare(posts: Path, model: Path) -> list[str]:
 def prepared(cli: Cli, prepare: list[str]) -> dict[str, Any]:
     """A workspace with tokens; the document of the command that made them."""
     return cli(*prepare, "--json").ok().document
+
+
+@pytest.fixture
+def prepares(cli: Cli, home: Path, model: Path) -> Prepare:
+    """Run `prepare` with these words on the tiny preset and the small model, if they name none; what it leaves."""
+
+    def run(*words: object, input: str | None = None) -> Prepared:
+        own = Path(str(words[words.index("--model") + 1])) if "--model" in words else model
+        common = ("prepare", "--preset", "tiny", "--model", model, "--json")
+        return load(cli(*common, *words, input=input).ok().document, own)
+
+    return run
 
 
 @pytest.fixture

@@ -55,13 +55,15 @@ def test_missing_file_offers_the_near_one(fails: Fails, posts: Path, model: Path
 def test_missing_file_below_a_folder_that_is_there(fails: Fails, home: Path, model: Path) -> None:
     (home / "texts").mkdir()
     words = ["prepare", "--preset", "tiny", "--model", model, "-d", "texts/posts.txt"]
-    fails(3, "ConfigError", words, says=["no file texts/posts.txt"], mend=["JSONL"])
+    fails(3, "ConfigError", words, says=["no file texts/posts.txt"], mend=["a file, a folder"])
 
 
-def test_folder_in_place_of_a_file(fails: Fails, home: Path, model: Path) -> None:
+def test_folder_without_anything_to_read(fails: Fails, home: Path, model: Path) -> None:
     (home / "texts").mkdir()
     words = ["prepare", "--preset", "tiny", "--model", model, "-d", "texts"]
-    fails(3, "ConfigError", words, says=["texts is a folder"], mend=["-d texts/rows.jsonl"])
+    fails(3, "ConfigError", words, says=["texts holds nothing that can be read"], mend=[".jsonl", ".md"])
+    (home / "texts/photo.jpg").touch()
+    fails(3, "ConfigError", words, says=["texts holds nothing that can be read", "1 .jpg"], mend=[".jsonl", ".md"])
 
 
 @pytest.mark.parametrize(
@@ -92,6 +94,17 @@ def test_no_rows_left(fails: Fails, home: Path, prepare: list[str]) -> None:
     write_rows(home / "posts.jsonl", [{"instruction": " ", "output": "b"}, {"instruction": "a", "output": ""}])
     says = ["no rows are left", "2 read", "1 empty instruction", "1 empty output"]
     fails(3, "ConfigError", prepare, says=says, mend=["-d"])
+
+
+def test_no_rows_left_because_all_are_held_out(fails: Fails, home: Path, prepare: list[str]) -> None:
+    write_rows(home / "posts.jsonl", rows(1))
+    says = ["no rows are left to train on: 1 read; held out: 1"]
+    fails(3, "ConfigError", [*prepare, "--eval-fraction", "0.99"], says=says, mend=["--eval-fraction 0"])
+
+
+def test_no_rows_left_because_they_are_too_long(fails: Fails, home: Path, prepare: list[str]) -> None:
+    write_rows(home / "posts.jsonl", [{"instruction": "a", "output": "b " * 400}])
+    fails(3, "ConfigError", prepare, says=["1 over max length"], mend=["--max-length", "--overlong split"])
 
 
 def test_empty_file(fails: Fails, home: Path, prepare: list[str]) -> None:
@@ -247,6 +260,25 @@ def test_bad_value_is_named_with_its_origin(
     monkeypatch.setenv("TWINCTL_PREPARE_MAX_LENGTH", "long")
     says = ["prepare.max_length = 'long'", "from TWINCTL_PREPARE_MAX_LENGTH"]
     fails(3, "ConfigError", prepare, says=says, mend=["TWINCTL_PREPARE_MAX_LENGTH"])
+
+
+def test_bad_number_of_general_rows_is_named_by_its_flag(fails: Fails, prepare: list[str]) -> None:
+    says = ["prepare.general_rows = -1", "from --general)", "greater than or equal to 0"]
+    fails(3, "ConfigError", [*prepare, "--general", "-1"], says=says, mend=["give --general another value"])
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ('source = "posts.jsonl"\nlimit = 0', ["prepare.data = 0", "greater than or equal to 1"]),
+        ('source = "posts.jsonl"\nwieght = 2', ["prepare.data", "Extra inputs are not permitted"]),
+        ("limit = 3", ["prepare.data", "Field required"]),
+    ],
+)
+def test_bad_table_of_a_source(fails: Fails, home: Path, prepare: list[str], table: str, says: list[str]) -> None:
+    (home / "twinctl.toml").write_text(f"[[prepare.data]]\n{table}\n")
+    own = prepare[: prepare.index("-d")]
+    fails(3, "ConfigError", own, says=[*says, "from twinctl.toml"], mend=["change data below [prepare]"])
 
 
 @pytest.mark.parametrize(

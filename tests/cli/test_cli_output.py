@@ -77,9 +77,9 @@ def test_training_shows_its_steps_and_result(cli: Cli, prepared: object, fakes: 
 
 
 def test_progress_of_many_rows_is_a_line_now_and_then(cli: Cli, home: Path, prepare: list[str]) -> None:
-    write_rows(home / "posts.jsonl", rows(2000))
+    write_rows(home / "posts.jsonl", rows(3000))
     lines = [line for line in cli(*prepare).ok().err.splitlines() if line.endswith(" rows")]
-    assert lines == ["prepare: 500 rows"]
+    assert lines == ["prepare: 1000 rows"]
 
 
 def test_long_paths_are_whole_in_a_pipe(shell: Cli, home: Path, prepare: list[str]) -> None:
@@ -97,7 +97,7 @@ def test_long_paths_are_whole_in_a_pipe(shell: Cli, home: Path, prepare: list[st
 
 
 def test_markup_in_names_is_text(cli: Cli, prepare: list[str]) -> None:
-    assert "no file [red]x[/red].jsonl" in cli(*prepare[:-1], "[red]x[/red].jsonl").err
+    assert "no file matches [red]x[/red].jsonl" in cli(*prepare[:-1], "[red]x[/red].jsonl").err
 
 
 def test_terminal_has_a_live_line_that_is_gone_at_the_end(prepare: list[str], home: Path) -> None:
@@ -106,7 +106,7 @@ def test_terminal_has_a_live_line_that_is_gone_at_the_end(prepare: list[str], ho
     child.expect_exact("prepare: reading posts.jsonl")
     child.expect_exact("\x1b[2K")  # the line is erased
     child.expect_exact("prepare: done")
-    child.expect_exact("60 kept of 60")
+    child.expect_exact("60 rows: 60 instruction")
     child.expect(pexpect.EOF)
     child.wait()
     assert child.exitstatus == 0

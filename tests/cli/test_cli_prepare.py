@@ -20,6 +20,10 @@ METRICS = {
     "tokens",
     "trained_tokens",
     "longest",
+    "packed_rows",
+    "packing_efficiency",
+    "cleaned",
+    "shapes",
 }
 
 
@@ -28,8 +32,14 @@ def test_people_see_what_was_kept_and_dropped(cli: Cli, home: Path, prepare: lis
     write_rows(home / "posts.jsonl", [*rows(20), *bad])
     shown = cli(*prepare).ok()
     assert "prepare: done  .twinctl/artifacts/prepare/" in shown.out
-    assert "20 kept of 23; dropped: 1 duplicate, 1 empty instruction, 1 over max length" in shown.out
-    assert "next: twinctl train" in shown.err
+    figures = {line.split()[0]: line.split(maxsplit=1)[1] for line in shown.out.splitlines()[1:]}
+    assert figures["read"] == "23 rows: 22 instruction"
+    assert figures["dropped"] == "1 duplicate, 1 empty instruction, 1 over max length"
+    held_out = int(figures["samples"].split()[4])
+    assert figures["samples"] == f"{20 - held_out} to train on, {held_out} held out"
+    assert "100% the author's" in figures["tokens"]
+    assert list(figures) == ["read", "dropped", "samples", "tokens", "packed", "training"]
+    assert "next: twinctl inspect prepare --rows 5, then twinctl train" in shown.err
     assert "reading posts.jsonl" in shown.err
 
 
@@ -46,13 +56,18 @@ def test_scripts_get_the_metrics(cli: Cli, home: Path, prepare: list[str]) -> No
     assert len(document.pop("fingerprint")) == 64
     assert document.pop("path")
     common = {"schema": 1, "command": "prepare", "phase": "prepare", "state": "complete"}
-    assert document == {**common, "cached": False, "warnings": []}
+    steps = -(-metrics["packed_rows"] // 4)
+    training = {"steps": 3 * steps, "steps_per_epoch": steps, "batch_size": 4}
+    (warning,) = document.pop("warnings")
+    assert "warm-up" in warning
+    assert document == {**common, "cached": False, "training": training}
 
 
 def test_second_time_is_a_hit_that_reads_no_row(
     cli: Cli, prepare: list[str], prepared: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("twinctl.phases.prepare.read_rows", lambda *_: pytest.fail("rows were read"))
+    monkeypatch.setattr("twinctl.data.preparation.read_rows", lambda *_, **__: pytest.fail("rows were read"))
+    monkeypatch.setattr("twinctl.data.tokenizer.TextTokenizer.load", lambda *_: pytest.fail("the tokenizer was loaded"))
     assert cli(*prepare, "--json").ok().document == {**prepared, "cached": True}
     assert "already done (cached)" in cli(*prepare).ok().out
 
@@ -94,7 +109,8 @@ def test_data_replaces_the_authors_rows_and_leaves_the_general_ones(cli: Cli, ho
     assert roles(*own) == {"author": 30, "general": 20}
     assert roles(*prepare) == {"author": 60, "general": 20}
     assert roles(*prepare, "-d", "author.jsonl") == {"author": 90, "general": 20}
-    assert roles(*prepare, "--no-general") == {"author": 60}
+    assert roles(*prepare, "--general", "0") == {"author": 60}
+    assert roles(*prepare, "--general", "7") == {"author": 60, "general": 7}
 
 
 def test_map_reads_columns_of_other_names(cli: Cli, home: Path, prepare: list[str], prepared: dict[str, Any]) -> None:
@@ -104,11 +120,13 @@ def test_map_reads_columns_of_other_names(cli: Cli, home: Path, prepare: list[st
     assert mapped["metrics"] == prepared["metrics"]
 
 
-def test_warning_reaches_people_and_scripts(cli: Cli, prepare: list[str]) -> None:
+def test_warning_reaches_people_and_scripts(cli: Cli, home: Path, prepare: list[str]) -> None:
+    write_rows(home / "posts.jsonl", rows(1))
     words = [*prepare, "--eval-fraction", "0.0001"]
-    (warning,) = cli(*words, "--json").ok().document["warnings"]
-    assert "no row is held out" in warning
-    assert f"warning: {warning}" in cli(*words).ok().err
+    warnings = cli(*words, "--json").ok().document["warnings"]
+    assert ["none is held out" in warning for warning in warnings] == [True, False]
+    shown = cli(*words).ok()
+    assert [f"warning: {warning}\n" in shown.err for warning in warnings] == [True, True]
 
 
 def test_workspace_by_variable_and_by_flag(

@@ -31,7 +31,7 @@ def test_stopped_prepare_leaves_no_record_and_can_be_repeated(
     command = [sys.executable, "-m", "twinctl.cli.app", *prepare]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stderr
-    while "500 rows" not in process.stderr.readline():
+    while "1000 rows" not in process.stderr.readline():
         assert process.poll() is None
     os.kill(process.pid, number)
     out, err = process.communicate(timeout=20)
@@ -55,7 +55,9 @@ def test_work_left_by_a_kill_is_not_mixed_into_the_next_result(cli: Cli, prepare
     assert again["cached"] is False
     assert again["metrics"] == whole["metrics"]
     assert sorted(path.name for path in (home / again["path"]).iterdir()) == [
+        "audit.json",
         "eval.arrow",
         "template.jinja",
+        "tokens.json",
         "train.arrow",
     ]

@@ -136,6 +136,17 @@ def test_other_data_in_the_settings_makes_stale(cli: Cli, home: Path, prepare: l
     assert phases(cli)["prepare"]["reasons"] == ['prepare.data ["posts.jsonl"] → ["other.jsonl"]']
 
 
+def test_other_data_in_tables_shows_what_was_said_and_no_more(cli: Cli, home: Path, prepare: list[str]) -> None:
+    config = home / "twinctl.toml"
+    config.write_text('[[prepare.data]]\nsource = "posts.jsonl"\nweight = 2\n[[prepare.data]]\nsource = "bay.jsonl"\n')
+    write_rows(home / "bay.jsonl", rows(3, "bay"))
+    cli(*prepare[: prepare.index("-d")]).ok()
+    assert phases(cli)["prepare"]["reasons"] == []
+    config.write_text('[[prepare.data]]\nsource = "posts.jsonl"\nweight = 3\n')
+    before, after = '{"source": "posts.jsonl", "weight": 2.0}, "bay.jsonl"', '{"source": "posts.jsonl", "weight": 3.0}'
+    assert phases(cli)["prepare"]["reasons"] == [f"prepare.data [{before}] → [{after}]"]
+
+
 @pytest.mark.parametrize("variable", ["TWINCTL_PREPARE_MAX_LENGHT", "TWINCTL_TRAIN_RNAK"])
 def test_a_mistyped_variable_is_said_so(cli: Cli, trained: dict[str, Any], monkeypatch: Any, variable: str) -> None:
     monkeypatch.setenv(variable, "64")

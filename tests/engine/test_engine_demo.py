@@ -161,7 +161,7 @@ def test_the_gguf_file_answers_like_the_twin(demo: Demo, in_process: Callable[..
     assert file.name == "tiny-q8_0.gguf"
     code = f"""
 import json, os, sys, urllib.request, xllamacpp
-from twinctl.data.template import render, template_text
+from twinctl.data.template import Template, template_text
 params = xllamacpp.CommonParams()
 params.model.path = {str(file)!r}
 params.n_ctx = 512
@@ -169,9 +169,10 @@ params.warmup = False
 params.verbosity = -1
 server = xllamacpp.Server(params)
 opener = urllib.request.build_opener(urllib.request.ProxyHandler({{}}))
+template = Template("alpaca", template_text("alpaca", adds_bos=False), "", "", -1, {{"eos_token": ""}})
 def ask(prompt):
     talk = [{{"role": "user", "content": prompt}}]
-    text = render(template_text("alpaca", adds_bos=False), talk, bos="", eos="")
+    text = template.prompt(talk)
     body = json.dumps({{"prompt": text, "n_predict": 96, "temperature": 0.0}}).encode()
     headers = {{"Content-Type": "application/json"}}
     request = urllib.request.Request(server.listening_address + "/completion", body, headers)

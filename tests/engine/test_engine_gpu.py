@@ -26,7 +26,7 @@ from twinctl.recipes.train import TrainOptions, TrainRecipe, TrainSettings
 from twinctl.workspace.artifact import Artifact
 work = Path({work!r})
 settings = TrainSettings(recipe=TrainRecipe(batch_size=2), options=TrainOptions(micro_batch=1))
-inputs = dict(tokens={tokens!r}, base=str(BASE), max_length=256, template="", base_name="tiny")
+inputs = dict(tokens={tokens!r}, base=str(BASE), max_length=256, template="", eos=None, base_name="tiny")
 attempt = Attempt(Artifact(work), 1, settings.recipe, settings.options, inputs, "gpu")
 with into_log(work / "log.txt"):
     unsloth = start()

@@ -32,6 +32,7 @@ def test_a_split_that_is_not_there(hub: HubStandIn, client: Client) -> None:
     unknown, unreadable = client.run(code).values
     assert (unknown["error"], unknown["exit"]) == ("ConfigError", 3)
     assert "trian" in unknown["message"] and "train, test" in unknown["hint"]
+    assert unknown["hint"].startswith("Did you mean train?") and "mean" not in unreadable["hint"]
     assert (unreadable["error"], unreadable["exit"]) == ("ConfigError", 3)
 
 
@@ -53,6 +54,42 @@ show(call(hub.dataset_rows, "author/posts", "{second}", "train"))
     sha, rows, refused = client.run(code, HF_HUB_OFFLINE="1").values
     assert (sha, rows) == (first, ROWS[:1])
     assert refused["error"] == "HubError" and second in refused["message"]
+
+
+def test_a_hub_that_is_away_serves_the_cached_commit_and_no_other(hub: HubStandIn, client: Client) -> None:
+    shas = [hub.add("datasets", "author/CamelPosts", FILES)]
+    shas.append(hub.repos["datasets", "author/CamelPosts"].commit({"train.jsonl": jsonl(ROWS[:1])}))
+    ask = "[list(hub.dataset_rows('author/CamelPosts', sha, 'train')) for sha in {}]"
+    assert client.ask(ask.format(shas)) == [ROWS, ROWS[:1]]
+    hub.stop()
+    code = f"""
+show({ask.format(shas)})
+show(call(hub.dataset_rows, 'author/CamelPosts', '{shas[0]}', 'tests'))
+show(call(hub.dataset_rows, 'author/CamelPosts', '{"0" * 40}', 'train'))
+show(call(hub.resolve_dataset, 'author/CamelPosts'))
+"""
+    answer = client.run(code)
+    rows, misspelt, other, unpinned = answer.values
+    assert rows == [ROWS, ROWS[:1]]
+    assert misspelt["hint"].startswith("Did you mean test?")
+    assert [(found["error"], found["exit"]) for found in (other, unpinned)] == [("HubError", 7)] * 2
+    assert answer.stderr == "" and answer.seconds < 30
+
+
+def test_nested_columns_come_as_they_are(hub: HubStandIn, client: Client) -> None:
+    rows = [{"messages": [{"role": "user", "content": f"{n}"}], "meta": {"n": n, "tags": ["x"]}} for n in range(600)]
+    sha = hub.add("datasets", "author/talks", {"train.jsonl": jsonl(rows)})
+    assert client.ask(f"list(hub.dataset_rows('author/talks', '{sha}', 'train'))") == rows
+
+
+def test_a_data_set_that_is_gated_private_or_missing(hub: HubStandIn, client: Client) -> None:
+    hub.add("datasets", "author/gated", FILES, gated=True)
+    hub.add("datasets", "author/private", FILES, private=True)
+    names = ["author/gated", "author/private", "author/missing"]
+    values = client.run(f"for name in {names}: show(call(hub.resolve_dataset, name))").values
+    assert [(value["error"], value["exit"]) for value in values] == [("HubError", 7)] * 3
+    for name, value in zip(names, values, strict=True):
+        assert name in value["message"] and "HF_TOKEN" in value["hint"]
 
 
 def test_files_that_are_no_rows(hub: HubStandIn, client: Client) -> None:

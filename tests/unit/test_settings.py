@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from twinctl.errors import ConfigError
 from twinctl.recipes.chat import Sampling
 from twinctl.recipes.export import ExportOptions
-from twinctl.recipes.prepare import PrepareOptions, PrepareRecipe
+from twinctl.recipes.prepare import DataSource, PrepareOptions, PrepareRecipe
 from twinctl.recipes.presets import DEFAULT, NAMES, preset
 from twinctl.recipes.train import TARGET_MODULES, TrainOptions, TrainRecipe, TrainSettings
 from twinctl.settings.resolve import SECTIONS, Values, preset_name, values_of
@@ -92,7 +92,7 @@ def test_a_list_in_the_environment_is_split_on_commas(
 ) -> None:
     monkeypatch.setenv("TWINCTL_PREPARE_DATA", text)
     data = values_of("prepare", PREPARE, "tiny", {}).build(PrepareOptions).data
-    assert data == (expected or ("a:train[:10]", "b"))
+    assert data == tuple(DataSource(source=name) for name in expected or ("a:train[:10]", "b"))
 
 
 def test_a_text_in_the_environment_is_not_split(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from twinctl.errors import BusyError, ConfigError, Interrupted
 from twinctl.phases.base import Attempt
 from twinctl.phases.upstream import find, need
 from twinctl.phases.watch import what_happened
+from twinctl.workspace import memo
 from twinctl.workspace.lock import Lock, owner_text
 from twinctl.workspace.memo import RACY_NS, DigestMemo, file_sha256
 from twinctl.workspace.workspace import Workspace
@@ -156,23 +157,29 @@ def test_ages_are_never_negative(twin: Desk, tmp_path: Path, clock: Clock, jump:
 
 
 @pytest.mark.parametrize("jump", [0, BACK, AHEAD])
-def test_an_edit_is_seen_whatever_time_it_is(tmp_path: Path, clock: Clock, jump: float) -> None:
+def test_an_edit_is_seen_whatever_time_it_is(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, jump: float
+) -> None:
+    monkeypatch.setattr(memo, "WORTH_REMEMBERING", 1)
     file = tmp_path / "weights"
     file.write_bytes(b"before")
-    memo = DigestMemo(tmp_path / "digests.json")
-    first = memo.sha256(file)
+    known = DigestMemo(tmp_path / "digests.json")
+    first = known.sha256(file)
     clock.offset = jump
-    assert memo.sha256(file) == DigestMemo(tmp_path / "digests.json").sha256(file) == first
+    assert known.sha256(file) == DigestMemo(tmp_path / "digests.json").sha256(file) == first
     stat = file.stat()
     while file.stat().st_ctime_ns == stat.st_ctime_ns:  # a clock that was really set has moved on, too
         file.write_bytes(b"after!")
         os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     for clock.offset in (jump, 0, -jump):
-        assert memo.sha256(file) == DigestMemo(tmp_path / "digests.json").sha256(file) == file_sha256(file) != first
+        assert known.sha256(file) == DigestMemo(tmp_path / "digests.json").sha256(file) == file_sha256(file) != first
 
 
-def test_a_clock_that_was_set_back_only_costs_reading(tmp_path: Path, clock: Clock) -> None:
+def test_a_clock_that_was_set_back_only_costs_reading(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Until that time comes again the file is from the future, and so it is not remembered."""
+    monkeypatch.setattr(memo, "WORTH_REMEMBERING", 1)
     file = tmp_path / "weights"
     file.write_bytes(b"content")
     clock.offset = BACK

@@ -193,6 +193,7 @@ def test_a_line_that_the_full_disk_cut_short_is_passed_over(disk: Disk) -> None:
 def test_what_cannot_be_remembered_is_read_again(disk: Disk, toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
     """A memo without room forgets, and a run that is where it should be is not written."""
     monkeypatch.setattr(memo, "RACY_NS", 0)  # so that it wants to remember
+    monkeypatch.setattr(memo, "WORTH_REMEMBERING", 1)
     workspace = _workspace(disk)
     toy.execute(workspace)
     disk.fill(leave=0)

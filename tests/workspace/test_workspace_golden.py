@@ -137,6 +137,13 @@ def test_inspect_shows_recipe_attempts_metrics_and_files(desk: Desk, slot: str) 
     assert [name for name in (*stored["recipe"], *stored["metrics"]) if name not in words] == []
 
 
+def test_samples_of_tokens_that_cannot_be_trained_on_any_more_are_refused_with_the_mend(desk: Desk) -> None:
+    for words in ("inspect prepare --rows 3", "inspect prepare --grep the"):
+        error = desk.refused(words, code=4)
+        assert ("older twinctl" in error["message"], "twinctl prepare" in error["hint"]) == (True, True)
+    assert desk.ask("inspect prepare --dropped all")["dropped"] == []  # it kept none
+
+
 def test_runs_and_path_find_everything(desk: Desk) -> None:
     (row,) = desk.ask("runs")["runs"]
     assert (row["name"], row["current"], list(row["slots"])) == ("tiny", True, list(SLOTS))
@@ -156,7 +163,7 @@ def test_later_phases_find_what_they_build_on(desk: Desk) -> None:
 
 def test_a_run_that_is_prepared_now_stands_beside_it_and_differs_in_what_was_asked(desk: Desk) -> None:
     before = {name: content for name, content in desk.files().items() if "/artifacts/" in name}
-    desk.type("prepare -d rows.jsonl --no-general --max-length 128 --run short").ok()
+    desk.type("prepare -d rows.jsonl --general 0 --max-length 128 --run short").ok()
     assert desk.type("diff tiny tiny").ok().out == "tiny and tiny are the same\n"
     found = {line["name"]: line["values"] for line in desk.ask("diff tiny short")["differences"]}
     assert found["prepare.recipe.max_length"] == [256, 128]

@@ -21,6 +21,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     seen: list[Path] = []
     read: Callable[[Path], str] = memo_module.file_sha256
     monkeypatch.setattr(memo_module, "file_sha256", lambda path: (seen.append(path), read(path))[1])
+    monkeypatch.setattr(memo_module, "WORTH_REMEMBERING", 1)
     return seen
 
 
@@ -126,3 +127,11 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, monkeyp
     monkeypatch.setattr(memo_module, "file_sha256", disturbed)
     with pytest.raises(UpstreamError, match="changed while it was read"):
         DigestMemo(tmp_path / "digests.json").sha256(file)
+
+
+def test_a_small_file_is_not_worth_remembering(tmp_path: Path, clock: Callable[[float], None]) -> None:
+    file = tmp_path / "x"
+    file.write_bytes(b"abc")
+    clock(60)
+    DigestMemo(tmp_path / "digests.json").sha256(file)
+    assert not (tmp_path / "digests.json").exists()

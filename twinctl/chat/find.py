@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from twinctl.phases.base_model import base_of
-from twinctl.phases.prepare import TEMPLATE_FILE
-from twinctl.phases.upstream import made_from, max_length, need, trained
+from twinctl.phases.upstream import made_from, need, tokens_info, trained
 from twinctl.workspace.artifact import Artifact, Record
 from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
@@ -39,7 +38,6 @@ def base_files(workspace: Workspace, run: Run) -> dict[str, Any]:
 
 def _shared(workspace: Workspace, tokens: Artifact, record: Record) -> dict[str, Any]:
     return {
-        "template": (tokens.out / TEMPLATE_FILE).read_text(encoding="utf-8"),
-        "max_length": max_length(workspace, record),
+        **tokens_info(workspace, tokens, record),
         "log": Path(workspace.root, "chat.log").resolve(),
     }

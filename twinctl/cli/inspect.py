@@ -9,11 +9,19 @@ from typing import Annotated, Any
 import typer
 
 from twinctl.cli.output import size, text_of
+from twinctl.cli.samples import as_json, sections, show
 from twinctl.cli.session import DebugOption, JsonOption, QuietOption, RunOption, Session, WorkspaceOption
-from twinctl.errors import UpstreamError
+from twinctl.errors import UpstreamError, UsageError
+from twinctl.phases.base_model import base_of
+from twinctl.phases.prepare import AUDIT_FILE, PHASE
+from twinctl.phases.schedule import training_schedule
+from twinctl.phases.upstream import need
 from twinctl.workspace.artifact import Artifact, Record
+from twinctl.workspace.files import read_json
+from twinctl.workspace.run import Run
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
+SAMPLES = 5
 ALSO = {"export": ("merge", "gguf")}
 
 
@@ -22,6 +30,13 @@ def inspect(
     phase: Annotated[
         str, typer.Argument(metavar="PHASE", help="prepare, train, export (merge and gguf), or one of those.")
     ],
+    rows: Annotated[int | None, typer.Option(min=1, help="prepare: so many samples as the model sees them.")] = None,
+    source: Annotated[str | None, typer.Option(help="prepare: samples of this source (a part of its name).")] = None,
+    longest: Annotated[bool, typer.Option("--longest", help="prepare: the longest samples.")] = False,
+    grep: Annotated[str | None, typer.Option(help="prepare: samples that contain this text.")] = None,
+    dropped: Annotated[
+        str | None, typer.Option(metavar="REASON", help="prepare: rows dropped for this reason; all for every one.")
+    ] = None,
     run: RunOption = None,
     workspace: WorkspaceOption = None,
     json: JsonOption = False,
@@ -32,29 +47,78 @@ def inspect(
 
     \b
       twinctl inspect train
-      twinctl inspect prepare --json
+      twinctl inspect prepare --rows 5       samples, masked and learnt apart
+      twinctl inspect prepare --grep "harbour" --json
+      twinctl inspect prepare --dropped "over max length"
     """
     session = Session.open(workspace, run, json=json, quiet=quiet)
     thread = session.workspace.run(session.run_name)
+    looks = [rows, source, grep, dropped, longest or None]
+    if any(look is not None for look in looks):
+        if phase != "prepare":
+            raise UsageError(f"inspect {phase} has no samples to show", "for example: twinctl inspect prepare --rows 5")
+        _look(session, thread, rows=rows or SAMPLES, source=source, longest=longest, grep=grep, dropped=dropped)
+        return
     wanted = ALSO.get(phase, (phase,))
     slots = [slot for slot in thread.started if slot in wanted or slot.split("-")[0] in wanted]
     if not slots:
         raise UpstreamError(f"run “{thread.name}” has no {phase}", f"there: {', '.join(thread.started)}")
     artifacts = {slot: session.workspace.artifact(thread.slots.get(slot, thread.started[slot])) for slot in slots}
     if json:
-        found = [{"slot": slot, **_everything(artifact)} for slot, artifact in artifacts.items()]
-        session.output.document({"command": "inspect", "run": thread.name, "phases": found})
+        phases = [{"slot": slot, **_everything(artifact, thread)} for slot, artifact in artifacts.items()]
+        session.output.document({"command": "inspect", "run": thread.name, "phases": phases})
         return
-    for slot, artifact, sections in [(slot, each, _sections(each)) for slot, each in artifacts.items()]:
+    found = [(slot, artifact, _sections(artifact, thread)) for slot, artifact in artifacts.items()]
+    for slot, artifact, titled in found:
         session.output.line(f"{slot}: {artifact.state()}  {artifact.path}")
-        for title, rows in sections.items():
+        for title, lines in titled.items():
             session.output.line(f"\n{title}")
-            session.output.table(rows or [["  none"]])
+            session.output.table(lines or [["  none"]])
 
 
-def _everything(artifact: Artifact) -> dict[str, Any]:
-    record = artifact.record()
+def _look(session: Session, run: Run, *, dropped: str | None, **which: Any) -> None:
+    """Samples, or rows that were dropped, of the run's tokens."""
+    _, artifact, _ = need(session.workspace, run, "tokens")
+    if dropped is not None:
+        examples = (_audit(artifact) or {}).get("examples", [])
+        _show_dropped(session, run, [each for each in examples if dropped in ("all", "") or dropped in each["reason"]])
+        return
+    from twinctl.data.look import look
+    from twinctl.data.tokenizer import TextTokenizer
+
+    tokenizer = TextTokenizer.load(base_of(run).folder(weights=False))
+    samples = look(artifact.out, tokenizer, **which)
+    if session.output.json:
+        session.output.document({"command": "inspect", "run": run.name, "samples": [as_json(each) for each in samples]})
+        return
+    for each in samples:
+        show(session.output, each)
+    if not samples:
+        session.output.say("no sample is like that")
+
+
+def _show_dropped(session: Session, run: Run, examples: list[dict[str, str]]) -> None:
+    if session.output.json:
+        session.output.document({"command": "inspect", "run": run.name, "dropped": examples})
+        return
+    for each in examples:
+        session.output.line(f"── {each['place']}  {each['reason']}\n{each['text']}\n")
+    if not examples:
+        session.output.say("no row was dropped for that reason")
+
+
+def _audit(artifact: Artifact) -> dict[str, Any] | None:
+    """What prepare found; None for another phase's result, and for one of prepare's first version."""
+    record, path = artifact.record(), artifact.out / AUDIT_FILE
+    return dict(read_json(path)) if record and record.phase == PHASE.name and path.exists() else None
+
+
+def _everything(artifact: Artifact, run: Run) -> dict[str, Any]:
+    record, audit = artifact.record(), _audit(artifact)
+    schedule = training_schedule(record.metrics, run.pins["preset"]) if record and audit else None
     return {
+        **({"audit": audit} if audit else {}),
+        **({"training": schedule.figures} if schedule else {}),
         "state": artifact.state(),
         "path": str(artifact.path),
         "request": artifact.request(),
@@ -64,8 +128,8 @@ def _everything(artifact: Artifact) -> dict[str, Any]:
     }
 
 
-def _sections(artifact: Artifact) -> dict[str, list[list[str]]]:
-    record, request = artifact.record(), artifact.request() or {}
+def _sections(artifact: Artifact, run: Run) -> dict[str, list[list[str]]]:
+    record, request, audit = artifact.record(), artifact.request() or {}, _audit(artifact)
     found = {
         "recipe": _recipe(request.get("recipe", {}), record),
         "inputs": [["  " + name, text_of(value)] for name, value in request.get("inputs", {}).items()],
@@ -73,6 +137,9 @@ def _sections(artifact: Artifact) -> dict[str, list[list[str]]]:
     }
     if record:
         found["metrics"] = [["  " + name, text_of(value)] for name, value in record.metrics.items()]
+        if audit:
+            del found["metrics"]
+            found |= sections(audit, record.metrics, training_schedule(record.metrics, run.pins["preset"]).text)
         found["files"] = [["  " + file["name"], size(file["bytes"]), file["sha256"][:12]] for file in record.files]
     if failure := artifact.failure():
         found["failure"] = [["  " + failure["class"], failure["message"]]]

@@ -19,6 +19,7 @@ from twinctl.cli.session import (
     WorkspaceOption,
 )
 from twinctl.phases.prepare import plan
+from twinctl.phases.schedule import training_schedule
 from twinctl.recipes.prepare import PrepareOptions, PrepareRecipe
 from twinctl.settings.resolve import preset_name, values_of
 from twinctl.workspace.run import Run
@@ -30,18 +31,31 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 def prepare(
     data: Annotated[
         list[str] | None,
-        typer.Option("--data", "-d", help="The author's rows: a JSONL file or OWNER/NAME:SPLIT; repeatable."),
+        typer.Option(
+            "--data",
+            "-d",
+            help="The author's: a file, folder, glob, - (standard input) or OWNER/NAME:SPLIT; repeatable.",
+        ),
     ] = None,
     model: Annotated[str | None, typer.Option(help="The base model: a folder or a Hub id.")] = None,
     revision: Annotated[str | None, typer.Option(help="The base model's branch, tag or commit.")] = None,
-    template: Annotated[str | None, typer.Option(help="The prompt's form: alpaca.")] = None,
+    template: Annotated[str | None, typer.Option(help="alpaca, chatml, llama3, or model: the base's own.")] = None,
     max_length: Annotated[int | None, typer.Option(help="Longest sample in tokens.")] = None,
+    overlong: Annotated[str | None, typer.Option(help="Longer samples: drop, truncate or split.")] = None,
+    loss: Annotated[str | None, typer.Option(help="Learn all tokens, or the completion (answers) only.")] = None,
+    text_as: Annotated[str | None, typer.Option(help="Plain writing as passages, or raw.")] = None,
+    dedupe: Annotated[str | None, typer.Option(help="Drop exact or near repetitions, or none.")] = None,
+    skip_bad: Annotated[
+        bool | None, typer.Option("--skip-bad", help="Go on after rows that cannot be read, and count them.")
+    ] = None,
+    general: Annotated[
+        int | None, typer.Option(help="Most general rows (default: 10 for 3 of the author's); 0 for none.")
+    ] = None,
     eval_fraction: Annotated[float | None, typer.Option(help="The share of rows held out.")] = None,
     seed: Annotated[int | None, typer.Option(help="Decides which rows are held out.")] = None,
     map_: Annotated[
         list[str] | None, typer.Option("--map", help="A column by another name: instruction=question; repeatable.")
     ] = None,
-    no_general: Annotated[bool, typer.Option("--no-general", help="Leave the preset's general rows out.")] = False,
     refresh: Annotated[
         bool, typer.Option("--refresh", help="Ask the Hub for newer commits than those pinned.")
     ] = False,
@@ -59,12 +73,14 @@ def prepare(
     \b
       twinctl prepare                    the preset's data
       twinctl prepare --preset tiny      the bundled author, on a CPU
-      twinctl prepare -d posts.jsonl     {"instruction": …, "output": …} a line
-      twinctl prepare -d qa.jsonl --map instruction=question --map output=answer
+      twinctl prepare -d posts/          a folder of .md, .txt, .html, .jsonl, …
+      twinctl prepare -d chats.jsonl -d 'me/notes:train[:500]'
+      twinctl prepare -d qa.csv --map instruction=question --map output=answer
+      twinctl inspect prepare --rows 5   then look at what the model will see
     """
     known_fields = {**PrepareRecipe.model_fields, **PrepareOptions.model_fields}
     flags = {key: value for key, value in locals().items() if key in known_fields}
-    flags |= {"map": map_, "general": [] if no_general else None}
+    flags |= {"map": map_, "general": None, "general_rows": general}
     session = Session.open(workspace, run, json=json, quiet=quiet)
     name = session.run_name or preset_name(preset)
     known = session.workspace.runs.get(name) if session.workspace.runs.exists(name) else Run(name)
@@ -73,14 +89,27 @@ def prepare(
     request = plan(session.workspace, known, chosen, values, refresh=refresh)
     outcome = session.execute(name, request, wait=wait, restart=restart)
     session.workspace.runs.use(name)
-    session.finish("prepare", outcome, _figures(outcome.record.metrics), "twinctl train")
+    schedule = training_schedule(outcome.record.metrics, chosen)
+    for warning in schedule.warnings:
+        session.output.warn(warning)
+    rows = [*_figures(outcome.record.metrics), ["training", schedule.text]]
+    warnings = [*outcome.record.warnings, *schedule.warnings]
+    more = {"training": schedule.figures, "warnings": warnings}
+    session.finish("prepare", outcome, rows, "twinctl inspect prepare --rows 5, then twinctl train", more)
 
 
 def _figures(metrics: Mapping[str, Any]) -> list[list[str]]:
     """The metrics for people."""
-    dropped = ", ".join(f"{count} {reason}" for reason, count in metrics["rows_dropped"].items()) or "none"
+    tokens, by_role = metrics["tokens"], metrics["tokens_by_role"]
     return [
-        ["rows", f"{metrics['rows_kept']} kept of {metrics['rows_read']}; dropped: {dropped}"],
-        ["split", f"{metrics['train_rows']} to train on, {metrics['eval_rows']} held out"],
-        ["tokens", f"{metrics['tokens']:,}; longest row {metrics['longest']}"],
+        ["read", f"{metrics['rows_read']:,} rows: {_counted(metrics['shapes'])}"],
+        ["dropped", _counted(metrics["rows_dropped"]) or "none"],
+        *([["cleaned", _counted(metrics["cleaned"])]] if metrics["cleaned"] else []),
+        ["samples", f"{metrics['train_rows']:,} to train on, {metrics['eval_rows']:,} held out"],
+        ["tokens", f"{tokens:,}, {by_role.get('author', 0) / tokens:.0%} the author's; longest {metrics['longest']:,}"],
+        ["packed", f"{metrics['packed_rows']:,} rows, {metrics['packing_efficiency']:.1%} full"],
     ]
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {what}" for what, count in counts.items())

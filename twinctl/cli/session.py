@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -118,10 +119,12 @@ class Session:
             "warnings": list(record.warnings),
         }
 
-    def finish(self, command: str, outcome: Outcome, rows: list[list[str]], then: str) -> None:
-        """Show a phase's result: a document with --json, else a few lines and what to type next."""
+    def finish(
+        self, command: str, outcome: Outcome, rows: list[list[str]], then: str, more: Mapping[str, Any] | None = None
+    ) -> None:
+        """Show a phase's result: a document with --json (with `more` in it), else a few lines and what to type next."""
         if self.output.json:
-            self.output.document(self.document(command, outcome))
+            self.output.document({**self.document(command, outcome), **(more or {})})
             return
         self.output.line(
             f"{outcome.record.slot}: {'already done (cached)' if outcome.cached else 'done'}  {outcome.artifact.out}"

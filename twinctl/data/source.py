@@ -1,130 +1,266 @@
-"""Where rows come from: a JSONL file, a split on the Hub, or the bundled author.
+"""Sources of rows: files, folders, globs, standard input, data sets on the Hub, and the bundled author.
 
-What must stay true: a source enters the identity by its content (a file's sha256, a Hub commit and split), never by
-its path; a path that exists wins over a Hub id, and `./` or `hf:` force one or the other.
+What must stay true: a source enters the identity by its content (its files' digests and formats, or a Hub commit and
+split), never by its path; a path that exists wins over a Hub id, and `./` or `hf:` force one or the other; a commit
+that a run has pinned stays until it is refreshed.
 """
 
 from __future__ import annotations
 
-import codecs
-import json
+import os
 import re
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
-from difflib import get_close_matches
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from glob import has_magic
+from itertools import islice, takewhile
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from twinctl.data.files import file_rows, format_of, title_of
+from twinctl.data.find import digest_of, find_files, nearby, spool_input
+from twinctl.data.opened import Bad, Placed, unchanged
 from twinctl.errors import ConfigError
 from twinctl.workspace.memo import DigestMemo
 
-HUB_ID = re.compile(r"(?P<repo>[\w][\w.-]*/[\w][\w.-]*)(?::(?P<split>.+))?")
-# What ends like this is a file that is missing, not a Hub data set.
-FILE_SUFFIXES = (".jsonl", ".json", ".txt", ".csv", ".md", ".parquet")
-BUNDLED = "bundled:author"
+if TYPE_CHECKING:
+    from twinctl.recipes.prepare import DataSource
+
+BUNDLED, INPUT, HUB = "bundled:author", "-", "hf:"
+HUB_ID = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(?::(?P<split>.+))?")
 Role = Literal["author", "general"]
 
 
 @dataclass(frozen=True)
+class DataFile:
+    """A file and its sha256. `path`: absolute, "" for the bundled one; `title`: a document's, by its name."""
+
+    path: str
+    digest: str
+    title: str
+
+
+@dataclass(frozen=True)
 class Source:
-    """One source. `path` for a file of the user's; `repo`, `split` and, once resolved, `sha` for the Hub."""
+    """One source: `files`, or a `repo` with `split` and `sha`. `name` is for people."""
 
     role: Role
+    name: str
     locator: str
-    path: str | None = None
+    files: tuple[DataFile, ...] = ()
     repo: str | None = None
-    split: str = "train"
+    split: str | None = None
+    revision: str | None = None
     sha: str | None = None
-    digest: str | None = None
-
-    @property
-    def file(self) -> Path | None:
-        """Its file, if it is one; the bundled one lies wherever this twinctl is installed, so no run pins its path."""
-        if self.locator == BUNDLED:
-            from twinctl.demo import AUTHOR_ROWS
-
-            return AUTHOR_ROWS
-        return Path(self.path) if self.path else None
+    limit: int | None = None
+    weight: float = 1.0
+    map: tuple[str, ...] = ()
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What is hashed of it."""
-        if self.file:
-            return {"role": self.role, "content": self.digest}
-        return {"role": self.role, "repo": self.repo, "sha": self.sha, "split": self.split}
+        """What is hashed of it: the content, and what is asked of it beside the defaults."""
+        content: dict[str, Any] = {"repo": self.repo, "sha": self.sha, "split": self.split}
+        if not self.repo:
+            content = {"files": [[file.digest, _format(path), file.title] for path, file in self._located()]}
+        asked = {"limit": self.limit, "weight": None if self.weight == 1 else self.weight, "map": list(self.map)}
+        return {"role": self.role, **content, **{name: value for name, value in asked.items() if value}}
 
     def stored(self) -> dict[str, Any]:
-        """As plain values."""
-        return asdict(self)
+        """As plain JSON values, for a run's pins and a worker's job."""
+        return {**asdict(self), "files": [asdict(file) for file in self.files], "map": list(self.map)}
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Source:
+        """The source that was stored; of one that twinctl stored before it knew folders, what is still known."""
+        known = {field.name: stored[field.name] for field in fields(cls) if field.name in stored}
+        older = [{"path": stored["path"], "digest": stored["digest"], "title": ""}] if stored.get("path") else []
+        files = tuple(DataFile(**file) for file in stored.get("files", older))
+        return cls(**{"name": stored["locator"], **known, "files": files, "map": tuple(stored.get("map", ()))})
+
+    def local_files(self) -> Iterator[tuple[Path, str]]:
+        """Where its files lie on this machine, and their digests."""
+        return ((path, file.digest) for path, file in self._located())
+
+    def _located(self) -> Iterator[tuple[Path, DataFile]]:
+        return ((Path(file.path) if file.path else _author_rows(), file) for file in self.files)
+
+    def labelled(self) -> Iterator[tuple[Path, DataFile, str]]:
+        """The files with what each is called in its rows' places: its path below the folder or glob, or its name."""
+        for path, file in self._located():
+            yield path, file, self.label(path)
+
+    def label(self, path: Path) -> str:
+        """What one of its files is called."""
+        fixed = takewhile(lambda part: not has_magic(part), Path(os.path.expanduser(self.locator)).parts)
+        base = Path(os.path.abspath(Path(*fixed)))
+        below = str(path.relative_to(base)) if base in path.parents else path.name
+        return self.name if self.locator == INPUT else below
 
 
-def parse_source(locator: str, role: Role) -> Source:
-    """What a locator means. Raises ConfigError when it is neither a file nor a Hub id."""
+def resolve_sources(
+    wanted: Sequence[DataSource],
+    role: Role,
+    memo: DigestMemo,
+    pinned: Sequence[Mapping[str, Any]],
+    *,
+    refresh: bool,
+    spool: Path,
+) -> list[Source]:
+    """The sources, settled to files with digests and to commits. Standard input is kept in `spool`; a commit that one
+    of `pinned`, sources as they are stored, has of a data set is kept unless `refresh`.
+
+    Raises ConfigError for a locator that is nothing, or is given twice; HubError when the Hub refuses.
+    """
+    if [each.source for each in wanted].count(INPUT) > 1:
+        raise ConfigError(f"{INPUT} is given twice", "standard input can be read once")
+    return told_apart([_resolved(each, role, memo, [] if refresh else pinned, spool) for each in wanted])
+
+
+def told_apart(sources: Sequence[Source]) -> list[Source]:
+    """The sources under names of which no two are the same. Raises ConfigError for one that is given twice."""
+    _refuse_twice(sources)
+    names = Counter(source.name for source in sources)
+    return [replace(source, name=_whole_name(source)) if names[source.name] > 1 else source for source in sources]
+
+
+def _resolved(
+    wanted: DataSource, role: Role, memo: DigestMemo, pinned: Sequence[Mapping[str, Any]], spool: Path
+) -> Source:
+    locator = wanted.source
+    paths = _local_paths(locator, spool)
+    if not paths:
+        source = _on_hub(wanted, role)
+        source = replace(source, sha=_commit(source, pinned))
+    elif wanted.split or wanted.revision:
+        raise ConfigError(f"{locator} is not a data set on the Hub", "leave split and revision out")
+    else:
+        source = Source(role, _name(locator), locator, tuple(_file(locator, path, memo) for path in paths))
+    return replace(source, limit=wanted.limit, weight=wanted.weight, map=wanted.map)
+
+
+def _local_paths(locator: str, spool: Path) -> list[Path]:
+    """The source's files; none where it can only be a data set on the Hub."""
     if locator == BUNDLED:
-        return Source(role, locator)
-    path = Path(locator).expanduser()
-    if not locator.startswith("hf:") and path.is_file():
-        return Source(role, locator, path=str(path.resolve()))
-    if path.is_dir() and not locator.startswith("hf:"):
-        raise ConfigError(f"{locator} is a folder", f"name the JSONL files in it: -d {locator.rstrip('/')}/rows.jsonl")
-    match = HUB_ID.fullmatch(locator.removeprefix("hf:"))
-    looks_like_file = locator.startswith((".", "/", "~")) or Path(locator).suffix in FILE_SUFFIXES
-    if match is None or (looks_like_file and not locator.startswith("hf:")):
-        raise ConfigError(
-            f"there is no file {locator}", _nearby(path) or "give a JSONL file or a Hub data set: OWNER/NAME:train"
-        )
-    return Source(role, locator, repo=match["repo"], split=match["split"] or "train")
+        return [_author_rows()]
+    if locator == INPUT:
+        return [spool_input(spool)]
+    return find_files(locator) if locator and not locator.startswith(HUB) else []
 
 
-def resolve_source(source: Source, memo: DigestMemo, pinned: list[dict[str, Any]], *, refresh: bool) -> Source:
-    """The source with its digest or commit. A commit that the run has pinned is kept unless `refresh`."""
-    if source.file:
-        return replace(source, digest=memo.sha256(source.file))
+def _author_rows() -> Path:
+    """The bundled rows lie wherever this twinctl is installed, so no run pins their path."""
+    from twinctl.demo import AUTHOR_ROWS
+
+    return AUTHOR_ROWS
+
+
+def _name(locator: str) -> str:
+    if locator == INPUT:
+        return "standard input"
+    path = os.path.expanduser(locator)
+    return os.path.basename(os.path.abspath(path)) if os.path.exists(path) else locator
+
+
+def _file(locator: str, path: Path, memo: DigestMemo) -> DataFile:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"{str(path)!a} has a name that is not UTF-8", "rename it") from error
+    title = "" if locator == INPUT else title_of(path)
+    return DataFile("" if locator == BUNDLED else str(path), digest_of(path, memo), title)
+
+
+def _format(path: Path) -> str:
+    """How the file is read, which may differ for the same bytes."""
+    return format_of(path) or "json"
+
+
+def _on_hub(wanted: DataSource, role: Role) -> Source:
+    locator = wanted.source
+    match = HUB_ID.fullmatch(locator.removeprefix(HUB))
+    if match is None or (not locator.startswith(HUB) and _can_only_be_a_path(locator)):
+        what = "no file matches" if has_magic(locator) else "there is no file"
+        hint = nearby(locator) or "give a file, a folder, or a Hub data set: OWNER/NAME:train"
+        raise ConfigError(f"{what} {locator}", hint)
+    if match["split"] and wanted.split not in (None, match["split"]):
+        raise ConfigError(f"{locator} names a split, and split names another: {wanted.split}", "leave one of them out")
+    split = match["split"] or wanted.split or "train"
+    return Source(role, match["repo"], locator, repo=match["repo"], split=split, revision=wanted.revision)
+
+
+def _can_only_be_a_path(locator: str) -> bool:
+    return locator.startswith((".", "/", "~")) or format_of(Path(locator)) is not None
+
+
+def _commit(source: Source, pinned: Sequence[Mapping[str, Any]]) -> str:
     for pin in pinned:
-        if not refresh and pin.get("repo") == source.repo and pin.get("sha"):
-            return replace(source, sha=pin["sha"])
+        if pin.get("sha") and (pin.get("repo"), pin.get("revision")) == (source.repo, source.revision):
+            return str(pin["sha"])
     from twinctl.hub import resolve_dataset
 
     assert source.repo
-    return replace(source, sha=resolve_dataset(source.repo, None))
+    return resolve_dataset(source.repo, source.revision)
 
 
-def read_rows(source: Source) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every row with its place ("posts.jsonl:7"), one at a time.
+def _refuse_twice(sources: Sequence[Source]) -> None:
+    seen: dict[object, str] = {}
+    for source in sources:
+        files = tuple(os.path.realpath(path) for path, _ in source.local_files())
+        key = files or (source.repo, source.sha, source.split)
+        if key in seen:
+            first = f", first as {seen[key]}" if seen[key] != source.locator else ""
+            raise ConfigError(f"{source.locator} is given twice{first}", "name it once; a weight of 2 repeats its rows")
+        seen[key] = source.locator
 
-    Raises ConfigError naming file and line where a line is not a JSON object.
+
+def _whole_name(source: Source) -> str:
+    if not source.repo:
+        return source.locator
+    return f"{source.repo}:{source.split}" + (f"@{source.revision}" if source.revision else "")
+
+
+def changes(source: Source, memo: DigestMemo) -> list[str]:
+    """How its files differ from what was resolved: "posts.jsonl changed", and what a folder or glob gained or lost. Of
+    files that are not here at all nothing is said.
     """
-    if source.file:
-        yield from _read_jsonl(source.file)
+    held = {path: file.digest for path, file in source._located()}
+    edited = [path for path, digest in held.items() if path.exists() and memo.sha256(path) != digest]
+    now = set() if source.repo or source.locator in (BUNDLED, INPUT) else _files_now(source.locator)
+    new, gone = (sorted(now - held.keys()), sorted(held.keys() - now)) if now & held.keys() else ([], [])
+    named = {"changed": edited, "is new": new, "is gone": gone}
+    return [f"{source.label(path)} {what}" for what, paths in named.items() for path in paths]
+
+
+def _files_now(locator: str) -> set[Path]:
+    try:
+        return set(find_files(locator))
+    except ConfigError:
+        return set()
+
+
+def read_rows(source: Source, *, bad: Bad | None = None) -> Iterator[Placed]:
+    """Every row with its place ("posts.jsonl:7"), one at a time, up to the source's limit.
+
+    Raises ConfigError for a file that cannot be read or is not what was resolved, and for a row that cannot be read,
+    unless `bad` takes its place and error; HubError when the Hub refuses.
+    """
+    left = sys.maxsize if source.limit is None else source.limit
+    if source.repo:
+        yield from islice(_hub_rows(source), left)
         return
+    for path, file, label in source.labelled():
+        with unchanged(path, file.digest, label):
+            for placed in islice(file_rows(path, label, bad, file.title), left):
+                left -= 1
+                yield placed
+        if not left:
+            return
+
+
+def _hub_rows(source: Source) -> Iterator[Placed]:
     from twinctl.hub import dataset_rows
 
-    assert source.repo and source.sha
+    assert source.repo and source.sha and source.split
     for number, row in enumerate(dataset_rows(source.repo, source.sha, source.split), 1):
-        yield f"{source.locator} row {number}", row
-
-
-def _read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    with open(path, "rb") as stream:
-        for number, line in enumerate(stream, 1):
-            data = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
-            if not data.strip():
-                continue
-            try:
-                row = json.loads(data.decode("utf-8"))
-            except UnicodeDecodeError as error:
-                raise ConfigError(f"{path}:{number} is not UTF-8: {error.reason}", "save the file as UTF-8") from error
-            except ValueError as error:
-                hint = "the file must be JSON Lines: one JSON object a line"
-                raise ConfigError(f"{path}:{number} is not JSON: {error}", hint) from error
-            if not isinstance(row, dict):
-                raise ConfigError(
-                    f"{path}:{number} is not a JSON object", 'a row looks like {"instruction": …, "output": …}'
-                )
-            yield f"{path.name}:{number}", row
-
-
-def _nearby(path: Path) -> str:
-    folder = path.parent if path.parent.is_dir() else Path()
-    near = get_close_matches(path.name, [item.name for item in folder.iterdir()], n=1)
-    return f"did you mean {folder / near[0]}?" if near else ""
+        yield f"{source.repo} row {number}", row

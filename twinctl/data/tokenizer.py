@@ -1,22 +1,39 @@
-"""A base model's tokenizer, through the `tokenizers` library alone: loading it takes milliseconds.
+"""A base model's tokenizer, through the `tokenizers` library alone: loading Llama 3's takes milliseconds.
 
-What must stay true: the ids are those of the tokenizer that transformers loads from the same folder, and EOS is the
-model's real stop token, different from the padding.
+What must stay true: the ids are those of the tokenizer that transformers and Unsloth load from the same folder, so they
+are asked wherever they would change what its file says (see as_loaded); EOS is the model's real stop token, and one of
+its embedding's.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from twinctl.errors import ConfigError, UpstreamError
 
+TOKEN_FLAGS = ("content", "special", "normalized", "lstrip", "rstrip", "single_word")
+NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+# What transformers takes from tokenizer.json as it is. Of other classes and models it builds many anew.
+AS_STORED = ((None, "PreTrainedTokenizerFast", "TokenizersBackend"), (None, "llama"))
+ANOTHER = "choose a model with a fast tokenizer: --model ID_OR_PATH"
+
 
 @dataclass(frozen=True)
 class TextTokenizer:
-    """Text to ids. `vocabulary` is the number of ids that the model's embedding has."""
+    """Text to ids. `vocabulary` is the number of ids that the model's embedding has.
+
+    `bos` is empty where none is put before a text (`adds_bos`). `specials` are the special tokens' ids by their texts,
+    `named` the texts by the names that chat templates have for them (eos_token, …).
+    """
 
     backend: Any
     eos: str
@@ -24,40 +41,144 @@ class TextTokenizer:
     bos: str
     adds_bos: bool
     vocabulary: int
+    pad_id: int | None = None
+    specials: Mapping[str, int] = field(default_factory=dict, repr=False, hash=False)
+    named: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
 
     @classmethod
     def load(cls, folder: Path) -> TextTokenizer:
-        """From a model's folder. Raises ConfigError when it has no tokenizer.json or no EOS."""
-        from tokenizers import Tokenizer
-
-        path = folder / "tokenizer.json"
-        if not path.exists():
-            raise ConfigError(
-                f"{folder} has no tokenizer.json", "choose a model with a fast tokenizer: --model ID_OR_PATH"
-            )
-        try:
-            backend = Tokenizer.from_file(str(path))
-        except Exception as error:  # the library has no narrower one
-            raise UpstreamError(f"{path} is damaged: {error}", "download the model again") from error
-        config = _json(folder / "tokenizer_config.json")
+        """From a model's folder. Raises ConfigError when it has no tokenizer.json or no EOS that it knows, or when
+        transformers cannot load it; UpstreamError for a damaged file.
+        """
         model = _json(folder / "config.json")
-        eos = _token_text(config.get("eos_token")) or _by_id(backend, model.get("eos_token_id"))
-        eos_id = backend.token_to_id(eos) if eos else None
-        if eos_id is None:
-            raise ConfigError(
-                f"the tokenizer in {folder} names no EOS token", "set eos_token in its tokenizer_config.json"
-            )
-        bos = _token_text(config.get("bos_token"))
-        first = backend.encode("a").ids[:1]
-        adds_bos = bool(bos) and first == [backend.token_to_id(bos)]
+        backend, named = _loaded(folder, model)
         backend.no_padding()
         backend.no_truncation()
-        vocabulary = int(model.get("vocab_size") or backend.get_vocab_size())
-        return cls(backend, eos, eos_id, bos if adds_bos else "", adds_bos, vocabulary)
+        bos, eos, pad = named.get("bos_token", ""), named["eos_token"], named.get("pad_token")
+        adds_bos = _adds_bos(backend, bos, model)
+        return cls(
+            backend,
+            eos,
+            backend.token_to_id(eos),
+            bos if adds_bos else "",
+            adds_bos,
+            vocabulary=int(_of_text_model(model, "vocab_size") or backend.get_vocab_size()),
+            pad_id=backend.token_to_id(pad) if pad else None,
+            specials={token.content: place for place, token in _added(backend).items() if token.special},
+            named=named,
+        )
 
-    def encode(self, texts: list[str]) -> list[Any]:
-        """Encodings with `ids` and character `offsets`; nothing is added: the template writes BOS and EOS."""
+    @cached_property
+    def special_ids(self) -> frozenset[int]:
+        """The ids of all special tokens."""
+        return frozenset(self.specials.values())
+
+    def encode(self, texts: list[str]) -> list[list[int]]:
+        """The texts' ids; nothing is added: the template writes BOS and EOS."""
+        return [encoding.ids for encoding in self.backend.encode_batch_fast(texts, add_special_tokens=False)]
+
+    def encode_with_offsets(self, texts: list[str]) -> list[Any]:
+        """Encodings with the same `ids`, and where in the text each comes from: `offsets`, in characters."""
         return list(self.backend.encode_batch(texts, add_special_tokens=False))
+
+    def decode(self, rows: list[list[int]]) -> list[str]:
+        """The texts of ids, special tokens among them."""
+        return list(self.backend.decode_batch(rows, skip_special_tokens=False))
+
+    def length(self, text: str) -> int:
+        """How many ids a text has."""
+        return len(self.encode([text])[0])
+
+
+def special_pattern(tokenizer: TextTokenizer) -> re.Pattern[str]:
+    """What finds a special token's text, which would become that token wherever it stands; the longest comes first."""
+    texts = sorted(tokenizer.specials, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, texts)) or r"(?!)")
+
+
+def _loaded(folder: Path, model: Mapping[str, Any]) -> tuple[Any, dict[str, str]]:
+    """The backend, and the texts of the named special tokens, EOS among them, as transformers has them."""
+    config, stored = _json(folder / "tokenizer_config.json"), _stored(folder)
+    backend, named = stored, _named(config)
+    if not _is_taken_as_stored(folder, config, model, stored):
+        answer = _ask(folder)
+        backend, named = type(stored).from_str(answer["tokenizer"]), answer["named"]
+    eos = named.get("eos_token") or _by_id(backend, _of_text_model(model, "eos_token_id"))
+    if not eos or stored.token_to_id(eos) is None:  # transformers would add it, as a token that no model knows
+        raise ConfigError(
+            f"the tokenizer in {folder} names no EOS token of its own", "set eos_token in its tokenizer_config.json"
+        )
+    return backend, {**named, "eos_token": eos}
+
+
+def _stored(folder: Path) -> Any:
+    """tokenizer.json as it is."""
+    from tokenizers import Tokenizer
+
+    path = folder / "tokenizer.json"
+    if not path.exists():
+        raise ConfigError(f"{folder} has no tokenizer.json", ANOTHER)
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the library has no narrower one
+        raise UpstreamError(f"{path} is damaged: {error}", "download the model again") from error
+
+
+def _is_taken_as_stored(folder: Path, config: Mapping[str, Any], model: Mapping[str, Any], stored: Any) -> bool:
+    """Whether transformers changes nothing: a class that it does not build anew, and no token that it would add."""
+    classes, models = AS_STORED
+    if config.get("tokenizer_class") not in classes or model.get("model_type") not in models or "auto_map" in config:
+        return False
+    if "added_tokens_decoder" not in config and (folder / "special_tokens_map.json").exists():
+        return False  # then it has the last word on which tokens are special
+    known = _added(stored)
+    listed = {int(place): entry for place, entry in config.get("added_tokens_decoder", {}).items()}
+    same = all(
+        place in known and all(getattr(known[place], flag) == entry.get(flag) for flag in TOKEN_FLAGS)
+        for place, entry in listed.items()
+    )
+    return same and _specials_named_in(config) <= {token.content for token in known.values() if token.special}
+
+
+def _specials_named_in(config: Mapping[str, Any]) -> set[str]:
+    more = [config.get(name) or () for name in ("additional_special_tokens", "extra_special_tokens")]
+    lists = [entry.values() if isinstance(entry, dict) else entry for entry in more]
+    return {_token_text(token) for tokens in (_named(config).values(), *lists) for token in tokens}
+
+
+def _added(backend: Any) -> dict[int, Any]:
+    return dict(backend.get_added_tokens_decoder())
+
+
+def _named(config: Mapping[str, Any]) -> dict[str, str]:
+    return {name: text for name in NAMES if (text := _token_text(config.get(name)))}
+
+
+def _ask(folder: Path) -> Any:
+    """What as_loaded says of the folder."""
+    command = [sys.executable, "-P", "-m", "twinctl.data.as_loaded", str(folder)]
+    quiet = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TRANSFORMERS_VERBOSITY": "error"}
+    done = subprocess.run(
+        command,
+        env={**os.environ, **quiet},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    if done.returncode:
+        why = (done.stderr.strip().splitlines() or ["it ended with no word"])[-1]
+        raise ConfigError(f"transformers cannot load the tokenizer in {folder}: {why}", ANOTHER)
+    return json.loads(done.stdout)
+
+
+def _adds_bos(backend: Any, bos: str, model: Mapping[str, Any]) -> bool:
+    """Whether BOS is put before a text."""
+    if not bos:
+        return False
+    # Gemma 4's tokenizer leaves out the BOS that the model was trained with, and Unsloth puts it back.
+    forgets = str(model.get("model_type")).startswith("gemma")
+    return forgets or bool(backend.encode("a").ids[:1] == [backend.token_to_id(bos)])
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -68,6 +189,11 @@ def _json(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise UpstreamError(f"{path} is damaged: {error}", "download the model again") from error
     return value if isinstance(value, dict) else {}
+
+
+def _of_text_model(model: Mapping[str, Any], name: str) -> Any:
+    """A setting of the model, or of its text half where it also sees."""
+    return model.get(name, (model.get("text_config") or {}).get(name))
 
 
 def _token_text(value: Any) -> str:

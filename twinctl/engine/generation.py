@@ -15,7 +15,7 @@ from typing import Any
 
 from twinctl.chat.speaker import Answer, Finish
 from twinctl.data.template import Message
-from twinctl.engine.models import beside_its_base, load_model
+from twinctl.engine.models import beside_its_base, dress, load_model
 from twinctl.engine.start import into_log, start
 from twinctl.errors import EngineError
 from twinctl.recipes.chat import Sampling
@@ -37,6 +37,7 @@ class LocalModel:
         base: Path,
         max_length: int,
         template: str,
+        eos: str | None,
         name: str,
         log: Path,
     ) -> LocalModel:
@@ -49,7 +50,7 @@ class LocalModel:
             else:
                 loaded, tokenizer = load_model(unsloth, model or base, max_length=max_length)
             unsloth.FastLanguageModel.for_inference(loaded)
-        tokenizer.chat_template = template
+        dress(tokenizer, template, eos)
         return cls(loaded, tokenizer, name)
 
     def answer(self, messages: list[Message], sampling: Sampling, show: Callable[[str], None]) -> Answer:
@@ -112,7 +113,9 @@ class LocalModel:
         return nullcontext()
 
     def _prompts(self, talks: list[list[Message]]) -> Any:
-        texts = [self._tokenizer.apply_chat_template(talk, tokenize=False) for talk in talks]
+        texts = [
+            self._tokenizer.apply_chat_template(talk, tokenize=False, add_generation_prompt=True) for talk in talks
+        ]
         self._tokenizer.padding_side = "left"
         batch = self._tokenizer(texts, return_tensors="pt", padding=len(texts) > 1, add_special_tokens=False)
         batch.pop("token_type_ids", None)

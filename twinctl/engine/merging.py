@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from twinctl.engine.models import beside_its_base, load_model
+from twinctl.engine.models import beside_its_base, dress, load_model, stop_at
 from twinctl.engine.start import start
 from twinctl.errors import CheckFailed
 from twinctl.phases.base import Attempt, Result
@@ -23,7 +23,8 @@ def merge(attempt: Attempt) -> Result:
     with beside_its_base(adapter, base) as folder:
         # The 16-bit base also where training used a 4-bit one: merging into rounded weights would lose what was learnt.
         model, tokenizer = load_model(unsloth, folder, max_length=attempt.inputs["max_length"], dtype="auto")
-    tokenizer.chat_template = attempt.inputs["template"]
+    dress(tokenizer, attempt.inputs["template"], attempt.inputs["eos"])
+    stop_at(model.generation_config, tokenizer.eos_token_id)
     attempt.stage("merging")
     model.save_pretrained_merged(str(attempt.out), tokenizer, save_method="merged_16bit")
     _keep_the_model_only(attempt.out)

@@ -61,6 +61,21 @@ def give_own_pad(tokenizer: Any) -> None:
         )
 
 
+def dress(tokenizer: Any, template: str, eos: str | None) -> None:
+    """Let the tokenizer carry the template of the tokens and its stop token, wherever it is saved to."""
+    tokenizer.chat_template = template
+    if eos is not None:
+        tokenizer.eos_token = eos
+
+
+def stop_at(config: Any, eos_id: int) -> None:
+    """Let the stop token of the training be the first of the model's, whatever the base stopped at."""
+    before = config.eos_token_id
+    others = before if isinstance(before, list) else [] if before is None else [before]
+    found = list(dict.fromkeys([eos_id, *others]))
+    config.eos_token_id = found if len(found) > 1 else eos_id
+
+
 @contextmanager
 def beside_its_base(adapter: Path, base: Path) -> Iterator[Path]:
     """A folder with the adapter whose config names this base. The stored adapter names it publicly, not by a local

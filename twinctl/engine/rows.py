@@ -1,13 +1,18 @@
-"""Prepared tokens as the trainer's data set, and as batches for evaluation."""
+"""Prepared tokens as the trainer's data set, and as batches for evaluation.
+
+What must stay true: packed samples cannot see each other; a segment's first label is not learnt (it would be predicted
+from the sample before); a row's pads are a segment of their own that is not learnt.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from twinctl.data.tokens import IGNORED, TRAIN, read_tokens
-from twinctl.engine.packing import pack
+from twinctl.data.packing import best_fit
+from twinctl.data.tokens import IGNORED, TRAIN, read_tokens, samples
 from twinctl.errors import EngineError
 
 
@@ -15,25 +20,36 @@ def training_rows(tokens: Path, *, packing: bool, max_length: int, pad_id: int) 
     """A `datasets.Dataset` of input_ids, labels, seq_lengths and `tokens` (a row's length without pads)."""
     from datasets import Dataset
 
-    table = read_tokens(tokens, TRAIN)
-    samples = list(zip(table["input_ids"].to_pylist(), table["labels"].to_pylist(), strict=True))
+    found = list(samples(read_tokens(tokens, TRAIN)))  # views of the memory-mapped file, and the labels
     if not packing:
         return Dataset.from_dict(
             {
-                "input_ids": [ids for ids, _ in samples],
-                "labels": [labels for _, labels in samples],
-                "tokens": [len(ids) for ids, _ in samples],
+                "input_ids": [ids for ids, _ in found],
+                "labels": [labels for _, labels in found],
+                "tokens": [len(ids) for ids, _ in found],
             }
         )
-    rows = pack(samples, max_length, pad_id)
-    return Dataset.from_dict(
-        {
-            "input_ids": [row.input_ids for row in rows],
-            "labels": [row.labels for row in rows],
-            "seq_lengths": [row.seq_lengths for row in rows],
-            "tokens": [row.tokens for row in rows],
-        }
-    )
+    rows = [
+        packed_row([found[index] for index in row], max_length, pad_id)
+        for row in best_fit([len(ids) for ids, _ in found], max_length)
+    ]
+    return Dataset.from_dict({name: [row[name] for row in rows] for name in rows[0]})
+
+
+def packed_row(parts: Sequence[tuple[Any, Any]], room: int, pad_id: int) -> dict[str, Any]:
+    """Samples of (ids, labels) as one row of exactly `room` tokens."""
+    import numpy as np
+
+    lengths = [len(ids) for ids, _ in parts]
+    tokens = sum(lengths)
+    input_ids, labels = np.full(room, pad_id, np.int32), np.full(room, IGNORED, np.int32)
+    start = 0
+    for ids, sample_labels in parts:
+        input_ids[start : start + len(ids)] = ids
+        labels[start + 1 : start + len(ids)] = sample_labels[1:]
+        start += len(ids)
+    lengths += [room - tokens] if tokens < room else []
+    return {"input_ids": input_ids, "labels": labels, "seq_lengths": lengths, "tokens": tokens}
 
 
 class PackedCollator:
@@ -73,13 +89,11 @@ def evaluation_batches(tokens: Path, split: str, *, batch_size: int, pad_id: int
     """Padded batches of whole samples: input_ids, attention_mask, labels, each (rows, longest)."""
     import torch
 
-    table = read_tokens(tokens, split)
-    for start in range(0, table.num_rows, batch_size):
-        part = table.slice(start, batch_size)
-        ids, labels = part["input_ids"].to_pylist(), part["labels"].to_pylist()
-        longest = max(map(len, ids))
+    found = samples(read_tokens(tokens, split))
+    while part := list(islice(found, batch_size)):
+        longest = max(len(ids) for ids, _ in part)
         yield {
-            "input_ids": torch.tensor([row + [pad_id] * (longest - len(row)) for row in ids]),
-            "attention_mask": torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in ids]),
-            "labels": torch.tensor([row + [IGNORED] * (longest - len(row)) for row in labels]),
+            "input_ids": torch.tensor([ids.tolist() + [pad_id] * (longest - len(ids)) for ids, _ in part]),
+            "attention_mask": torch.tensor([[1] * len(ids) + [0] * (longest - len(ids)) for ids, _ in part]),
+            "labels": torch.tensor([labels.tolist() + [IGNORED] * (longest - len(labels)) for _, labels in part]),
         }

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from twinctl.engine.checkpoints import last_whole, step_of
 from twinctl.engine.evaluation import evaluation_loss
-from twinctl.engine.models import device_facts, load_model, peak_memory_gib
+from twinctl.engine.models import device_facts, dress, load_model, peak_memory_gib, stop_at
 from twinctl.engine.rows import PackedCollator, require_segments, training_rows
 from twinctl.engine.start import start
 from twinctl.engine.tracked import begin_tracking
@@ -70,7 +70,7 @@ class Training:
         self._attempt.stage(f"training from step {step_of(resume) if resume else 0} of {watcher.steps(trainer)}")
         try:
             with self._attempt.stop.deferred():
-                trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+                self._train(trainer, resume)
         finally:
             if self._tracker:
                 self._tracker.end()
@@ -82,6 +82,18 @@ class Training:
         return Result(
             metrics=self._metrics(trainer, watcher, resume, base_eval_loss, eval_loss), warnings=self._warnings()
         )
+
+    def _train(self, trainer: Any, resume: Path | None) -> None:
+        """Go on from the checkpoint. From one of the last step the trainer would take a step too many."""
+        from transformers import TrainerState
+
+        if resume:
+            state = TrainerState.load_from_json(str(resume / "trainer_state.json"))
+            if state.global_step >= state.max_steps:
+                trainer._load_from_checkpoint(str(resume))
+                trainer.state = state
+                return
+        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
 
     def _load(self) -> None:
         self._attempt.stage("loading the model")
@@ -110,7 +122,8 @@ class Training:
                 random_state=recipe.seed,
                 max_seq_length=self._attempt.inputs["max_length"],
             )
-        self._tokenizer.chat_template = self._attempt.inputs["template"]
+        dress(self._tokenizer, self._attempt.inputs["template"], self._attempt.inputs["eos"])
+        stop_at(self._model.generation_config, self._tokenizer.eos_token_id)
 
     def _trainer(self, resume: Path | None) -> tuple[Any, WatchTraining]:
         from transformers import PrinterCallback

@@ -1,7 +1,8 @@
 """Datasets on the Hub: a name settled to a commit, and that commit's rows.
 
-What must stay true: the rows are those of exactly the commit asked for. The datasets library falls back to whatever
-copy of the dataset it has when the Hub does not answer, whatever its commit, so what it loaded is checked.
+What must stay true: the rows are those of exactly the commit asked for, and a commit's copy that is complete in the
+cache serves when the Hub does not. The datasets library falls back to whatever copy of the dataset it has when the Hub
+does not answer, whatever its commit, so what it loaded is checked.
 """
 
 from __future__ import annotations
@@ -9,14 +10,18 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from twinctl.errors import ConfigError
+from twinctl.errors import ConfigError, HubError
 from twinctl.hub.client import api, cached_sha, offline, repo_info
 from twinctl.hub.failures import Target, hub_errors, not_cached, unreachable
 
 if TYPE_CHECKING:
-    from datasets import DatasetBuilder
+    from datasets import Dataset, DatasetBuilder
+
+BATCH = 256
 
 
 def resolve_dataset(repo_id: str, revision: str | None = None) -> str:
@@ -31,8 +36,6 @@ def dataset_rows(repo_id: str, sha: str, split: str) -> Iterator[dict[str, Any]]
     Raises HubError, and ConfigError for a split that is not there or rows that cannot be read.
     """
     target = Target("dataset", repo_id, sha)
-    if not offline():
-        repo_info(target)
     builder = _builder(target)
     _check_split(builder, target, split)
     _prepare(builder, target)
@@ -40,11 +43,49 @@ def dataset_rows(repo_id: str, sha: str, split: str) -> Iterator[dict[str, Any]]
         dataset = builder.as_dataset(split=split)
     except ValueError as error:  # its grammar is the library's: train[:10%], train+test, ...
         raise ConfigError(f'"{split}" is not a split of {repo_id}.', _offer(builder)) from error
-    return iter(dataset)
+    return _rows(dataset)
+
+
+def _rows(dataset: Dataset) -> Iterator[dict[str, Any]]:
+    """One by one from batches, which the library decodes ten times as fast as single rows."""
+    for batch in dataset.iter(BATCH):
+        for values in zip(*batch.values(), strict=True):
+            yield dict(zip(batch, values, strict=True))
 
 
 def _builder(target: Target) -> DatasetBuilder:
-    """The library's reader of the dataset; nothing is downloaded yet but its card."""
+    """The library's reader of the dataset: of the Hub's, or of the cached copy when the Hub does not give it."""
+    try:
+        if offline():
+            raise not_cached(target)
+        repo_info(target)
+        return _hub_builder(target)
+    except HubError:
+        builder = _cached_builder(target)
+        if builder is None:
+            raise
+        return builder
+
+
+def _cached_builder(target: Target) -> DatasetBuilder | None:
+    """The reader of the commit's copy, if it is complete here."""
+    from datasets import config
+    from datasets.naming import camelcase_to_snakecase
+    from datasets.packaged_modules.cache.cache import Cache
+
+    owner, _, name = target.repo_id.rpartition("/")
+    folder = Path(config.HF_DATASETS_CACHE, f"{owner}___{camelcase_to_snakecase(name)}")
+    # <subset>/<version>/<commit>; the library asks for the default subset by no name, and so do we.
+    found = [info.parent for info in folder.glob(f"*/*/{target.revision}/dataset_info.json")]
+    if len(found) != 1:
+        return None
+    _quiet()
+    subset, version, commit = found[0].parts[-3:]
+    return Cache(repo_id=target.repo_id, dataset_name=name, config_name=subset, version=version, hash=commit)
+
+
+def _hub_builder(target: Target) -> DatasetBuilder:
+    """The reader of what the Hub has; nothing is downloaded yet but its card."""
     from datasets import load_dataset_builder
     from datasets.data_files import EmptyDatasetError
     from datasets.exceptions import DataFilesNotFoundError
@@ -68,7 +109,7 @@ def _builder(target: Target) -> DatasetBuilder:
                 f"Download the files you want from {target.page()} and give their path.",
             ) from error
     if builder.hash != target.revision:
-        raise not_cached(target) if offline() else unreachable(target)
+        raise unreachable(target)
     return builder
 
 
@@ -87,15 +128,17 @@ def _check_split(builder: DatasetBuilder, target: Target, split: str) -> None:
     splits = _splits(builder)
     unknown = [name for name in re.sub(r"\[[^]]*\]", "", split).split("+") if name.strip() not in splits]
     if splits and unknown:
-        raise ConfigError(f'The dataset {target.repo_id} has no split "{unknown[0]}".', _offer(builder))
+        raise ConfigError(f'The dataset {target.repo_id} has no split "{unknown[0]}".', _offer(builder, unknown[0]))
 
 
 def _splits(builder: DatasetBuilder) -> list[str]:
     return [str(name) for name in builder.info.splits or builder.config.data_files or ()]
 
 
-def _offer(builder: DatasetBuilder) -> str:
-    return f"Splits: {', '.join(_splits(builder))}. A part of one is written like train[:1000]."
+def _offer(builder: DatasetBuilder, wanted: str = "") -> str:
+    near = get_close_matches(wanted.strip(), _splits(builder), n=1)
+    offer = f"Did you mean {near[0]}? " if near else ""
+    return f"{offer}Splits: {', '.join(_splits(builder))}. A part of one is written like train[:1000]."
 
 
 def _prepare(builder: DatasetBuilder, target: Target) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,14 @@ class BaseModel:
                     f"the base model in {self.local} changed since prepare: {'; '.join(changed)}",
                     f"prepare again: twinctl prepare --run {run} --model {shlex.quote(self.locator)}",
                 )
+
+    def changed_files(self, names: Sequence[str], memo: DigestMemo) -> list[str]:
+        """Those of these files that are not in a local model's folder what they were; none where there is no folder."""
+        folder = self.local
+        if folder is None or not folder.is_dir():
+            return []
+        now = {name: memo.sha256(folder / name) for name in names if (folder / name).is_file()}
+        return [name for name in names if now.get(name) != self.files.get(name)]
 
 
 def base_of(run: Run) -> BaseModel:

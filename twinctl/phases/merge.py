@@ -6,8 +6,7 @@ from typing import Any
 
 from twinctl.phases.base import Attempt, Phase, Plan, Result
 from twinctl.phases.base_model import base_of
-from twinctl.phases.prepare import TEMPLATE_FILE
-from twinctl.phases.upstream import made_from, trained
+from twinctl.phases.upstream import made_from, tokens_info, trained
 from twinctl.recipes.base import Options
 from twinctl.recipes.export import MergeRecipe
 from twinctl.workspace.memo import file_sha256
@@ -18,7 +17,7 @@ from twinctl.workspace.workspace import Workspace
 def plan(workspace: Workspace, run: Run) -> Plan:
     """The merge of the run's adapter. Raises UpstreamError when nothing is trained, or on another base."""
     adapter_path, adapter, record = trained(workspace, run)
-    _, tokens, _ = made_from(workspace, record, "tokens")
+    _, tokens, tokens_record = made_from(workspace, record, "tokens")
     base = base_of(run)
     base.check(workspace.memo, run.name)
 
@@ -27,8 +26,7 @@ def plan(workspace: Workspace, run: Run) -> Plan:
         return {
             "adapter": str(adapter.out.resolve()),
             "base": str(base.folder(weights=True)),
-            "max_length": run.pins["max_length"],
-            "template": (tokens.out / TEMPLATE_FILE).read_text(encoding="utf-8"),
+            **tokens_info(workspace, tokens, tokens_record),
         }
 
     return Plan(

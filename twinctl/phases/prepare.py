@@ -1,36 +1,35 @@
-"""prepare: rows → template + EOS → tokens → a seeded split, as Arrow files that train reads as they are.
+"""prepare: anybody's writing → template + EOS → tokens → a seeded split, as Arrow files that train reads as they are.
 
-What must stay true: the same row is never in both splits, and adding rows moves no other row; no sample loses its EOS
-(a longer one is dropped and counted); rows are streamed.
+What must stay true: what is hashed is the content of data, tokenizer and template beside the recipe; an unsound sample
+commits nothing; the audit of what was read, kept and dropped lies beside the tokens.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from twinctl.data.rows import column_map, messages_of, normalised
-from twinctl.data.source import Source, parse_source, read_rows, resolve_source
-from twinctl.data.template import Message, render, template_text
-from twinctl.data.tokenizer import TextTokenizer
-from twinctl.data.tokens import EVAL, TRAIN, TokensWriter
-from twinctl.errors import CheckFailed, ConfigError
+from twinctl.data.shapes import column_map
+from twinctl.data.source import Role, Source, changes, resolve_sources, told_apart
+from twinctl.data.template import load_template, packaged
+from twinctl.data.tokens import TRAIN, TokensInfo, TokensWriter
+from twinctl.errors import ConfigError
 from twinctl.phases.base import Attempt, Phase, Plan, Result
-from twinctl.phases.base_model import find_base_model
+from twinctl.phases.base_model import TOKENIZER_FILES, BaseModel, base_of, find_base_model
 from twinctl.phases.stale import changed_values, settings_now
-from twinctl.recipes.prepare import PrepareOptions, PrepareRecipe
+from twinctl.recipes.prepare import PrepareOptions, PrepareRecipe, Sources
 from twinctl.settings.resolve import Values
+from twinctl.settings.secrets import redact
 from twinctl.workspace.artifact import Record
-from twinctl.workspace.files import write_text
+from twinctl.workspace.files import write_json
 from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
 
-TEMPLATE_FILE = "template.jinja"
-BATCH = 500
+AUDIT_FILE, OWN_TEMPLATE = "audit.json", "chat_template.jinja"
+BINS = 24
+# The least share of the author's tokens, and how many general ones for each are advised where it is less.
+ENOUGH, GENERAL_FOR = 0.15, 4
 
 
 def plan(workspace: Workspace, run: Run, preset: str, values: Values, *, refresh: bool = False) -> Plan:
@@ -38,12 +37,15 @@ def plan(workspace: Workspace, run: Run, preset: str, values: Values, *, refresh
     recipe, options = values.build(PrepareRecipe), values.build(PrepareOptions)
     column_map(recipe.map)
     if not options.data:
-        raise ConfigError("there are no author's rows", "name them: twinctl prepare -d rows.jsonl")
-    wanted = [parse_source(locator, "author") for locator in options.data]
-    wanted += [parse_source(locator, "general") for locator in options.general]
+        raise ConfigError("there are no author's rows", "name them: twinctl prepare -d FILE_OR_FOLDER")
     model = find_base_model(options.model, options.revision, workspace.memo, run.pins.get("model"), refresh=refresh)
-    pinned = run.pins.get("sources", [])
-    sources = [resolve_source(source, workspace.memo, pinned, refresh=refresh) for source in wanted]
+    pinned, spool = run.pins.get("sources", []), workspace.root / "stdin"
+
+    def resolved(role: Role, wanted: Sources) -> list[Source]:
+        return resolve_sources(wanted, role, workspace.memo, pinned, refresh=refresh, spool=spool)
+
+    general = () if recipe.general_rows == 0 else options.general
+    sources = told_apart([*resolved("author", options.data), *resolved("general", general)])
     return Plan(
         phase=PHASE,
         slot="prepare",
@@ -51,7 +53,11 @@ def plan(workspace: Workspace, run: Run, preset: str, values: Values, *, refresh
         produces="tokens",
         recipe=recipe,
         origins=dict(values.origins),
-        inputs={"tokenizer": model.tokenizer_digest, "sources": [source.identity for source in sources]},
+        inputs={
+            "tokenizer": model.tokenizer_digest,
+            "template": _template_digest(recipe.template, model),
+            "sources": [source.identity for source in sources],
+        },
         parents={},
         options=options,
         locate=lambda: {
@@ -64,157 +70,102 @@ def plan(workspace: Workspace, run: Run, preset: str, values: Values, *, refresh
             "template": recipe.template,
             "max_length": recipe.max_length,
             "sources": [source.stored() for source in sources],
+            "asked": _asked(options),
         },
     )
 
 
+def _template_digest(name: str, model: BaseModel) -> str | None:
+    """A model's own template is in its tokenizer's files, or in this one beside them."""
+    if name == "model":
+        return model.files.get(OWN_TEMPLATE)
+    return hashlib.sha256(packaged(name).encode()).hexdigest()
+
+
+def _asked(options: PrepareOptions) -> dict[str, Any]:
+    """Model and data as they were named: a source of which no more was said, by its name alone."""
+    sources = {"data": options.data, "general": options.general}
+    said = {name: [each.model_dump(mode="json", exclude_defaults=True) for each in of] for name, of in sources.items()}
+    short = {name: [each if len(each) > 1 else each["source"] for each in of] for name, of in said.items()}
+    return {"model": options.model, **short}
+
+
 def run(attempt: Attempt) -> Result:
-    """Write out/train.arrow, out/eval.arrow and out/template.jinja.
+    """Write train.arrow, eval.arrow, tokens.json, template.jinja and audit.json into `out`.
 
     Raises ConfigError for bad rows or when none is left, CheckFailed when a sample is not fit to train on.
     """
+    from twinctl.data.packing import best_fit
+    from twinctl.data.preparation import Preparation
+    from twinctl.data.tokenizer import TextTokenizer
+
     recipe = attempt.recipe
     assert isinstance(recipe, PrepareRecipe)
-    tokenizer = TextTokenizer.load(Path(attempt.inputs["tokenizer"]))
-    template = template_text(recipe.template, adds_bos=tokenizer.adds_bos)
-    sources = [Source(**stored) for stored in attempt.inputs["sources"]]
-    work = Preparation(recipe, tokenizer, template, attempt)
-    with TokensWriter(attempt.out, salt=f"{template}\0{tokenizer.eos_id}") as writer:
-        for source in sources:
-            attempt.stage(f"reading {source.locator}")
-            work.add(source, writer)
-    write_text(attempt.out / TEMPLATE_FILE, template)
-    return Result(metrics=work.metrics(), digest=writer.digest, warnings=work.warnings())
+    folder = Path(attempt.inputs["tokenizer"])
+    tokenizer = TextTokenizer.load(folder)
+    template = load_template(recipe.template, folder, tokenizer)
+    with TokensWriter(attempt.out, salt=f"{template.text}\0{template.eos_id}") as writer:
+        work = Preparation(recipe, tokenizer, template, writer, attempt.event)
+        work.run([Source.of(stored) for stored in attempt.inputs["sources"]])
+    report = work.report
+    report.require_sound()
+    attempt.stage("packing")
+    lengths = writer.lengths(TRAIN)
+    rows = len(best_fit(lengths.tolist(), recipe.max_length))
+    packing = {
+        "rows": rows,
+        "room": recipe.max_length,
+        "efficiency": round(int(lengths.sum()) / (rows * recipe.max_length), 4),
+    }
+    TokensInfo(template.text, recipe.max_length, template.eos).write(attempt.out)
+    examples = [{**each, "text": redact(each["text"])} for each in report.examples]
+    audit = {"examples": examples, "histogram": histogram(lengths, recipe.max_length), "packing": packing}
+    write_json(attempt.out / AUDIT_FILE, {**audit, "sources": report.metrics()["sources"]})
+    metrics = {**report.metrics(), "packed_rows": rows, "packing_efficiency": packing["efficiency"]}
+    return Result(metrics=metrics, digest=writer.digest, warnings=_warnings(metrics, recipe))
 
 
-class Preparation:
-    """The pass over all rows, and its counts."""
+def histogram(lengths: Any, room: int) -> dict[str, list[int]]:
+    """How many training samples have which length: `edges` in tokens, one more than `counts`."""
+    import numpy as np
 
-    def __init__(self, recipe: PrepareRecipe, tokenizer: TextTokenizer, template: str, attempt: Attempt) -> None:
-        self._recipe, self._tokenizer, self._template, self._attempt = recipe, tokenizer, template, attempt
-        self._columns = column_map(recipe.map)
-        self._seen: set[bytes] = set()
-        self._read = 0
-        self._longest = 0
-        self._dropped: Counter[str] = Counter()
-        self._kept: Counter[str] = Counter()
-        self._by_role: Counter[str] = Counter()
-        self._tokens: Counter[str] = Counter()
-        self._trained = 0
-
-    def add(self, source: Source, writer: TokensWriter) -> None:
-        """Tokenise a source's rows, in batches."""
-        rows = self._messages(source)
-        while batch := list(islice(rows, BATCH)):
-            self._write(batch, source, writer)
-            self._attempt.event("progress", rows=self._read)
-
-    def _messages(self, source: Source) -> Iterator[list[Message]]:
-        for place, row in read_rows(source):
-            self._read += 1
-            messages = messages_of(row, self._columns, place)
-            if isinstance(messages, str):
-                self._dropped[messages] += 1
-            elif self._is_new(messages):
-                yield messages
-            else:
-                self._dropped["duplicate"] += 1
-
-    def _is_new(self, messages: list[Message]) -> bool:
-        text = "\0".join(message["content"] for message in messages)
-        key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).digest()
-        fresh = key not in self._seen
-        self._seen.add(key)
-        return fresh
-
-    def _write(self, batch: list[list[Message]], source: Source, writer: TokensWriter) -> None:
-        marks = {"bos": self._tokenizer.bos, "eos": self._tokenizer.eos}
-        texts = [render(self._template, messages, **marks) for messages in batch]
-        prompts = [render(self._template, messages[:-1], **marks) for messages in batch]
-        for messages, prompt, encoding in zip(batch, prompts, self._tokenizer.encode(texts), strict=True):
-            if len(encoding.ids) > self._recipe.max_length:
-                self._dropped["over max length"] += 1
-                continue
-            split = split_of(messages[0]["content"], self._recipe.seed, self._recipe.eval_fraction)
-            prompt_length = sum(end <= len(prompt) for _, end in encoding.offsets)
-            ids: list[int] = encoding.ids
-            self._audit(ids, source)
-            asked = messages[-2]["content"]
-            writer.add(split, ids, ids, prompt_length=prompt_length, prompt=asked, role=source.role)
-            self._count(split, ids, source)
-
-    def _count(self, split: str, ids: list[int], source: Source) -> None:
-        self._kept[split] += 1
-        self._by_role[source.role] += 1
-        self._tokens[source.role] += len(ids)
-        self._trained += len(ids) if split == TRAIN else 0
-        self._longest = max(self._longest, len(ids))
-
-    def _audit(self, ids: list[int], source: Source) -> None:
-        if ids[-1] != self._tokenizer.eos_id:
-            raise CheckFailed(f"a sample of {source.locator} does not end with EOS", "choose another template")
-        if max(ids) >= self._tokenizer.vocabulary:
-            raise CheckFailed(
-                f"a token id of {source.locator} is beyond the model's embedding ({self._tokenizer.vocabulary})",
-                "the tokenizer and the model do not belong together: --model ID_OR_PATH",
-            )
-
-    def metrics(self) -> dict[str, Any]:
-        """The counts. Raises ConfigError when nothing is left to train on."""
-        dropped = dict(sorted(self._dropped.items()))
-        if not self._kept[TRAIN]:
-            reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items()) or "none was read"
-            raise ConfigError(
-                f"no rows are left to train on: {self._read} read; dropped: {reasons}", "look at the data: -d SOURCE"
-            )
-        return {
-            "rows_read": self._read,
-            "rows_kept": self._kept.total(),
-            "rows_dropped": dropped,
-            "train_rows": self._kept[TRAIN],
-            "eval_rows": self._kept[EVAL],
-            "rows_by_role": dict(self._by_role),
-            "tokens": self._tokens.total(),
-            "tokens_by_role": dict(self._tokens),
-            "trained_tokens": self._trained,
-            "longest": self._longest,
-        }
-
-    def warnings(self) -> list[str]:
-        """What a person should know before training on this."""
-        found = []
-        if self._recipe.eval_fraction and not self._kept[EVAL]:
-            found.append("no row is held out, so there will be no eval loss: raise --eval-fraction")
-        long = self._dropped["over max length"]
-        if long * 20 > self._read:
-            found.append(f"{long} of {self._read} rows are over {self._recipe.max_length} tokens: raise --max-length")
-        return found
+    counts, edges = np.histogram(lengths, bins=np.unique(np.linspace(0, room, BINS + 1).astype(int)))
+    return {"edges": edges.tolist(), "counts": counts.tolist()}
 
 
-def split_of(prompt: str, seed: int, eval_fraction: float) -> str:
-    """Which split a prompt belongs to: by a hash of its normalised text and the seed, so it depends on no other row."""
-    key = hashlib.blake2b(f"{seed}\0{normalised(prompt)}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return EVAL if int.from_bytes(key, "big") / 2**64 < eval_fraction else TRAIN
+def _warnings(metrics: dict[str, Any], recipe: PrepareRecipe) -> list[str]:
+    """What a person should know before training on this."""
+    found = []
+    if recipe.eval_fraction and not metrics["eval_rows"]:
+        found.append("all rows are of one question or document, so none is held out for an eval loss: add others")
+    long, read = metrics["rows_dropped"].get("over max length", 0), metrics["rows_read"]
+    if long * 20 > read:
+        found.append(f"{long} of {read} rows are over {recipe.max_length} tokens: --max-length, or --overlong split")
+    tokens = metrics["tokens_by_role"]
+    share = tokens.get("author", 0) / metrics["tokens"]
+    if share < ENOUGH:
+        fitting = int(metrics["rows_by_role"]["general"] * GENERAL_FOR * tokens.get("author", 0) / tokens["general"])
+        found.append(f"the author's are {share:.0%} of the tokens: --general {fitting}, or add writing with -d")
+    return found
 
 
 def changed(workspace: Workspace, run: Run, record: Record) -> list[str]:
-    """Other data or another model in the settings, or files that are not what they were. A file that is not there, as
-    after a move to another machine, changes nothing.
+    """Other data or another model in the settings, or files that are not what they were. What is not there, as after a
+    move to another machine, changes nothing.
     """
-    by_role: dict[str, list[str]] = {"author": [], "general": []}
-    for source in run.pins["sources"]:
-        by_role[source["role"]].append(source["locator"])
-    before = {"model": run.pins["model"]["locator"], "data": by_role["author"], "general": by_role["general"]}
-    now = settings_now(PHASE, run).build(PrepareOptions).model_dump(mode="json", include=set(before))
-    sources = [Source(**stored) for stored in run.pins["sources"]]
-    edited = [
-        f"{source.locator} changed"
-        for source in sources
-        if source.file and source.file.exists() and workspace.memo.sha256(source.file) != source.digest
-    ]
-    return [*changed_values(record, before, now), *edited]
+    reasons = []
+    if "asked" in run.pins:  # the first version did not keep it
+        now = _asked(settings_now(PHASE, run).build(PrepareOptions))
+        if record.recipe.get("general_rows") == 0:  # asked to take none, whichever are named
+            del now["general"]
+        reasons += changed_values(record, run.pins["asked"], now)
+    for stored in run.pins["sources"]:
+        reasons += changes(Source.of(stored), workspace.memo)
+    tokenizer = (*TOKENIZER_FILES, OWN_TEMPLATE) if record.recipe["template"] == "model" else TOKENIZER_FILES
+    reasons += [f"the model's {name} changed" for name in base_of(run).changed_files(tokenizer, workspace.memo)]
+    return reasons
 
 
 PHASE = Phase(
-    "prepare", 1, "prepare", PrepareRecipe, PrepareOptions, run, makes=("tokens",), section="prepare", changed=changed
+    "prepare", 2, "prepare", PrepareRecipe, PrepareOptions, run, makes=("tokens",), section="prepare", changed=changed
 )

@@ -12,9 +12,8 @@ from pydantic import ValidationError
 from twinctl.errors import ConfigError
 from twinctl.phases.base import Attempt, Phase, Plan, Result
 from twinctl.phases.base_model import BaseModel, base_of
-from twinctl.phases.prepare import TEMPLATE_FILE
 from twinctl.phases.stale import require_current
-from twinctl.phases.upstream import ancestors, need
+from twinctl.phases.upstream import need, tokens_info
 from twinctl.recipes.train import TrainOptions, TrainRecipe, TrainSettings
 from twinctl.settings.resolve import Values
 from twinctl.workspace.run import Run
@@ -35,19 +34,13 @@ def plan(workspace: Workspace, run: Run, values: Values) -> Plan:
         raise ConfigError("--tracking comet needs COMET_API_KEY", "put it into .env, or use --tracking comet-offline")
     tokens_path, tokens, tokens_record = need(workspace, run, "tokens")
     require_current(workspace, run, tokens_record)
-    max_length = next(
-        record.recipe["max_length"]
-        for record in (tokens_record, *(parent for _, _, parent in ancestors(workspace, tokens_record)))
-        if "max_length" in record.recipe
-    )
     base = base_of(run)
     base.check(workspace.memo, run.name)
 
     def locate() -> dict[str, Any]:
         return {
             "tokens": str(tokens.out.resolve()),
-            "template": (tokens.out / TEMPLATE_FILE).read_text(encoding="utf-8"),
-            "max_length": max_length,
+            **tokens_info(workspace, tokens, tokens_record),
             "base": str(_base_folder(base, options.device)),
             "base_name": base.public_name,
         }

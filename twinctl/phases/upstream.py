@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import Any
 
+from twinctl.data.tokens import TokensInfo
 from twinctl.errors import UpstreamError
 from twinctl.phases import makers
 from twinctl.phases.base_model import base_of
@@ -81,10 +84,11 @@ def base_digest(workspace: Workspace, record: Record) -> str | None:
     return next((each.inputs["base"] for each in line if "base" in each.inputs), None)
 
 
-def max_length(workspace: Workspace, record: Record) -> int:
-    """The longest sample of what a result was made from: the prepare's, however far up."""
+def tokens_info(workspace: Workspace, tokens: Artifact, record: Record) -> dict[str, Any]:
+    """Template, longest sample and stop token of tokens. The first prepare wrote the longest into its recipe alone."""
     line = (record, *(parent for _, _, parent in ancestors(workspace, record)))
-    return int(next(each.recipe["max_length"] for each in line if "max_length" in each.recipe))
+    longest = next((each.recipe["max_length"] for each in line if "max_length" in each.recipe), 0)
+    return asdict(TokensInfo.read(tokens.out, longest))
 
 
 def _is_from(workspace: Workspace, record: Record, slot: str | None) -> bool:

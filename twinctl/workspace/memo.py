@@ -17,6 +17,8 @@ from twinctl.errors import UpstreamError
 from twinctl.workspace.files import read_json, write_json
 
 RACY_NS = 2_000_000_000
+# A smaller file is read faster than the memo, one file for all of them, is written.
+WORTH_REMEMBERING = 2**20
 
 
 def file_sha256(path: Path) -> str:
@@ -50,7 +52,7 @@ class DigestMemo:
         digest = file_sha256(resolved)
         if _key(resolved) != key:
             raise UpstreamError(f"{path} changed while it was read", "wait until nothing writes it, then try again")
-        if time.time_ns() - key[-1] > RACY_NS:
+        if key[0] >= WORTH_REMEMBERING and time.time_ns() - key[-1] > RACY_NS:
             self._entries[str(resolved)] = [*key, digest]
             self._save()
         return digest

@@ -1,0 +1,71 @@
+"""The rows of one file, whatever its format, each with its place ("posts.jsonl:7").
+
+What must stay true: a file's name says how it is read, so that the same bytes under the same kind of name give the
+same rows; rows are streamed, so memory does not grow with their number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from twinctl.data.json_files import json_lines, json_rows
+from twinctl.data.opened import SAVE_UTF8, Bad, Placed, damage_named, opened, refuse
+from twinctl.data.table_files import arrow_rows, csv_rows, parquet_rows, tsv_rows
+
+Reader = Callable[[Path, str, Bad | None], Iterator[Placed]]
+
+READERS: dict[str, Reader] = {
+    "jsonl": json_lines,
+    "json": json_rows,
+    "csv": csv_rows,
+    "tsv": tsv_rows,
+    "parquet": parquet_rows,
+    "arrow": arrow_rows,
+}
+DOCUMENTS = {"txt": "txt", "md": "md", "html": "html", "htm": "html"}
+SUFFIXES = ", ".join(f".{name}" for name in (*READERS, *DOCUMENTS)) + ", or one of these with .gz"
+
+
+def format_of(path: Path) -> str | None:
+    """How a file of this name is read; None when the name does not tell."""
+    suffix = _unpacked(path).suffix.lower().removeprefix(".")
+    return suffix if suffix in READERS else DOCUMENTS.get(suffix)
+
+
+def title_of(path: Path) -> str:
+    """What a document's name says of it; "" for rows."""
+    return _unpacked(path).stem if format_of(path) in DOCUMENTS.values() else ""
+
+
+def _unpacked(path: Path) -> Path:
+    return path.with_suffix("") if path.suffix.lower() == ".gz" else path
+
+
+def file_rows(path: Path, label: str, bad: Bad | None, title: str = "") -> Iterator[Placed]:
+    """The file's rows with their places, which begin with `label`. A document is one row; a name that does not tell
+    is read as JSON.
+
+    Raises ConfigError for a file that cannot be read, and for a row that cannot when there is no `bad` to take it.
+    """
+    found = format_of(path) or "json"
+    with damage_named(label):
+        if found in READERS:
+            yield from READERS[found](path, label, bad)
+        else:
+            yield from _document(path, label, bad, {"title": _spaced(title), "format": found})
+
+
+def _document(path: Path, label: str, bad: Bad | None, about: dict[str, str]) -> Iterator[Placed]:
+    with opened(path) as stream:
+        data = stream.read()
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        refuse(label, f"is not UTF-8: {error.reason} at byte {error.start + 1}", SAVE_UTF8, bad, error)
+    else:
+        yield label, {"text": text.replace("\r\n", "\n").replace("\r", "\n"), **about}
+
+
+def _spaced(title: str) -> str:
+    return title.replace("-", " ").replace("_", " ")

@@ -1,0 +1,124 @@
+"""Prepared samples as the model will see them.
+
+What must stay true: what is shown is decoded from the stored ids, special tokens included; nothing is rendered anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Any
+
+from twinctl.data.tokenizer import TextTokenizer
+from twinctl.data.tokens import EVAL, TRAIN, read_tokens
+
+
+@dataclass(frozen=True)
+class Part:
+    """A run of tokens that are alike: learnt or masked, special or text."""
+
+    text: str
+    trained: bool
+    special: bool
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A sample to look at. `tokens` and `trained` count tokens."""
+
+    split: str
+    source: str
+    place: str
+    role: str
+    tokens: int
+    trained: int
+    parts: list[Part]
+
+
+def look(
+    folder: Path,
+    tokenizer: TextTokenizer,
+    *,
+    rows: int,
+    source: str | None = None,
+    longest: bool = False,
+    grep: str | None = None,
+) -> list[Shown]:
+    """At most `rows` samples of a tokens folder: spread evenly over those of the source (a part of its name), the
+    longest of them first, or those whose text contains `grep`.
+    """
+    import pyarrow as pa
+
+    tables = [
+        table.append_column("split", pa.array([split] * table.num_rows, pa.string()))
+        for split in (TRAIN, EVAL)
+        if (table := read_tokens(folder, split)).num_rows
+    ]
+    table = pa.concat_tables(tables)
+    wanted = _of_source(table, source)
+    order = _longest_first(wanted) if longest else range(wanted.num_rows)
+    if grep is not None:
+        return list(islice(_matching(wanted, order, tokenizer, grep), rows))
+    count = min(rows, len(order))
+    chosen = [order[place if longest else place * len(order) // count] for place in range(count)]
+    return [_shown(row, tokenizer) for row in wanted.take(pa.array(chosen, pa.int64())).to_pylist()]
+
+
+def _of_source(table: Any, source: str | None) -> Any:
+    import pyarrow.compute as pc
+
+    return table if source is None else table.filter(pc.match_substring(table["source"], source, ignore_case=True))
+
+
+def _longest_first(table: Any) -> list[int]:
+    import pyarrow.compute as pc
+
+    lengths = pc.list_value_length(table["input_ids"])
+    found: list[int] = pc.sort_indices(pc.negate(lengths)).to_pylist()
+    return found
+
+
+def _matching(table: Any, order: Any, tokenizer: TextTokenizer, grep: str) -> Iterator[Shown]:
+    for start in range(0, len(order), 1000):
+        rows = table.take(list(order[start : start + 1000])).to_pylist()
+        for row, text in zip(rows, tokenizer.decode([row["input_ids"] for row in rows]), strict=True):
+            if grep.casefold() in text.casefold():
+                yield _shown(row, tokenizer)
+
+
+def _shown(row: dict[str, Any], tokenizer: TextTokenizer) -> Shown:
+    parts = parts_of(row["input_ids"], row["trained"], tokenizer)
+    trained = sum(row["trained"][1::2]) - sum(row["trained"][::2])
+    named = {name: row[name] for name in ("split", "source", "place", "role")}
+    return Shown(**named, tokens=len(row["input_ids"]), trained=trained, parts=parts)
+
+
+def parts_of(ids: list[int], trained: list[int], tokenizer: TextTokenizer) -> list[Part]:
+    """The sample in runs of tokens that are alike; the texts, one after the other, are the sample's text."""
+    learnt = [False] * len(ids)
+    for start, end in zip(trained[::2], trained[1::2], strict=True):
+        learnt[start:end] = [True] * (end - start)
+    kinds = [
+        (is_learnt, identifier in tokenizer.special_ids) for identifier, is_learnt in zip(ids, learnt, strict=True)
+    ]
+    runs = [
+        (kind, [identifier for _, identifier in run])
+        for kind, run in groupby(zip(kinds, ids, strict=True), key=lambda pair: pair[0])
+    ]
+    texts = _texts([run for _, run in runs], tokenizer)
+    return [Part(text, *kind) for (kind, _), text in zip(runs, texts, strict=True)]
+
+
+def _texts(runs: list[list[int]], tokenizer: TextTokenizer) -> list[str]:
+    """Each run's text as it reads in its place: some tokenizers drop the space before a text's first word."""
+    found: list[str] = []
+    before: list[int] = []
+    text = ""
+    for run in runs:
+        before = [*before, *run]
+        (longer,) = tokenizer.decode([before])
+        found.append(longer[len(text) :] if longer.startswith(text) else tokenizer.decode([run])[0])
+        text = longer
+    return found

@@ -1,0 +1,409 @@
+"""The pass over all rows: shape → clean → template → tokens → split, in batches that are encoded beside the reading.
+
+What must stay true: every sample ends with a learnt stop token, whatever was cut; samples are written in the order in
+which they were read (one unit may wait: see split); memory does not grow with the number of rows, but for a short
+digest of each.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from twinctl.data.clean import Duplicates, without_controls
+from twinctl.data.documents import Document, read_document, shortened
+from twinctl.data.passages import passages, pieces, plain
+from twinctl.data.report import Report, SourceCounts
+from twinctl.data.shapes import Talk, Text, column_map, parse_row
+from twinctl.data.source import Source, read_rows
+from twinctl.data.split import Split, draw
+from twinctl.data.template import Message, Template
+from twinctl.data.tokenizer import TextTokenizer, special_pattern
+from twinctl.data.tokens import TRAIN, Sample, TokensWriter
+from twinctl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from twinctl.recipes.prepare import PrepareRecipe
+
+BATCH, AHEAD = 1000, 2
+# The book mixes 10,000 general rows with 3,000 of the author's (LLM Engineer's Handbook, chapter 5).
+GENERAL_FOR, OF_THE_AUTHOR = 10, 3
+RATIO = "ratio"
+# Room in tokens for the first words of a passage without a heading, by which its question names it.
+FIRST_WORDS = 64
+
+
+@dataclass(slots=True)
+class Candidate:
+    """A sample before it is encoded. `spans`: which characters are learnt, None for all; `messages`: None for plain
+    text; `drawn`: its unit's number in the split.
+    """
+
+    text: str
+    spans: list[tuple[int, int]] | None
+    messages: list[Message] | None
+    drawn: float
+    prompt: str
+    place: str
+
+
+@dataclass(slots=True)
+class Encoded:
+    """Ids, the learnt token spans as [start, end, …], and whether ids → text → ids is the identity."""
+
+    ids: list[int]
+    trained: list[int]
+    faithful: bool
+
+
+class Preparation:
+    """One pass. `event` is told how far it is."""
+
+    def __init__(
+        self,
+        recipe: PrepareRecipe,
+        tokenizer: TextTokenizer,
+        template: Template,
+        writer: TokensWriter,
+        event: Callable[..., None],
+    ) -> None:
+        self._recipe, self._tokenizer, self._template, self._event = recipe, tokenizer, template, event
+        self._writer = writer
+        self._special = special_pattern(tokenizer)
+        self._duplicates, self._duplicate_pieces = Duplicates(recipe.dedupe), Duplicates(recipe.dedupe)
+        self._split: Split[Sample] = Split(recipe.eval_fraction, self._write)
+        self._taken: Counter[str] = Counter()
+        self._written: Counter[str] = Counter()
+        self._weights: dict[str, float] = {}
+        self._bos_id = tokenizer.backend.token_to_id(template.bos) if template.bos else None
+        self.report = Report()
+
+    def run(self, sources: Sequence[Source]) -> None:
+        """All sources, the author's first: how many general rows are taken follows from the author's."""
+        self._pool = ThreadPoolExecutor(1)
+        try:
+            for source in sorted(sources, key=lambda source: source.role == "general"):
+                self._event("stage", text=f"reading {source.name}")
+                self._add(source)
+        finally:
+            self._pool.shutdown(cancel_futures=True)  # Ctrl-C waits for the batch that is encoded now, and no other
+        self._split.end()
+
+    def _add(self, source: Source) -> None:
+        counts = self.report.source(source.name, source.role)
+        self._weights[source.name] = source.weight
+        last = self._taken["general"] + self._cap() if source.role == "general" else None
+        counts.capped = last is not None and self._taken["general"] >= last
+        pending: deque[tuple[list[Candidate], Future[list[Encoded]]]] = deque()
+        candidates = self._candidates(source, counts)
+        while not counts.capped and (batch := list(islice(candidates, BATCH))):
+            pending.append((batch, self._pool.submit(self._encode, batch)))
+            if len(pending) > AHEAD:
+                self._finish(*pending.popleft(), source, counts, last)
+            self._event("progress", rows=self.report.read)
+        for batch, future in pending:
+            self._finish(batch, future, source, counts, last)
+        self._event("progress", rows=self.report.read)
+
+    def _cap(self) -> int:
+        """How many more general rows may be taken."""
+        wanted = self._recipe.general_rows
+        if wanted == RATIO:
+            wanted = math.ceil(self._taken["author"] * GENERAL_FOR / OF_THE_AUTHOR)
+        return max(int(wanted) - self._taken["general"], 0)
+
+    # Rows → candidates
+
+    def _candidates(self, source: Source, counts: SourceCounts) -> Iterator[Candidate]:
+        columns = column_map((*self._recipe.map, *source.map))
+        for place, row in read_rows(source, bad=self._bad(counts) if self._recipe.skip_bad else None):
+            counts.read += 1
+            try:
+                yield from self._of_row(row, columns, place, counts)
+            except ConfigError as error:
+                if not self._recipe.skip_bad:
+                    raise
+                self.report.drop(counts, place, "cannot be used", error.message)
+
+    def _of_row(
+        self, row: Mapping[str, Any], columns: Mapping[str, str], place: str, counts: SourceCounts
+    ) -> Iterator[Candidate]:
+        parsed = parse_row(row, columns, place)
+        if isinstance(parsed, str):
+            self.report.drop(counts, place, parsed, str(row))
+            return
+        counts.shapes[parsed.shape] += 1
+        if isinstance(parsed, Talk):
+            yield from self._talk(parsed, place, counts)
+        else:
+            yield from self._document(parsed, place, counts)
+
+    def _bad(self, counts: SourceCounts) -> Callable[[str, ConfigError], None]:
+        def count(place: str, error: ConfigError) -> None:
+            counts.read += 1
+            self.report.drop(counts, place, "cannot be read", error.message)
+
+        return count
+
+    def _talk(self, talk: Talk, place: str, counts: SourceCounts) -> Iterator[Candidate]:
+        messages = [self._clean(message, counts) for message in talk.messages]
+        question = next((message for message in messages if message["role"] == "user"), messages[0])
+        text = "\0".join(part for message in messages for part in message.values())
+        if self._is_wanted(text, place, counts, self._duplicates):
+            unit = "\n\n### Input:\n".join(filter(None, (question["content"], question.get("input"))))
+            yield self._candidate(messages, draw(unit, self._recipe.seed), place)
+
+    def _document(self, text: Text, place: str, counts: SourceCounts) -> Iterator[Candidate]:
+        cleaned = without_controls(text.text)
+        if not self._is_wanted(cleaned, place, counts, self._duplicates):
+            return
+        document = read_document(cleaned, text.format, text.title)  # type: ignore[arg-type]  # checked by parse_row
+        counts.cleaned.update(document.removed)
+        drawn = draw(cleaned, self._recipe.seed)
+        made = (
+            self._raw(document, drawn, place)
+            if self._recipe.text_as == "raw"
+            else self._passages(document, drawn, place)
+        )
+        nothing = True
+        for words, candidate in made:
+            nothing = False
+            if self._is_wanted(words, candidate.place, counts, self._duplicate_pieces, candidate.prompt):
+                yield candidate
+        if nothing:
+            self.report.drop(counts, place, "empty text", cleaned)
+
+    def _passages(self, document: Document, drawn: float, place: str) -> Iterator[tuple[str, Candidate]]:
+        """The words of the document's passages and the passages, each small enough to be kept whole with the longest of
+        its questions.
+        """
+        names = [shortened(each.heading, words=20, characters=120) for each in document.sections]
+        title = shortened(document.title, words=20, characters=120)
+        longest = f"Write the passage “{max([title, *names], key=len)}” of “{title}”, part 1000."
+        frame = self._tokenizer.length(self._template.render([_user(longest), _assistant("")])) + FIRST_WORDS
+        room = max(self._recipe.max_length - frame, 16)
+        found = passages(document, length=self._tokenizer.length, room=room)
+        for number, passage in enumerate(found, 1):
+            messages = [_user(passage.prompt), _assistant(passage.text)]
+            yield passage.text, self._candidate(messages, drawn, f"{place}#{number}")
+
+    def _raw(self, document: Document, drawn: float, place: str) -> Iterator[tuple[str, Candidate]]:
+        room = self._recipe.max_length - 2  # BOS and EOS
+        found = pieces(plain(document), length=self._tokenizer.length, room=room)
+        for number, piece in enumerate(found, 1):
+            text = f"{self._template.bos}{piece}{self._template.eos}"
+            yield piece, Candidate(text, None, None, drawn, "", f"{place}#{number}")
+
+    def _clean(self, message: Message, counts: SourceCounts) -> Message:
+        for name, text in message.items():
+            if (cleaned := without_controls(text)) is not text:
+                message = {**message, name: cleaned}
+                counts.cleaned["control characters or line ends"] += 1
+        return message
+
+    def _is_wanted(self, text: str, place: str, counts: SourceCounts, seen: Duplicates, asked: str = "") -> bool:
+        reason = seen.repeats(text)
+        if reason is None and (self._special.search(text) or self._special.search(asked)):
+            reason = "contains a special token"
+        if reason:
+            self.report.drop(counts, place, reason, text.replace("\0", "\n"))
+        return reason is None
+
+    def _candidate(self, messages: list[Message], drawn: float, place: str) -> Candidate:
+        try:
+            text = self._template.render(messages)
+            spans = self._template.answers(messages, text) if self._recipe.loss == "completion" else None
+        except ConfigError as error:
+            raise ConfigError(f"{place}: {error.message}", error.hint) from error
+        asked = next((m["content"] for m in reversed(messages) if m["role"] == "user"), "")
+        return Candidate(text, spans, messages, drawn, asked, place)
+
+    # Candidates → tokens, beside the reading
+
+    def _encode(self, batch: list[Candidate]) -> list[Encoded]:
+        texts = [candidate.text for candidate in batch]
+        if self._recipe.loss == "completion":
+            encodings = self._tokenizer.encode_with_offsets(texts)
+            ids = [encoding.ids for encoding in encodings]
+            trained = [
+                [0, len(encoding.ids)] if each.spans is None else token_spans(encoding.offsets, each.spans)
+                for each, encoding in zip(batch, encodings, strict=True)
+            ]
+        else:
+            ids = self._tokenizer.encode(texts)
+            trained = [[0, len(row)] for row in ids]
+        faithful = self._faithful(texts, ids)
+        return [Encoded(*each) for each in zip(ids, trained, faithful, strict=True)]
+
+    def _faithful(self, texts: list[str], ids: list[list[int]]) -> list[bool]:
+        """Whether ids → text → ids is the identity: it is where the text comes back, since encoding is a function. A
+        tokenizer that normalises gives another text back; there it is tried.
+        """
+        decoded = self._tokenizer.decode(ids)
+        found = [before == after for before, after in zip(texts, decoded, strict=True)]
+        odd = [place for place, same in enumerate(found) if not same]
+        for place, again in zip(odd, self._tokenizer.encode([decoded[place] for place in odd]), strict=True):
+            found[place] = again == ids[place]
+        return found
+
+    # Tokens → samples
+
+    def _finish(
+        self,
+        batch: list[Candidate],
+        future: Future[list[Encoded]],
+        source: Source,
+        counts: SourceCounts,
+        last: int | None,
+    ) -> None:
+        for candidate, encoded in zip(batch, future.result(), strict=True):
+            for fitting, each in self._fit(candidate, encoded, counts):
+                if last is not None and self._taken["general"] >= last:
+                    counts.capped = True
+                    self.report.drop(counts, fitting.place, "beyond --general", fitting.text)
+                else:
+                    self._put(fitting, each, source, counts)
+
+    def _fit(self, candidate: Candidate, encoded: Encoded, counts: SourceCounts) -> list[tuple[Candidate, Encoded]]:
+        """The candidate if it is short enough, else what --overlong makes of it."""
+        room, how = self._recipe.max_length, self._recipe.overlong
+        if len(encoded.ids) <= room:
+            return [(candidate, encoded)]
+        if how == "truncate" and (cut := self._truncated(candidate, encoded)):
+            counts.cleaned["truncated"] += 1
+            return [(candidate, cut)]
+        if how == "split" and (parts := self._parts(candidate)):
+            made = list(zip(parts, self._encode(parts), strict=True))
+            if fitting := [each for each in made if len(each[1].ids) <= room]:
+                counts.cleaned["split"] += 1
+                for part, each in made:
+                    if len(each.ids) > room:
+                        self.report.drop(counts, part.place, "over max length", part.text)
+                return fitting
+        self.report.drop(counts, candidate.place, "over max length", candidate.text)
+        return []
+
+    def _truncated(self, candidate: Candidate, encoded: Encoded) -> Encoded | None:
+        """Cut behind `max_length` less one, and ended with the stop token; None when no answer would be left."""
+        end = self._end_of_character(encoded.ids, self._recipe.max_length - 1)
+        if candidate.messages is not None:
+            prompt = self._tokenizer.length(self._template.prompt(candidate.messages[:-1]))
+            if prompt >= end:
+                return None
+        pairs = list(zip(encoded.trained[::2], encoded.trained[1::2], strict=True))
+        kept = [value for start, stop in pairs if start < end for value in (start, min(stop, end))]
+        if not kept or kept[-1] != end:
+            return None
+        kept[-1] = end + 1
+        return Encoded([*encoded.ids[:end], self._template.eos_id], kept, encoded.faithful)
+
+    def _end_of_character(self, ids: list[int], end: int) -> int:
+        """`end`, or the nearest place before it that is not inside a character."""
+        ends = range(end, max(end - 4, 0), -1)
+        return next((cut for cut in ends if not self._tokenizer.decode([ids[:cut]])[0].endswith("\ufffd")), end)
+
+    def _parts(self, candidate: Candidate) -> list[Candidate]:
+        """The talk as several: turn by turn while they fit, an answer that is too long alone in pieces."""
+        messages = candidate.messages or []
+        system = [message for message in messages[:1] if message["role"] == "system"]
+        found: list[list[Message]] = []
+        for turn in _turns(messages[len(system) :]):
+            if found and self._length([*found[-1], *turn]) <= self._recipe.max_length:
+                found[-1] += turn
+            else:
+                found += [[*system, *part] for part in self._turn_parts(system, turn)]
+        return [
+            self._candidate(talk, candidate.drawn, f"{candidate.place}/{number}")
+            for number, talk in enumerate(found, 1)
+        ]
+
+    def _turn_parts(self, system: list[Message], turn: list[Message]) -> list[list[Message]]:
+        *asked, answer = turn
+        if not asked or self._length([*system, *turn]) <= self._recipe.max_length:
+            return [turn]
+        frame = self._length([*system, *asked, _assistant("")]) + 16  # for “(part 1000)”
+        if frame + 16 > self._recipe.max_length:
+            return [turn]
+        room = self._recipe.max_length - frame
+        found = []
+        for number, piece in enumerate(pieces(answer["content"], length=self._tokenizer.length, room=room), 1):
+            last = asked[-1]
+            text = last["content"] if number == 1 else f"{last['content']}\n\n(part {number})"
+            found.append([*asked[:-1], {**last, "content": text}, _assistant(piece)])
+        return found
+
+    def _length(self, messages: list[Message]) -> int:
+        return self._tokenizer.length(self._template.render(messages))
+
+    def _put(self, candidate: Candidate, encoded: Encoded, source: Source, counts: SourceCounts) -> None:
+        ids, trained = encoded.ids, encoded.trained
+        learnt = sum(trained[1::2]) - sum(trained[::2])
+        if not learnt:
+            self.report.drop(counts, candidate.place, "trains nothing", candidate.text)
+            return
+        self._audit(candidate, encoded)
+        self._taken[source.role] += 1
+        sample = Sample(ids, trained, candidate.prompt, source.role, source.name, candidate.place)
+        self._split.add(sample, candidate.drawn, is_author=source.role == "author")
+
+    def _write(self, split: str, sample: Sample) -> None:
+        times = self._times(sample.source) if split == TRAIN else 1
+        for _ in range(times):
+            self._writer.add(split, sample)
+        if times:
+            self.report.keep(split, sample, times)
+        else:
+            counts = self.report.sources[sample.source]
+            self.report.drop(counts, sample.place, "left out by its weight", sample.prompt)
+
+    def _times(self, source: str) -> int:
+        """How often the source's next training sample stands in the result, so that all of them come to its weight."""
+        weight, before = self._weights[source], self._written[source]
+        self._written[source] += 1
+        return int((before + 1) * weight) - int(before * weight)
+
+    def _audit(self, candidate: Candidate, encoded: Encoded) -> None:
+        ids, problem = encoded.ids, self.report.problem
+        if ids[-1] != self._template.eos_id or encoded.trained[-1] != len(ids):
+            problem(f"do not end with a learnt {self._template.eos}", candidate.place)
+        if not encoded.faithful:
+            problem("are not the same tokens when their text is read again", candidate.place)
+        if max(ids) >= self._tokenizer.vocabulary:
+            problem(f"have token ids beyond the model's embedding ({self._tokenizer.vocabulary})", candidate.place)
+        if self._bos_id is not None and ids[:2] == [self._bos_id] * 2:
+            problem(f"begin with two {self._template.bos}", candidate.place)
+
+
+def token_spans(offsets: Sequence[tuple[int, int]], spans: list[tuple[int, int]]) -> list[int]:
+    """The tokens that begin inside the character spans, as [start, end, …]."""
+    from bisect import bisect_left
+
+    starts = [start for start, _ in offsets]
+    found: list[int] = []
+    for start, end in spans:
+        first, last = bisect_left(starts, start), bisect_left(starts, end)
+        found += [first, last] if last > first else []
+    return found
+
+
+def _turns(messages: list[Message]) -> Iterator[list[Message]]:
+    """A talk in parts that each end with an answer."""
+    turn: list[Message] = []
+    for message in messages:
+        turn.append(message)
+        if message["role"] == "assistant":
+            yield turn
+            turn = []
+
+
+def _user(text: str) -> Message:
+    return {"role": "user", "content": text}
+
+
+def _assistant(text: str) -> Message:
+    return {"role": "assistant", "content": text}

@@ -1,0 +1,297 @@
+"""A row of any known shape as a talk or a plain text, or the reason why it is dropped.
+
+What must stay true: a row's shape follows from its columns alone, so rows of several shapes can stand in one file;
+texts keep every byte; the reasons are few and fixed, since they are counted; whatever comes back can be learnt: a talk
+asks first, ends with an answer, and has text in every question and answer.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from twinctl.data.template import Message
+from twinctl.errors import ConfigError
+
+NOT_TEXT, NOT_UNICODE, UNKNOWN_ROLE = "not text", "not Unicode", "unknown role"
+EMPTY_INSTRUCTION, EMPTY_OUTPUT, EMPTY_TEXT = "empty instruction", "empty output", "empty text"
+NO_ANSWER, ANSWER_FIRST = "no answer", "begins with an answer"
+
+# In the order in which they are looked for: the columns that a shape needs, and those that it can have besides.
+SHAPES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "instruction": (("instruction", "output"), ("input", "system")),
+    "prompt": (("prompt", "completion"), ("system",)),
+    "messages": (("messages",), ("system",)),
+    "sharegpt": (("conversations",), ("system",)),
+    "text": (("text",), ("title",)),
+}
+OURS = tuple(dict.fromkeys(name for needs, more in SHAPES.values() for name in (*needs, *more)))
+UNMAPPED = ("tools", "format")
+OUTPUTS = ("output", "answer", "response")
+FORMATS = {"md": "md", "markdown": "md", "html": "html", "htm": "html"}
+ROLES = {
+    **dict.fromkeys(("system", "developer"), "system"),
+    **dict.fromkeys(("user", "human"), "user"),
+    **dict.fromkeys(("assistant", "gpt", "chatgpt", "bard", "model", "function_call"), "assistant"),
+    **dict.fromkeys(("tool", "function", "observation"), "tool"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """Messages to learn from. The first user's has an `input` beside its `content` where an instruction row has one."""
+
+    shape: str
+    messages: list[Message]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Plain writing, which is not yet a talk. `format` is txt, md or html."""
+
+    shape: str
+    text: str
+    title: str
+    format: str
+
+
+Row = Mapping[str, Any]
+Parsed = Talk | Text | str
+Reader = Callable[[Row], Parsed]
+Before = tuple[tuple[str, str], ...]  # of the columns that become a system message: our name, theirs
+
+
+def column_map(pairs: tuple[str, ...]) -> dict[str, str]:
+    """["instruction=question"] as {"instruction": "question"}. Raises ConfigError for another form."""
+    found = {}
+    for pair in pairs:
+        ours, equals, theirs = pair.partition("=")
+        if not equals or not theirs or ours not in OURS:
+            raise ConfigError(
+                f"“{pair}” does not map a column",
+                f"for example: --map instruction=question --map output=answer; there are {', '.join(OURS)}",
+            )
+        found[ours] = theirs
+    return found
+
+
+def parse_row(row: Row, columns: Mapping[str, str], place: str) -> Parsed:
+    """The row's talk or text, or the reason to drop it ("empty instruction", …).
+
+    Raises ConfigError for columns of no known shape, naming those that are there and the option that maps them.
+    """
+    reader = _reader(tuple(row), tuple(columns.items()))
+    if reader is None:
+        raise _of_no_shape(row, columns, place)
+    return reader(row)
+
+
+@lru_cache(maxsize=1024)
+def _reader(there: tuple[str, ...], mapped: tuple[tuple[str, str], ...]) -> Reader | None:
+    """How rows with these columns are read; rows come by the thousand and their columns are a few."""
+    columns = dict(mapped)
+    found = _found(there, columns)
+    shape = _shape(found, columns)
+    if shape is None or any(ours in columns and ours not in found for names in SHAPES[shape] for ours in names):
+        return None
+    return READERS[shape](found)
+
+
+def _found(there: Iterable[str], columns: Mapping[str, str]) -> dict[str, str]:
+    """The columns that are there: by our name, theirs."""
+    names = {ours: columns.get(ours, ours) for ours in (*OURS, *UNMAPPED)}
+    if "output" not in columns:
+        names["output"] = next((name for name in OUTPUTS if name in there), "output")
+    return {ours: theirs for ours, theirs in names.items() if theirs in there}
+
+
+def _shape(found: Mapping[str, str], columns: Mapping[str, str]) -> str | None:
+    shape = next((shape for shape, (needs, _) in SHAPES.items() if all(name in found for name in needs)), None)
+    # Half of a pair beside a text is a row whose other half has another name, unless the text was asked for.
+    halves = {"instruction", "output", "prompt", "completion"}
+    if shape == "text" and "text" not in columns and halves & found.keys():
+        return None
+    return shape
+
+
+def _of_no_shape(row: Row, columns: Mapping[str, str], place: str) -> ConfigError:
+    found = _found(row, columns)
+    wanted = [ours for ours in columns if ours not in found]
+    wanted += [name for needs, _ in SHAPES.values() if found.keys() & set(needs) for name in needs if name not in found]
+    there = ", ".join(map(str, row)) or "none"
+    if not wanted:
+        return ConfigError(
+            f"{place} is of no known shape; columns there: {there}",
+            "name them: --map instruction=COLUMN --map output=COLUMN, or --map text=COLUMN",
+        )
+    first = wanted[0]
+    return ConfigError(
+        f"{place} has no column “{columns.get(first, first)}”; columns there: {there}", f"name it: --map {first}=COLUMN"
+    )
+
+
+def _instructions(found: Mapping[str, str]) -> Reader:
+    ask, reply, more, before = found["instruction"], found["output"], found.get("input"), _before(found)
+
+    def read(row: Row) -> Parsed:
+        return _pair("instruction", row[ask], row[reply], None if more is None else row[more], before, row)
+
+    return read
+
+
+def _prompts(found: Mapping[str, str]) -> Reader:
+    ask, reply, before = found["prompt"], found["completion"], _before(found)
+
+    def read(row: Row) -> Parsed:
+        question, answer = row[ask], row[reply]
+        if isinstance(question, list) and isinstance(answer, list):
+            return _talk("prompt", [*question, *answer], before, row)
+        return _pair("prompt", question, answer, None, before, row)
+
+    return read
+
+
+def _turns_of(shape: str, column: str) -> Callable[[Mapping[str, str]], Reader]:
+    def make(found: Mapping[str, str]) -> Reader:
+        turns, before = found[column], _before(found)
+        return lambda row: _talk(shape, row[turns], before, row)
+
+    return make
+
+
+def _texts(found: Mapping[str, str]) -> Reader:
+    body, title, form = found["text"], found.get("title", ""), found.get("format", "")
+
+    def read(row: Row) -> Parsed:
+        text, name = row[body], row.get(title)
+        text, name = "" if text is None else text, name if isinstance(name, str) else ""
+        if bad := _unfit(text, name):
+            return bad
+        return EMPTY_TEXT if _blank(text) else Text("text", text, name, FORMATS.get(str(row.get(form)).lower(), "txt"))
+
+    return read
+
+
+READERS: dict[str, Callable[[Mapping[str, str]], Reader]] = {
+    "instruction": _instructions,
+    "prompt": _prompts,
+    "messages": _turns_of("messages", "messages"),
+    "sharegpt": _turns_of("sharegpt", "conversations"),
+    "text": _texts,
+}
+
+
+def _before(found: Mapping[str, str]) -> Before:
+    return tuple((ours, found[ours]) for ours in ("system", "tools") if ours in found)
+
+
+def _system(before: Before, row: Row) -> list[dict[str, Any]]:
+    found = [_tools(row[column]) if ours == "tools" else row[column] for ours, column in before]
+    return [{"role": "system", "content": content} for content in found]
+
+
+def _tools(value: Any) -> Any:
+    """A list of tools, or the same as JSON text, as words for a system message; nothing for none."""
+    if isinstance(value, (list, dict)):
+        value = json.dumps(value, ensure_ascii=False) if value else None
+    return f"Tools: {value}" if isinstance(value, str) and value.strip() not in ("", "[]", "{}") else None
+
+
+def _pair(shape: str, question: Any, answer: Any, extra: Any, before: Before, row: Row) -> Talk | str:
+    """A question, perhaps with an input, and its answer."""
+    texts = ["" if text is None else text for text in (question, answer, extra)]
+    if bad := _unfit(*texts):
+        return bad
+    asked, answered, given = texts
+    if _blank(asked):
+        return EMPTY_INSTRUCTION
+    if _blank(answered):
+        return EMPTY_OUTPUT
+    user = {"role": "user", "content": asked} if _blank(given) else {"role": "user", "content": asked, "input": given}
+    lead = _messages(_system(before, row)) if before else []
+    return lead if isinstance(lead, str) else Talk(shape, [*lead, user, {"role": "assistant", "content": answered}])
+
+
+def _talk(shape: str, turns: Any, before: Before, row: Row) -> Talk | str:
+    """A list of turns; what follows the last answer is left out."""
+    if not isinstance(turns, list):
+        return NOT_TEXT
+    messages = _messages([*_system(before, row), *turns] if before else turns)
+    if isinstance(messages, str):
+        return messages
+    while messages and messages[-1]["role"] != "assistant":
+        messages.pop()
+    if not messages:
+        return NO_ANSWER
+    if next(message["role"] for message in messages if message["role"] != "system") != "user":
+        return ANSWER_FIRST
+    empty = {message["role"] for message in messages if _blank(message["content"])}
+    if "user" in empty:
+        return EMPTY_INSTRUCTION
+    return EMPTY_OUTPUT if "assistant" in empty else Talk(shape, messages)
+
+
+def _messages(turns: list[Any]) -> list[Message] | str:
+    """The turns under our names; those of one role in a row are one, and a system message without text is none."""
+    messages: list[Message] = []
+    for turn in turns:
+        message = _message(turn)
+        if isinstance(message, str):
+            return message
+        if message["role"] == "system" and _blank(message["content"]):
+            continue
+        if messages and messages[-1]["role"] == message["role"]:
+            parts = (messages[-1]["content"], message["content"])
+            messages[-1]["content"] = "\n\n".join(part for part in parts if part)
+        else:
+            messages.append(message)
+    return messages
+
+
+def _message(turn: Any) -> Message | str:
+    """{role, content} or {from, value} as {role, content}."""
+    if not isinstance(turn, Mapping) or turn.get("tool_calls"):
+        return NOT_TEXT
+    role = ROLES.get(str(turn.get("role") or turn.get("from")).lower())
+    if role is None:
+        return UNKNOWN_ROLE
+    value = turn.get("content")
+    content = _joined_parts(turn.get("value") if value is None else value)
+    if bad := _unfit(content):
+        return bad
+    return {"role": role, "content": content}
+
+
+def _joined_parts(content: Any) -> Any:
+    """A list of {"type": "text", "text": …} as one text; anything else as it is."""
+    if content is None:
+        return ""
+    if not isinstance(content, list):
+        return content
+    parts = [part["text"] for part in content if isinstance(part, Mapping) and isinstance(part.get("text"), str)]
+    return "".join(parts) if len(parts) == len(content) else None
+
+
+def _unfit(*texts: Any) -> str | None:
+    """Why one of these cannot be learnt: it is no text, or has half a surrogate pair, which no tokenizer takes."""
+    for text in texts:
+        if not isinstance(text, str):
+            return NOT_TEXT
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return NOT_UNICODE
+    return None
+
+
+def _blank(text: str) -> bool:
+    return not text or text.isspace()
+
+
+def normalised(text: str) -> str:
+    """The text without what does not make it another text: case, white space, Unicode's forms."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
