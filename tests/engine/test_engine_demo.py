@@ -97,7 +97,9 @@ tokenizer = AutoTokenizer.from_pretrained({str(merged)!r})
 answers = []
 for prompt in {PROMPTS!r}:
     talk = [{{"role": "user", "content": prompt}}]
-    inputs = tokenizer.apply_chat_template(talk, return_tensors="pt", return_dict=True)
+    inputs = tokenizer.apply_chat_template(
+        talk, add_generation_prompt=True, return_tensors="pt", return_dict=True
+    )
     ids = model.generate(**inputs, max_new_tokens=96, do_sample=False)[0, inputs["input_ids"].shape[1]:]
     answers.append(tokenizer.decode(ids, skip_special_tokens=True))
 assert "unsloth" not in sys.modules
