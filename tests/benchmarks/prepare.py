@@ -5,8 +5,8 @@
 The rows (by default the bundled author's) are repeated with variations to the wanted number, and a byte-level BPE
 tokenizer of 32,768 entries is trained on them first. Each figure is measured in a process of its own, imports apart;
 the three take turns. Exit 1 when a bar is missed: prepare takes at most 1.5 times `encode_batch` of the same text plus
-2 s, at most a third of SFTTrainer's formatting, tokenising and packing (up to 20,000 rows, where that is bearable), and
-less than 2 GiB of resident memory however many rows there are.
+2 s, at most a third of SFTTrainer's formatting, tokenising and packing with its defaults (up to 20,000 rows, where that
+is bearable; dataset_num_proc=2 is shown beside), and less than 2 GiB of resident memory however many rows there are.
 """
 
 from __future__ import annotations
@@ -86,10 +86,14 @@ form = ("Below is an instruction that describes a task. Write a response that ap
 data = data.map(lambda batch: {"text": [
     form.format(one, other) + tokenizer.eos_token for one, other in zip(batch["instruction"], batch["output"])
 ]}, batched=True, remove_columns=data.column_names)
-config = SFTConfig(output_dir=folder + "/trainer", max_length=2048, packing=True, dataset_num_proc=2, report_to="none",
-                   use_cpu=True, bf16=False, dataset_text_field="text", padding_free=False)
+config = SFTConfig(output_dir=folder + "/trainer", max_length=2048, packing=True, dataset_num_proc=PROCESSES,
+                   report_to="none", use_cpu=True, bf16=False, dataset_text_field="text", padding_free=False)
 SFTTrainer(model=model, processing_class=tokenizer, train_dataset=data, args=config)""",
 )
+TRAINERS = {
+    "SFTTrainer": (TRAINER[0], TRAINER[1].replace("PROCESSES", "None")),
+    "SFTTrainer, 2 proc": (TRAINER[0], TRAINER[1].replace("PROCESSES", "2")),
+}
 
 
 def varied(rows: list[dict[str, Any]], count: int) -> Iterator[dict[str, str]]:
@@ -164,7 +168,7 @@ def compare(folder: Path, rows: list[dict[str, Any]], count: int, rounds: int) -
         for row in varied(rows, count):
             data.write(json.dumps(row, ensure_ascii=False) + "\n")
             texts.write(json.dumps(FORM.format(BOS, row["instruction"], row["output"], EOS), ensure_ascii=False) + "\n")
-    what = {"encode_batch": BARE, "twinctl prepare": PREPARE, **({"SFTTrainer": TRAINER} if count <= FEW else {})}
+    what = {"encode_batch": BARE, "twinctl prepare": PREPARE, **(TRAINERS if count <= FEW else {})}
     found: dict[str, list[dict[str, float]]] = {name: [] for name in what}
     for _ in range(rounds if count <= FEW else 1):
         for name, parts in what.items():

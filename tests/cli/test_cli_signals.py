@@ -31,7 +31,7 @@ def test_stopped_prepare_leaves_no_record_and_can_be_repeated(
     command = [sys.executable, "-m", "twinctl.cli.app", *prepare]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stderr
-    while "1000 rows" not in process.stderr.readline():
+    while "1,000 rows" not in process.stderr.readline():
         assert process.poll() is None
     os.kill(process.pid, number)
     out, err = process.communicate(timeout=20)

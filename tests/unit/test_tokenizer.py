@@ -254,3 +254,18 @@ def test_a_damaged_file_is_named(folder: Path, name: str) -> None:
     (folder / name).write_text('{"cut')
     with pytest.raises(UpstreamError, match=name.replace(".", r"\.")):
         TextTokenizer.load(folder)
+
+
+def test_what_loses_nothing_by_its_build_is_known(load: Callable[[str], Any]) -> None:
+    """Byte-level without a normalizer does; what normalises, prefixes a space or has tokens beyond bytes may not."""
+    found = {family for family in PLAIN if load(family).ours.is_lossless}
+    assert {"llama3", "nemo"} <= found
+    assert not found & {"qwen2", "qwen3", "gemma2", "gemma3", "llama2"}
+
+
+@pytest.mark.parametrize("family", PLAIN)
+def test_who_is_said_to_lose_nothing_gives_every_text_back(load: Callable[[str], Any], family: str) -> None:
+    ours = load(family).ours
+    letters = ["".join(map(chr, range(start, start + 64))) for start in range(1, 0xD000, 997)]
+    texts = [*NASTY, *letters, "  two  spaces ", "\n\n\n", "e\u0301 \u00e9", "\ufeff"]
+    assert not ours.is_lossless or ours.decode(ours.encode(texts)) == texts

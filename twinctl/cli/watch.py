@@ -84,8 +84,11 @@ def event_text(event: dict[str, Any]) -> str | None:
         return _step(event)
     if kind == "evaluation":
         return None if event["eval_loss"] is None else f"eval loss at step {event['step']}: {event['eval_loss']:.4f}"
+    seconds = event.get("seconds")
     if kind == "progress":
-        return f"{event['rows']} rows" if "rows" in event else f"{event['bytes'] / event['of']:.0%} written"
+        if "rows" not in event:
+            return f"{event['bytes'] / event['of']:.0%} written"
+        return f"{event['rows']:,} rows" + (f"  {event['rows'] / seconds:,.0f} rows/s" if seconds else "")
     if kind == "checkpoint":
         return f"checkpoint of step {event['step']}"
     if kind == "tracking":

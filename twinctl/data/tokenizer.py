@@ -73,6 +73,25 @@ class TextTokenizer:
         """The ids of all special tokens."""
         return frozenset(self.specials.values())
 
+    @cached_property
+    def is_lossless(self) -> bool:
+        """Whether every text comes back from its ids, by the tokenizer's build: nothing is normalised, every byte has a
+        token, no piece of text is removed, and the decoder only puts the bytes back. False where that cannot be told.
+        """
+        from tokenizers import decoders, models, pre_tokenizers
+
+        model, split = self.backend.model, self.backend.pre_tokenizer
+        return (
+            self.backend.normalizer is None
+            and isinstance(model, models.BPE)
+            and not (model.dropout or model.continuing_subword_prefix or model.end_of_word_suffix)
+            and isinstance(self.backend.decoder, decoders.ByteLevel)
+            and split is not None
+            and _keeps_bytes(json.loads(split.__getstate__()))
+            and all(self.backend.token_to_id(byte) is not None for byte in pre_tokenizers.ByteLevel.alphabet())
+            and all(_stands_as_written(token) for token in _added(self.backend).values())
+        )
+
     def encode(self, texts: list[str]) -> list[list[int]]:
         """The texts' ids; nothing is added: the template writes BOS and EOS."""
         return [encoding.ids for encoding in self.backend.encode_batch_fast(texts, add_special_tokens=False)]
@@ -88,6 +107,20 @@ class TextTokenizer:
     def length(self, text: str) -> int:
         """How many ids a text has."""
         return len(self.encode([text])[0])
+
+
+def _keeps_bytes(split: dict[str, Any]) -> bool:
+    """Whether a pre-tokenizer turns each byte into its character, and before that only cuts."""
+    *cuts, last = split.get("pretokenizers", [split])
+    only_cuts = all(
+        cut["type"] == "Digits" or (cut["type"], cut.get("behavior")) == ("Split", "Isolated") for cut in cuts
+    )
+    return only_cuts and last["type"] == "ByteLevel" and not last["add_prefix_space"]
+
+
+def _stands_as_written(token: Any) -> bool:
+    """Whether an added token takes no white space beside it and is decoded to what was typed."""
+    return not (token.lstrip or token.rstrip) and all("!" <= letter <= "~" for letter in token.content)
 
 
 def special_pattern(tokenizer: TextTokenizer) -> re.Pattern[str]:
