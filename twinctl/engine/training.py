@@ -91,6 +91,7 @@ class Training:
             state = TrainerState.load_from_json(str(resume / "trainer_state.json"))
             if state.global_step >= state.max_steps:
                 trainer._load_from_checkpoint(str(resume))
+                trainer.accelerator.prepare_model(trainer.model)  # as training does: it decides how losses are rounded
                 trainer.state = state
                 return
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
