@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twinctl.data.shapes import Talk, parse_row
-from twinctl.data.template import PROBE, Message, Template, load_template, packaged, render, template_text
+from twinctl.data.template import PROBE, Message, Template, load_template, packaged, template_text
 from twinctl.data.tokenizer import TextTokenizer
 from twinctl.errors import ConfigError
 
@@ -388,5 +388,6 @@ def test_the_probe_is_no_text_of_ours() -> None:
 
 def test_a_jinja_text_alone_renders_talks_and_prompts() -> None:
     text = template_text("alpaca", adds_bos=True)
-    assert render(text, [ASKED, ANSWERED], bos=BOS, eos=EOS) == BOS + PLAIN + EOS
-    assert render(text, [ASKED], bos=BOS, eos=EOS) + ANSWERED["content"] == BOS + PLAIN
+    template = Template("", text, BOS, EOS, -1, {"bos_token": BOS, "eos_token": EOS})
+    assert template.render([ASKED, ANSWERED]) == BOS + PLAIN + EOS
+    assert template.prompt([ASKED]) + ANSWERED["content"] == BOS + PLAIN

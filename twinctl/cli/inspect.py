@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from twinctl.cli.begun import slots_of
 from twinctl.cli.output import size, text_of
 from twinctl.cli.samples import as_json, sections, show
 from twinctl.cli.session import DebugOption, JsonOption, QuietOption, RunOption, Session, WorkspaceOption
@@ -22,7 +23,6 @@ from twinctl.workspace.run import Run
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 SAMPLES = 5
-ALSO = {"export": ("merge", "gguf")}
 
 
 @app.command()
@@ -59,9 +59,7 @@ def inspect(
             raise UsageError(f"inspect {phase} has no samples to show", "for example: twinctl inspect prepare --rows 5")
         _look(session, thread, rows=rows or SAMPLES, source=source, longest=longest, grep=grep, dropped=dropped)
         return
-    wanted = ALSO.get(phase, (phase,))
-    slots = [slot for slot in thread.started if slot in wanted or slot.split("-")[0] in wanted]
-    if not slots:
+    if not (slots := slots_of(thread.started, phase)):
         raise UpstreamError(f"run “{thread.name}” has no {phase}", f"there: {', '.join(thread.started)}")
     artifacts = {slot: session.workspace.artifact(thread.slots.get(slot, thread.started[slot])) for slot in slots}
     if json:

@@ -11,22 +11,15 @@ from typing import Annotated, Any
 
 import typer
 
-from twinctl.cli.inspect import ALSO
+from twinctl.cli.begun import PhaseArgument, begun, thread_of
 from twinctl.cli.session import DebugOption, QuietOption, RunOption, Session, WorkspaceOption
 from twinctl.cli.watch import Viewer, event_text
 from twinctl.errors import Interrupted, TwinctlError, UpstreamError
 from twinctl.phases.watch import finished, follow, follow_lines, what_happened
 from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.lock import held
-from twinctl.workspace.run import Run
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
-PhaseArgument = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="[PHASE]", help="prepare, train, export (merge and gguf), or one of those.", show_default=False
-    ),
-]
 
 
 @app.command()
@@ -61,27 +54,6 @@ def logs(
         error = log.tell_the_end()
         if error and to_the_end:
             raise typer.Exit(error.exit_code)
-
-
-def thread_of(session: Session) -> Run:
-    """The run that is named, else the current one; while the first prepare is not done yet, the newest."""
-    runs = session.workspace.runs
-    return session.workspace.run(session.run_name or runs.current() or next(reversed(runs.names()), None))
-
-
-def begun(session: Session, run: Run, phase: str | None) -> dict[str, Artifact]:
-    """The artifacts that a phase, or any, has begun in the run, by slot. Raises UpstreamError when PHASE has none."""
-    wanted = ALSO.get(phase or "", (phase,))
-    artifacts = {slot: session.workspace.artifact(path) for slot, path in run.started.items()}
-    there = {slot: artifact for slot, artifact in artifacts.items() if artifact.path.is_dir()}
-    found = {
-        slot: artifact
-        for slot, artifact in there.items()
-        if phase is None or slot in wanted or slot.split("-")[0] in wanted
-    }
-    if phase is not None and not found:
-        raise UpstreamError(f"run “{run.name}” has no {phase}", f"there: {', '.join(there) or 'nothing'}")
-    return found
 
 
 def _last_change(artifact: Artifact) -> float:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
 from twinctl.cli.output import Output
-from twinctl.data.look import Shown
 from twinctl.settings.secrets import redact
+
+if TYPE_CHECKING:
+    from twinctl.data.look import Shown
 
 BAR = 40
 
@@ -31,18 +34,10 @@ def show(output: Output, sample: Shown) -> None:
             text.append(redact(part.text), f"bold {colour}" if part.special else colour if part.trained else "dim")
         output.out.print(text, soft_wrap=True)
     else:
-        output.line("".join(part.text if part.trained else f"⟦{part.text}⟧" for part in _joined(sample)))
+        runs = groupby(sample.parts, key=lambda part: part.trained)
+        texts = [(learns, "".join(part.text for part in run)) for learns, run in runs]
+        output.line("".join(text if learns else f"⟦{text}⟧" for learns, text in texts))
     output.line("")
-
-
-def _joined(sample: Shown) -> list[Any]:
-    """Parts with neighbours of the same kind of learning put together, for one pair of brackets."""
-    from itertools import groupby
-
-    from twinctl.data.look import Part
-
-    runs = groupby(sample.parts, key=lambda part: part.trained)
-    return [Part("".join(part.text for part in run), trained, False) for trained, run in runs]
 
 
 def sections(audit: Mapping[str, Any], metrics: Mapping[str, Any], training: str) -> dict[str, list[list[str]]]:

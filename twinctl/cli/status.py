@@ -7,11 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from twinctl.cli.begun import to_go_on
 from twinctl.cli.output import age, size
 from twinctl.cli.session import DebugOption, JsonOption, QuietOption, RunOption, Session, WorkspaceOption
 from twinctl.errors import UpstreamError
-from twinctl.phases import TABLE, phase
-from twinctl.phases.perform import retyped
 from twinctl.phases.stale import stale_reasons
 from twinctl.phases.watch import kept_step
 from twinctl.workspace.artifact import Artifact
@@ -110,14 +109,11 @@ def _finished(workspace: Workspace, run: Run, artifact: Artifact, *, verify: boo
 
 
 def _unfinished(run: Run, artifact: Artifact, state: str) -> dict[str, Any]:
-    name = artifact.path.parent.name
-    typed: list[str] = next((line["argv"] for line in reversed(artifact.attempts()) if line.get("argv")), [])
-    command = phase(name).command if name in TABLE else name
-    again = retyped(typed) if typed[:1] == command.split()[:1] else command  # another command may have had it done
+    follow = f"twinctl logs {artifact.path.parent.name} --follow --run {run.name}"
     return {
         "step": kept_step(artifact),
         "failure": (artifact.failure() or {}).get("message"),
-        "type": f"twinctl {f'logs {name} --follow' if state == 'running' else again} --run {run.name}",
+        "type": follow if state == "running" else to_go_on(run, artifact),
     }
 
 

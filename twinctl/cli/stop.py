@@ -7,15 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from twinctl.cli.logs import PhaseArgument, begun, thread_of
+from twinctl.cli.begun import PhaseArgument, begun, thread_of, to_go_on
 from twinctl.cli.session import DebugOption, JsonOption, QuietOption, RunOption, Session, WorkspaceOption
 from twinctl.cli.watch import Viewer
 from twinctl.errors import Interrupted
-from twinctl.phases import phase as phase_named
-from twinctl.phases.perform import retyped
 from twinctl.phases.watch import STOPPING, finished, kept, kept_step, stop_workers
 from twinctl.workspace.artifact import Artifact
-from twinctl.workspace.lock import held, read_owner
+from twinctl.workspace.lock import held
 from twinctl.workspace.run import Run
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -67,15 +65,8 @@ def _end(session: Session, busy: dict[str, Artifact], *, kill: bool) -> None:
 
 def _what_became(run: Run, slot: str, artifact: Artifact) -> dict[str, Any]:
     state = "complete" if finished(artifact) else "failed" if artifact.failure() else "stopped"
-    step = kept_step(artifact)
-    return {"slot": slot, "artifact": run.started[slot], "state": state, "step": step, "type": _command(run, artifact)}
-
-
-def _command(run: Run, artifact: Artifact) -> str:
-    """What to type to go on: what was typed, or the phase's own command where another one had it done."""
-    command = phase_named(artifact.path.parent.name).command
-    argv = (read_owner(artifact.path) or {}).get("argv", [])
-    return f"twinctl {retyped(argv) if argv[:1] == command.split()[:1] else command} --run {run.name}"
+    found = {"slot": slot, "artifact": run.started[slot], "state": state, "step": kept_step(artifact)}
+    return {**found, "type": to_go_on(run, artifact)}
 
 
 def _text(end: dict[str, Any], artifact: Artifact) -> str:

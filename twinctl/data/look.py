@@ -5,14 +5,14 @@ What must stay true: what is shown is decoded from the stored ids, special token
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
 from twinctl.data.tokenizer import TextTokenizer
-from twinctl.data.tokens import EVAL, TRAIN, read_tokens
+from twinctl.data.tokens import EVAL, TRAIN, integers, read_tokens, strings
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def look(
     import pyarrow as pa
 
     tables = [
-        table.append_column("split", pa.array([split] * table.num_rows, pa.string()))
+        table.append_column("split", strings([split] * table.num_rows))
         for split in (TRAIN, EVAL)
         if (table := read_tokens(folder, split)).num_rows
     ]
@@ -63,7 +63,14 @@ def look(
         return list(islice(_matching(wanted, order, tokenizer, grep), rows))
     count = min(rows, len(order))
     chosen = [order[place if longest else place * len(order) // count] for place in range(count)]
-    return [_shown(row, tokenizer) for row in wanted.take(pa.array(chosen, pa.int64())).to_pylist()]
+    return [_shown(row, tokenizer) for row in _taken(wanted, chosen)]
+
+
+def _taken(table: Any, chosen: Sequence[int]) -> list[dict[str, Any]]:
+    import numpy as np
+
+    rows: list[dict[str, Any]] = table.take(integers(np.fromiter(chosen, "<i4", len(chosen)))).to_pylist()
+    return rows
 
 
 def _of_source(table: Any, source: str | None) -> Any:
@@ -82,7 +89,7 @@ def _longest_first(table: Any) -> list[int]:
 
 def _matching(table: Any, order: Any, tokenizer: TextTokenizer, grep: str) -> Iterator[Shown]:
     for start in range(0, len(order), 1000):
-        rows = table.take(list(order[start : start + 1000])).to_pylist()
+        rows = _taken(table, order[start : start + 1000])
         for row, text in zip(rows, tokenizer.decode([row["input_ids"] for row in rows]), strict=True):
             if grep.casefold() in text.casefold():
                 yield _shown(row, tokenizer)

@@ -12,12 +12,12 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from twinctl.data.clean import Duplicates, without_controls
 from twinctl.data.documents import Document, read_document, shortened
+from twinctl.data.overlong import Candidate, Encoded, Overlong, assistant, user
 from twinctl.data.passages import passages, pieces, plain
 from twinctl.data.report import Report, SourceCounts
 from twinctl.data.shapes import Talk, Text, column_map, parse_row
@@ -39,29 +39,6 @@ RATIO = "ratio"
 FIRST_WORDS = 64
 
 
-@dataclass(slots=True)
-class Candidate:
-    """A sample before it is encoded. `spans`: which characters are learnt, None for all; `messages`: None for plain
-    text; `drawn`: its unit's number in the split.
-    """
-
-    text: str
-    spans: list[tuple[int, int]] | None
-    messages: list[Message] | None
-    drawn: float
-    prompt: str
-    place: str
-
-
-@dataclass(slots=True)
-class Encoded:
-    """Ids, the learnt token spans as [start, end, …], and whether ids → text → ids is the identity."""
-
-    ids: list[int]
-    trained: list[int]
-    faithful: bool
-
-
 class Preparation:
     """One pass. `event` is told how far it is."""
 
@@ -74,7 +51,7 @@ class Preparation:
         event: Callable[..., None],
     ) -> None:
         self._recipe, self._tokenizer, self._template, self._event = recipe, tokenizer, template, event
-        self._writer = writer
+        self._writer, self.report = writer, Report()
         self._special = special_pattern(tokenizer)
         self._duplicates, self._duplicate_pieces = Duplicates(recipe.dedupe), Duplicates(recipe.dedupe)
         self._split: Split[Sample] = Split(recipe.eval_fraction, self._write)
@@ -83,8 +60,8 @@ class Preparation:
         self._taken: Counter[str] = Counter()
         self._written: Counter[str] = Counter()
         self._weights: dict[str, float] = {}
+        self._overlong = Overlong(recipe, tokenizer, template, self.report, self._candidate, self._encode)
         self._bos_id = tokenizer.backend.token_to_id(template.bos) if template.bos else None
-        self.report = Report()
 
     def run(self, sources: Sequence[Source]) -> None:
         """All sources, the author's first: how many general rows are taken follows from the author's."""
@@ -191,11 +168,11 @@ class Preparation:
         names = [shortened(each.heading, words=20, characters=120) for each in document.sections]
         title = shortened(document.title, words=20, characters=120)
         longest = f"Write the passage “{max([title, *names], key=len)}” of “{title}”, part 1000."
-        frame = self._tokenizer.length(self._template.render([_user(longest), _assistant("")])) + FIRST_WORDS
+        frame = self._tokenizer.length(self._template.render([user(longest), assistant("")])) + FIRST_WORDS
         room = max(self._recipe.max_length - frame, 16)
         found = passages(document, length=self._tokenizer.length, room=room)
         for number, passage in enumerate(found, 1):
-            messages = [_user(passage.prompt), _assistant(passage.text)]
+            messages = [user(passage.prompt), assistant(passage.text)]
             yield passage.text, self._candidate(messages, drawn, f"{place}#{number}")
 
     def _raw(self, document: Document, drawn: float, place: str) -> Iterator[tuple[str, Candidate]]:
@@ -272,83 +249,12 @@ class Preparation:
         last: int | None,
     ) -> None:
         for candidate, encoded in zip(batch, future.result(), strict=True):
-            for fitting, each in self._fit(candidate, encoded, counts):
+            for fitting, each in self._overlong.fit(candidate, encoded, counts):
                 if last is not None and self._taken["general"] >= last:
                     counts.capped = True
                     self.report.drop(counts, fitting.place, "beyond --general", fitting.text)
                 else:
                     self._put(fitting, each, source, counts)
-
-    def _fit(self, candidate: Candidate, encoded: Encoded, counts: SourceCounts) -> list[tuple[Candidate, Encoded]]:
-        """The candidate if it is short enough, else what --overlong makes of it."""
-        room, how = self._recipe.max_length, self._recipe.overlong
-        if len(encoded.ids) <= room:
-            return [(candidate, encoded)]
-        if how == "truncate" and (cut := self._truncated(candidate, encoded)):
-            counts.cleaned["truncated"] += 1
-            return [(candidate, cut)]
-        if how == "split" and (parts := self._parts(candidate)):
-            made = list(zip(parts, self._encode(parts), strict=True))
-            if fitting := [each for each in made if len(each[1].ids) <= room]:
-                counts.cleaned["split"] += 1
-                for part, each in made:
-                    if len(each.ids) > room:
-                        self.report.drop(counts, part.place, "over max length", part.text)
-                return fitting
-        self.report.drop(counts, candidate.place, "over max length", candidate.text)
-        return []
-
-    def _truncated(self, candidate: Candidate, encoded: Encoded) -> Encoded | None:
-        """Cut behind `max_length` less one, and ended with the stop token; None when no answer would be left."""
-        end = self._end_of_character(encoded.ids, self._recipe.max_length - 1)
-        if candidate.messages is not None:
-            prompt = self._tokenizer.length(self._template.prompt(candidate.messages[:-1]))
-            if prompt >= end:
-                return None
-        pairs = list(zip(encoded.trained[::2], encoded.trained[1::2], strict=True))
-        kept = [value for start, stop in pairs if start < end for value in (start, min(stop, end))]
-        if not kept or kept[-1] != end:
-            return None
-        kept[-1] = end + 1
-        return Encoded([*encoded.ids[:end], self._template.eos_id], kept, encoded.faithful)
-
-    def _end_of_character(self, ids: list[int], end: int) -> int:
-        """`end`, or the nearest place before it that is not inside a character."""
-        ends = range(end, max(end - 4, 0), -1)
-        return next((cut for cut in ends if not self._tokenizer.decode([ids[:cut]])[0].endswith("\ufffd")), end)
-
-    def _parts(self, candidate: Candidate) -> list[Candidate]:
-        """The talk as several: turn by turn while they fit, an answer that is too long alone in pieces."""
-        messages = candidate.messages or []
-        system = [message for message in messages[:1] if message["role"] == "system"]
-        found: list[list[Message]] = []
-        for turn in _turns(messages[len(system) :]):
-            if found and self._length([*found[-1], *turn]) <= self._recipe.max_length:
-                found[-1] += turn
-            else:
-                found += [[*system, *part] for part in self._turn_parts(system, turn)]
-        return [
-            self._candidate(talk, candidate.drawn, f"{candidate.place}/{number}")
-            for number, talk in enumerate(found, 1)
-        ]
-
-    def _turn_parts(self, system: list[Message], turn: list[Message]) -> list[list[Message]]:
-        *asked, answer = turn
-        if not asked or self._length([*system, *turn]) <= self._recipe.max_length:
-            return [turn]
-        frame = self._length([*system, *asked, _assistant("")]) + 16  # for “(part 1000)”
-        if frame + 16 > self._recipe.max_length:
-            return [turn]
-        room = self._recipe.max_length - frame
-        found = []
-        for number, piece in enumerate(pieces(answer["content"], length=self._tokenizer.length, room=room), 1):
-            last = asked[-1]
-            text = last["content"] if number == 1 else f"{last['content']}\n\n(part {number})"
-            found.append([*asked[:-1], {**last, "content": text}, _assistant(piece)])
-        return found
-
-    def _length(self, messages: list[Message]) -> int:
-        return self._tokenizer.length(self._template.render(messages))
 
     def _put(self, candidate: Candidate, encoded: Encoded, source: Source, counts: SourceCounts) -> None:
         ids, trained = encoded.ids, encoded.trained
@@ -399,21 +305,3 @@ def token_spans(offsets: Sequence[tuple[int, int]], spans: list[tuple[int, int]]
         first, last = bisect_left(starts, start), bisect_left(starts, end)
         found += [first, last] if last > first else []
     return found
-
-
-def _turns(messages: list[Message]) -> Iterator[list[Message]]:
-    """A talk in parts that each end with an answer."""
-    turn: list[Message] = []
-    for message in messages:
-        turn.append(message)
-        if message["role"] == "assistant":
-            yield turn
-            turn = []
-
-
-def _user(text: str) -> Message:
-    return {"role": "user", "content": text}
-
-
-def _assistant(text: str) -> Message:
-    return {"role": "assistant", "content": text}

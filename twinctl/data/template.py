@@ -110,12 +110,6 @@ def template_text(name: str, *, adds_bos: bool) -> str:
     return packaged(name) if adds_bos else packaged(name).replace("{{- bos_token -}}\n", "")
 
 
-def render(text: str, messages: list[Message], *, bos: str, eos: str) -> str:
-    """A talk by a Jinja text alone; one that ends with a user's turn is a prompt, ready for the answer."""
-    template = Template("", text, bos, eos, -1, {"bos_token": bos, "eos_token": eos})
-    return template._written(messages, asks=messages[-1]["role"] == "user")
-
-
 def load_template(name: str, folder: Path, tokenizer: TextTokenizer) -> Template:
     """alpaca, chatml, llama3, or model: the one in the model's folder; for this tokenizer.
 

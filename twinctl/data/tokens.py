@@ -128,7 +128,7 @@ class _Split:
         for digest, values in zip(self._hashes, (*ids, *trained), strict=True):
             digest.update(values.tobytes())
         self.lengths.append(ids[0])
-        texts = [_strings([getattr(sample, name) for sample in self.waiting]) for name in TEXTS]
+        texts = [strings([getattr(sample, name) for sample in self.waiting]) for name in TEXTS]
         columns = [_list_array(*ids), _list_array(*trained), *texts]
         self._file.write_batch(pa.RecordBatch.from_arrays(columns, schema=_schema()))
         self.waiting = []
@@ -156,17 +156,18 @@ def _list_array(lengths: Any, values: Any) -> Any:
     import pyarrow as pa
 
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype("<i4")
-    return pa.ListArray.from_arrays(_integers(offsets), _integers(values))
+    return pa.ListArray.from_arrays(integers(offsets), integers(values))
 
 
-def _integers(values: Any) -> Any:
-    """As pa.array would, which first imports pandas: a second's work."""
+def integers(values: Any) -> Any:
+    """The int32 values as pa.array would have them, which first imports pandas: a second's work."""
     import pyarrow as pa
 
     return pa.Int32Array.from_buffers(pa.int32(), len(values), [None, pa.py_buffer(values)])
 
 
-def _strings(values: list[str]) -> Any:
+def strings(values: list[str]) -> Any:
+    """The texts as pa.array would have them, without pandas."""
     import pyarrow as pa
 
     builder = pa.lib.StringBuilder()

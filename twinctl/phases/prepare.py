@@ -10,9 +10,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from twinctl.data.shapes import column_map
 from twinctl.data.source import Role, Source, changes, resolve_sources, told_apart
-from twinctl.data.template import load_template, packaged
 from twinctl.data.tokens import TRAIN, TokensInfo, TokensWriter
 from twinctl.errors import ConfigError
 from twinctl.phases.base import Attempt, Phase, Plan, Result
@@ -29,11 +27,13 @@ from twinctl.workspace.workspace import Workspace
 AUDIT_FILE, OWN_TEMPLATE = "audit.json", "chat_template.jinja"
 BINS = 24
 # The least share of the author's tokens, and how many general ones for each are advised where it is less.
-ENOUGH, GENERAL_FOR = 0.15, 4
+ENOUGH, ADVISED = 0.15, 4
 
 
 def plan(workspace: Workspace, run: Run, preset: str, values: Values, *, refresh: bool = False) -> Plan:
     """The request, with data and model resolved to content. May ask the Hub for what the run has not pinned yet."""
+    from twinctl.data.shapes import column_map
+
     recipe, options = values.build(PrepareRecipe), values.build(PrepareOptions)
     column_map(recipe.map)
     if not options.data:
@@ -77,6 +77,8 @@ def plan(workspace: Workspace, run: Run, preset: str, values: Values, *, refresh
 
 def _template_digest(name: str, model: BaseModel) -> str | None:
     """A model's own template is in its tokenizer's files, or in this one beside them."""
+    from twinctl.data.template import packaged
+
     if name == "model":
         return model.files.get(OWN_TEMPLATE)
     return hashlib.sha256(packaged(name).encode()).hexdigest()
@@ -97,6 +99,7 @@ def run(attempt: Attempt) -> Result:
     """
     from twinctl.data.packing import best_fit
     from twinctl.data.preparation import Preparation
+    from twinctl.data.template import load_template
     from twinctl.data.tokenizer import TextTokenizer
 
     recipe = attempt.recipe
@@ -118,10 +121,11 @@ def run(attempt: Attempt) -> Result:
         "efficiency": round(int(lengths.sum()) / (rows * recipe.max_length), 4),
     }
     TokensInfo(template.text, recipe.max_length, template.eos).write(attempt.out)
+    metrics = report.metrics()
     examples = [{**each, "text": redact(each["text"])} for each in report.examples]
     audit = {"examples": examples, "histogram": histogram(lengths, recipe.max_length), "packing": packing}
-    write_json(attempt.out / AUDIT_FILE, {**audit, "sources": report.metrics()["sources"]})
-    metrics = {**report.metrics(), "packed_rows": rows, "packing_efficiency": packing["efficiency"]}
+    write_json(attempt.out / AUDIT_FILE, {**audit, "sources": metrics["sources"]})
+    metrics |= {"packed_rows": rows, "packing_efficiency": packing["efficiency"]}
     return Result(metrics=metrics, digest=writer.digest, warnings=_warnings(metrics, recipe))
 
 
@@ -144,7 +148,7 @@ def _warnings(metrics: dict[str, Any], recipe: PrepareRecipe) -> list[str]:
     tokens = metrics["tokens_by_role"]
     share = tokens.get("author", 0) / metrics["tokens"]
     if share < ENOUGH:
-        fitting = int(metrics["rows_by_role"]["general"] * GENERAL_FOR * tokens.get("author", 0) / tokens["general"])
+        fitting = int(metrics["rows_by_role"]["general"] * ADVISED * tokens.get("author", 0) / tokens["general"])
         found.append(f"the author's are {share:.0%} of the tokens: --general {fitting}, or add writing with -d")
     return found
 
