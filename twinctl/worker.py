@@ -6,12 +6,15 @@ process of the worker is gone; it appends events and commits by itself; its outp
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
+from dataclasses import replace
 from pathlib import Path
 
 from twinctl.errors import TwinctlError
 from twinctl.phases import phase
+from twinctl.phases.base import GoOn
 from twinctl.phases.perform import Job, perform
 from twinctl.phases.stop import Stop
 
@@ -20,9 +23,15 @@ def main() -> int:
     """Perform the job named on the command line; the exit code is the error's."""
     stop = Stop()
     stop.install()
-    job = Job.load(Path(sys.argv[1]))
+    path = Path(sys.argv[1])
+    job = Job.load(path)
     try:
         perform(job, phase(job.phase), stop=stop)
+    except GoOn as again:
+        replace(job, options=again.options.model_dump(mode="json")).save(path)
+        sys.stdout.flush()
+        # The same process with nothing of the old one in it but the lock: what it held of the device is free.
+        os.execv(sys.executable, [sys.executable, "-m", "twinctl.worker", str(path)])
     except TwinctlError as error:
         print(f"{error.code}: {error.message}", file=sys.stderr)
         return error.exit_code

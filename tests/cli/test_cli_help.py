@@ -34,7 +34,7 @@ def test_every_command_has_the_common_options(cli: Cli, name: str) -> None:
     wanted = {"--json", "--quiet", "--debug", "-h"}
     if name not in ("demo", "init"):
         wanted |= {"--workspace"}
-    if name not in ("demo", "init", "runs", "clean", "diff"):
+    if name not in ("demo", "init", "runs", "clean", "diff", "doctor"):
         wanted |= {"--run"}
     assert {option for option in wanted if option not in text} == set()
 

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,12 +39,12 @@ class Folder:
     path: Path
     env: dict[str, str] = field(default_factory=dict)
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
+    def start(self, *words: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         """Type a command and go on."""
         return subprocess.Popen(
             [*TWINCTL, *words],
             cwd=self.path,
-            env={**os.environ, **self.env},
+            env={**os.environ, **self.env, **(env or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -52,9 +52,9 @@ class Folder:
             start_new_session=True,
         )
 
-    def type(self, *words: str, code: int = 0) -> Any:
+    def type(self, *words: str, code: int = 0, env: Mapping[str, str] | None = None) -> Any:
         """Type a command with --json and wait; its document. Fails the test for another exit code."""
-        process = self.start(*words, "--json")
+        process = self.start(*words, "--json", env=env)
         out, err = process.communicate(timeout=400)
         assert process.returncode == code, f"twinctl {' '.join(words)}: {process.returncode}\n{out}\n{err}"
         return json.loads(out)

@@ -31,7 +31,7 @@ attempt = Attempt(Artifact(work), 1, settings.recipe, settings.options, inputs, 
 with into_log(work / "log.txt"):
     unsloth = start()
     from twinctl.engine.training import Training
-    training = Training(attempt, settings, unsloth)
+    training = Training(attempt, settings, unsloth, 0.0)
     training._load()
     trainer, _ = training._trainer(None)
     rows = trainer.train_dataset
@@ -41,7 +41,7 @@ with into_log(work / "log.txt"):
     changed = [(t + 7) % 3000 if i < first else t for i, t in enumerate(row["input_ids"])]
     joined = [first + second, *row["seq_lengths"][2:]]
     def loss(ids, lengths):
-        batch = trainer.data_collator([dict(row, input_ids=ids, labels=labels, seq_lengths=lengths)])
+        batch = trainer.data_collator([dict(row, input_ids=ids, labels=labels, seq_lengths=lengths, tokens=0)])
         batch = {{k: v.cuda() if hasattr(v, "cuda") else v for k, v in batch.items()}}
         with torch.no_grad(), trainer.compute_loss_context_manager():
             return float(training._model(**batch).loss)

@@ -15,7 +15,7 @@ import json, sys
 from pathlib import Path
 from twinctl.demo import BASE
 from twinctl.engine.models import load_model
-from twinctl.engine.rows import PackedCollator, evaluation_batches, training_rows
+from twinctl.engine.rows import PackedCollator, rows_of
 from twinctl.engine.start import into_log, start
 import torch
 tokens = Path({tokens!r})
@@ -28,8 +28,13 @@ def total(batch):
     learnt = int((labels[:, 1:] != -100).sum())
     return float(model(**batch).loss) * learnt, learnt
 with torch.no_grad():
-    apart = [total(batch) for batch in evaluation_batches(tokens, "train", batch_size=1, pad_id=2)]
-    rows = [dict(row) for row in training_rows(tokens, packing=True, max_length=256, pad_id=2)]
+    def rows_in(packing):
+        return [dict(row) for row in rows_of(tokens, "train", packing=packing, max_length=256, pad_id=2)]
+    apart = []
+    for row in rows_in(False):
+        batch = {{name: torch.tensor(row[name])[None].long() for name in ("input_ids", "labels")}}
+        apart.append(total({{**batch, "attention_mask": torch.ones_like(batch["input_ids"])}}))
+    rows = rows_in(True)
     collate = PackedCollator()
     packed = [total(collate([row])) for row in rows]
     # The same rows with a mask of ones, as a collator that knows nothing of packing would make them.
@@ -41,8 +46,8 @@ with torch.no_grad():
     # Every token of the first sample changed: the second one's logits must not move at all.
     row = next(row for row in rows if len(row["seq_lengths"]) > 2)
     first, second = row["seq_lengths"][:2]
-    ids = list(row["input_ids"])
-    ids[:first] = [(token + 7) % 3000 for token in ids[:first]]
+    ids = row["input_ids"].copy()
+    ids[:first] = (ids[:first] + 7) % 3000
     def logits_of(row, **more):
         batch = {{k: v for k, v in collate([row]).items() if k != "labels"}}
         return model(**{{**batch, **more}}).logits[0, first : first + second]

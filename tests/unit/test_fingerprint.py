@@ -22,7 +22,7 @@ from twinctl.workspace.fingerprint import canonical, differences, fingerprint
 # was renamed, a default moved to a preset), find a way that leaves the fingerprint as it is.
 GOLDEN = {
     "prepare": "a058c88e30aafdce199df4302233d254bd0ff2e7c5a9497b1bf080587350b4f6",
-    "train": "da73885d61b531a5d58cbb9bb715ab88c3de6f5aab1638ed647f4d8b83ae1f45",
+    "train": "9a995d066111772d7edaba79f8723a2e78b59cb76d87ec4784a8fe4f45d28438",
     "merge": "a995b8ea2a90d860d982b7177a65ffe44e73d6b637a7966cd15bef46d87dbaad",
     "gguf": "20992e7c3dcd67a96ef56cb2b5950118b0ad6ea7f2ec220c23fe0db0fe51f76b",
 }
@@ -58,6 +58,8 @@ def another(model: type[BaseModel], name: str) -> Any:
         return not default
     if isinstance(default, float):
         return default / 2 or 0.25
+    if kind == float | None:
+        return 1.5
     if isinstance(default, int) or kind == int | None:
         return (default or 0) + 1
     if any(get_origin(choice) is Literal for choice in get_args(kind)):  # a number, or one of some words

@@ -13,7 +13,7 @@ from twinctl.recipes.chat import Sampling
 from twinctl.recipes.export import ExportOptions
 from twinctl.recipes.prepare import DataSource, PrepareOptions, PrepareRecipe
 from twinctl.recipes.presets import DEFAULT, NAMES, preset
-from twinctl.recipes.train import TARGET_MODULES, TrainOptions, TrainRecipe, TrainSettings
+from twinctl.recipes.train import TARGET_MODULES, TrainOptions, TrainRecipe, TrainSettings, every
 from twinctl.settings.resolve import SECTIONS, Values, preset_name, values_of
 
 TRAIN: tuple[type[BaseModel], ...] = (TrainRecipe, TrainOptions)
@@ -244,16 +244,49 @@ def test_the_default_preset_is_the_book_s_recipe() -> None:
         dtype="auto",
         seed=0,
     )
-    settings = TrainSettings(recipe=train.build(TrainRecipe), options=train.build(TrainOptions))
-    assert (settings.micro_batch, settings.accumulation) == (2, 8)
+    assert train.build(TrainOptions).micro_batch == "auto"
 
 
-@pytest.mark.parametrize(("batch", "micro", "split"), [(16, 2, (2, 8)), (4, 4, (4, 1)), (1, 2, (1, 1)), (6, 3, (3, 2))])
-def test_the_split_always_makes_up_the_effective_batch(batch: int, micro: int, split: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    ("batch", "micro", "choice"),
+    [(16, 2, [2]), (4, 4, [4]), (1, 2, [1]), (6, 3, [3]), (12, "auto", [1, 2, 3, 4, 6, 12]), (1, "auto", [1])],
+)
+def test_micro_batches_always_make_up_the_effective_batch(batch: int, micro: Any, choice: list[int]) -> None:
     settings = TrainSettings(recipe=TrainRecipe(batch_size=batch), options=TrainOptions(micro_batch=micro))
-    assert (settings.micro_batch, settings.accumulation) == split
+    assert settings.micro_batches == choice
 
 
 def test_a_split_that_does_not_divide_the_batch_is_refused() -> None:
     with pytest.raises(ValueError, match="batch_size 16 is not a multiple of micro_batch 3"):
         TrainSettings(recipe=TrainRecipe(), options=TrainOptions(micro_batch=3))
+
+
+def test_evaluations_that_choose_are_the_recipes_and_others_are_as_one_likes() -> None:
+    options = TrainOptions(eval_every=7)
+    assert TrainSettings(recipe=TrainRecipe(), options=options).evaluate_every == 7
+    assert TrainSettings(recipe=TrainRecipe(patience=2, choose_every=3), options=options).evaluate_every == 3
+    assert TrainSettings(recipe=TrainRecipe(best=True), options=options).evaluate_every == 0.1
+
+
+@pytest.mark.parametrize(
+    ("typed", "seconds"),
+    [("45m", 2700), ("1h30m", 5400), ("90", 90), ("90s", 90), ("1.5h", 5400), (12, 12), (None, None)],
+)
+def test_a_span_of_time_as_people_type_it(typed: Any, seconds: float | None) -> None:
+    assert TrainOptions(max_time=typed).max_time == seconds
+
+
+@pytest.mark.parametrize("typed", ["soon", "", "m", "-5", 0])
+def test_a_span_of_time_that_is_none_is_refused(typed: Any) -> None:
+    with pytest.raises(ValueError, match="max_time"):
+        TrainOptions(max_time=typed)
+
+
+@pytest.mark.parametrize(("interval", "steps", "found"), [(0.1, 300, 30), (0.5, 1, 1), (50, 20, 50), (1, 9, 1)])
+def test_an_interval_below_one_is_a_fraction_of_all_steps(interval: float, steps: int, found: int) -> None:
+    assert every(interval, steps) == found
+
+
+def test_steps_of_rows() -> None:
+    assert TrainRecipe(batch_size=16, epochs=3).steps(151) == (30, 10)
+    assert TrainRecipe(batch_size=16, max_steps=7).steps(151) == (7, 10)

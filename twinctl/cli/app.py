@@ -28,6 +28,8 @@ COMMANDS = {
     "status": "What is there, in which state, since when, how large, and why stale.",
     "logs": "What happened in a phase, step by step; --follow goes on watching.",
     "stop": "Stop what is being worked on; training writes a checkpoint first.",
+    "doctor": "Check this machine: Python, GPU, libraries, disk, tokens, Comet, llama.cpp.",
+    "compare": "LoRA, QLoRA and full fine-tuning (or any runs) side by side: memory, speed, loss.",
     "diff": "Two runs side by side: every field and metric that differs.",
     "inspect": "One phase in full: recipe with origins, inputs, attempts, metrics.",
     "runs": "List the runs; use, rename or rm one.",

@@ -15,7 +15,7 @@ from twinctl.cli.begun import PhaseArgument, begun, thread_of
 from twinctl.cli.session import DebugOption, QuietOption, RunOption, Session, WorkspaceOption
 from twinctl.cli.watch import Viewer, event_text
 from twinctl.errors import Interrupted, TwinctlError, UpstreamError
-from twinctl.phases.watch import finished, follow, follow_lines, what_happened
+from twinctl.phases.watch import cut, finished, follow, follow_lines, what_happened
 from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.lock import held
 
@@ -85,8 +85,8 @@ class Log:
         if held(self._artifact.path):
             self._output.say(f"{self._slot} is being worked on; to watch it: twinctl logs {self._slot} --follow")
             return None
-        if finished(self._artifact):
-            self._output.say(f"{self._slot} is complete: {self._artifact.out}")
+        if made := self._artifact if finished(self._artifact) else cut(self._artifact):
+            self._output.say(f"{self._slot} is complete: {made.out}")
             return None
         error = what_happened(self._artifact)
         if self._output.json:
@@ -99,7 +99,7 @@ class Log:
         return error
 
     def _live(self, alive: Callable[[], bool]) -> None:
-        with Viewer(self._output, self._slot) as viewer:
+        with Viewer(self._output, self._slot, "Ctrl-C ends the showing; it goes on") as viewer:
             for event in follow(self._artifact, alive):
                 viewer.show(event)
 
@@ -118,7 +118,7 @@ class Log:
         return follow(self._artifact, alive)
 
     def _text(self, event: dict[str, Any]) -> str | None:
-        text = event_text(event)
+        text = event_text(event, self._output.out.width - 10 if sys.stdout.isatty() else None)
         if text == self._said:  # 20% written, and a moment later still
             return None
         self._said = text

@@ -46,6 +46,10 @@ WaitOption = Annotated[bool, typer.Option("--wait", help="Wait while another pro
 RestartOption = Annotated[bool, typer.Option("--restart", help="Start over; do not resume or reuse.")]
 
 
+class _AtWork(Exception):
+    """Raised out of the watching of a worker, which does not care."""
+
+
 @dataclass
 class Session:
     """A command's workspace and its ways to speak."""
@@ -99,11 +103,38 @@ class Session:
 
     def execute(self, run: str, plan: Plan, *, wait: bool = False, restart: bool = False) -> Outcome:
         """Do it, or take it from the cache, showing what happens."""
-        with Viewer(self.output, plan.slot) as viewer:
+        with Viewer(self.output, plan.slot, "Ctrl-C stops it, with a checkpoint") as viewer:
+            if not restart:
+                viewer.recall(self.workspace.artifact(plan.path(self.workspace)).events())
             outcome = execute(self.workspace, run, plan, watch=viewer.show, wait=wait, restart=restart)
         for warning in outcome.record.warnings:
             self.output.warn(warning)
         return outcome
+
+    def begin(self, run: str, plan: Plan, *, wait: bool = False, restart: bool = False) -> Outcome | None:
+        """The same, but None as soon as a worker is at it: it goes on by itself."""
+        with Viewer(self.output, plan.slot) as viewer:
+
+            def show(event: dict[str, Any]) -> None:
+                viewer.show(event)
+                if event["event"] in ("attempt", "attached"):
+                    raise _AtWork
+
+            try:
+                return execute(self.workspace, run, plan, watch=show, wait=wait, restart=restart)
+            except _AtWork:
+                return None
+
+    def tell_it_goes_on(self, command: str, run: str, plan: Plan) -> None:
+        """After `begin`: how to look at what goes on by itself, and how to end it."""
+        if self.output.json:
+            path = self.workspace.artifact(plan.path(self.workspace)).path
+            about = {"command": command, "phase": plan.phase.name, "state": "running", "cached": False}
+            self.output.document({**about, "fingerprint": plan.fingerprint, "path": str(path)})
+            return
+        self.output.line(f"{plan.slot}: running in the background")
+        self.output.say(f"to watch it: twinctl logs {command} --follow --run {run}")
+        self.output.say(f"to end it with a checkpoint: twinctl stop {command} --run {run}")
 
     def document(self, command: str, outcome: Outcome) -> dict[str, Any]:
         """The `--json` document of a finished phase, without the schema's number."""

@@ -19,9 +19,11 @@ from twinctl.cli.session import (
     WaitOption,
     WorkspaceOption,
 )
+from twinctl.phases.base import Plan
 from twinctl.phases.train import plan
 from twinctl.recipes.train import TrainOptions, TrainRecipe
 from twinctl.settings.resolve import values_of
+from twinctl.workspace.run import Run
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -32,6 +34,11 @@ def train(
     rank: Annotated[int | None, typer.Option("--rank", "-r", help="LoRA rank.")] = None,
     alpha: Annotated[int | None, typer.Option(help="LoRA alpha.")] = None,
     dropout: Annotated[float | None, typer.Option(help="LoRA dropout.")] = None,
+    target_modules: Annotated[
+        list[str] | None, typer.Option("--target-modules", help="The layers that get an adapter; repeatable.")
+    ] = None,
+    rslora: Annotated[bool | None, typer.Option("--rslora/--no-rslora", help="Scale by alpha / √rank.")] = None,
+    dora: Annotated[bool | None, typer.Option("--dora/--no-dora", help="Weight-decomposed LoRA.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the rows.")] = None,
     max_steps: Annotated[int | None, typer.Option(help="Stop after so many optimizer steps.")] = None,
     learning_rate: Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")] = None,
@@ -39,17 +46,38 @@ def train(
     weight_decay: Annotated[float | None, typer.Option(help="Weight decay.")] = None,
     scheduler: Annotated[str | None, typer.Option(help="linear, cosine, constant, constant_with_warmup.")] = None,
     optimizer: Annotated[str | None, typer.Option(help="adamw_8bit, adamw_torch_fused, adamw_torch.")] = None,
+    neftune_alpha: Annotated[float | None, typer.Option(help="NEFTune's noise on the embeddings.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="The effective batch.")] = None,
     packing: Annotated[bool | None, typer.Option("--packing/--no-packing", help="Several samples a row.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="auto, bfloat16, float16 or float32.")] = None,
     seed: Annotated[int | None, typer.Option(help="Adapter initialisation and order of rows.")] = None,
+    best: Annotated[
+        bool | None, typer.Option("--best/--last", help="Keep the weights of the lowest eval loss.")
+    ] = None,
+    patience: Annotated[int | None, typer.Option(help="End after so many evaluations without a lower loss.")] = None,
+    choose_every: Annotated[
+        float | None, typer.Option(help="Steps (below 1: a fraction) between evaluations for --best and --patience.")
+    ] = None,
+    eval_every: Annotated[float | None, typer.Option(help="The same for evaluations that choose nothing.")] = None,
+    samples: Annotated[int | None, typer.Option(help="Prompts answered at each evaluation.")] = None,
+    save_every: Annotated[
+        float | None, typer.Option(help="Steps between checkpoints; below 1, a fraction of all steps.")
+    ] = None,
+    keep: Annotated[int | None, typer.Option(help="Checkpoints kept.")] = None,
     micro_batch: Annotated[
-        int | None, typer.Option(help="Rows a forward pass; changes memory, not the result.")
+        str | None, typer.Option(help="auto, or rows a forward pass; changes memory, not the result.")
     ] = None,
     gradient_checkpointing: Annotated[str | None, typer.Option(help="auto, on or off.")] = None,
-    save_every: Annotated[int | None, typer.Option(help="Steps between checkpoints.")] = None,
+    memory_limit: Annotated[float | None, typer.Option(help="GiB of the GPU to use at most.")] = None,
+    max_time: Annotated[str | None, typer.Option(help="Stop in time, with an adapter: 45m, 1h30m.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
     tracking: Annotated[str | None, typer.Option(help="auto, comet, comet-offline or none.")] = None,
     model: Annotated[str | None, typer.Option(help="Must be the run's; another one is prepared first.")] = None,
+    trained_from: Annotated[
+        str | None, typer.Option("--from", metavar="RUN", help="Train on from what another run trained.")
+    ] = None,
+    only_plan: Annotated[bool, typer.Option("--plan", help="Memory, time and disk it will take; do nothing.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Do not watch: it goes on in the background.")] = False,
     model_path: ModelPathOption = None,
     preset: PresetOption = None,
     run: RunOption = None,
@@ -63,22 +91,56 @@ def train(
     """Fine-tune the run's model on its prepared tokens. Stopped or killed, the same command goes on.
 
     \b
+      twinctl train --plan             what it will take, and whether it fits
       twinctl train                    the preset's recipe
       twinctl train --rank 64          a wider adapter, a result of its own
       twinctl train --method qlora     a 4-bit base: a third of the memory
-      twinctl train --max-steps 20     a quick look
+      twinctl train --max-time 45m     as far as it comes, with an adapter to use
+      twinctl train --from RUN         train on from another run's adapter
     """
-    flags = {
-        key: value
-        for key, value in locals().items()
-        if key in {**TrainRecipe.model_fields, **TrainOptions.model_fields}
-    }
+    fields = {**TrainRecipe.model_fields, **TrainOptions.model_fields}
+    flags = {key: value for key, value in locals().items() if key in fields}
     session = Session.open(workspace, run, json=json, quiet=quiet)
     thread = session.run(preset, model_path)
     session.refuse_contradiction(thread, "model", model, "--model")
     values = values_of("train", (TrainRecipe, TrainOptions), thread.pins["preset"], flags)
-    outcome = session.execute(thread.name, plan(session.workspace, thread, values), wait=wait, restart=restart)
-    session.finish("train", outcome, _figures(outcome.record.metrics), "twinctl chat, or twinctl export --gguf")
+    parent = session.workspace.run(trained_from) if trained_from else None
+    plan_of_it = plan(session.workspace, thread, values, parent)
+    if only_plan:
+        _show_plan(session, thread, plan_of_it)
+        return
+    _tell_how_to_train_on(session, thread, plan_of_it)
+    work = session.begin if detach else session.execute
+    outcome = work(thread.name, plan_of_it, wait=wait, restart=restart)
+    if outcome is None:
+        session.tell_it_goes_on("train", thread.name, plan_of_it)
+    else:
+        session.finish("train", outcome, _figures(outcome.record.metrics), "twinctl chat, or twinctl export --gguf")
+
+
+def _show_plan(session: Session, run: Run, wanted: Plan) -> None:
+    from twinctl.cli.forecast import show
+    from twinctl.phases.forecast import forecast
+
+    is_running = session.workspace.artifact(wanted.path(session.workspace)).state() == "running"
+    show(session.output, forecast(session.workspace, run, wanted, alone=is_running))
+
+
+def _tell_how_to_train_on(session: Session, run: Run, wanted: Plan) -> None:
+    """When more epochs are asked for than a finished training had: that one is not stretched, but can be gone on from.
+
+    A linear schedule that has ended cannot be made longer.
+    """
+    record = session.workspace.artifact(run.slots.get("train", wanted.path(session.workspace))).record()
+    now = wanted.recipe.model_dump(mode="json")
+    if record is None or {name for name in now if record.recipe.get(name) != now[name]} != {"epochs"}:
+        return
+    before, more = record.recipe["epochs"], now["epochs"] - record.recipe["epochs"]
+    if more > 0 and record.inputs == wanted.inputs:
+        session.output.say(
+            f"a new training of {now['epochs']:g} epochs from the start; the finished one of {before:g} stays. To "
+            f"train on from that one: twinctl train --from {run.name} --epochs {more:g}"
+        )
 
 
 def _figures(metrics: Mapping[str, Any]) -> list[list[str]]:

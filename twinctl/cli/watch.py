@@ -1,17 +1,26 @@
-"""A viewer of a phase's events: a live line in a terminal, plain lines in a pipe, JSON lines with --json."""
+"""A viewer of a phase's events: a live display in a terminal, plain lines in a pipe, JSON lines with --json.
+
+What must stay true: something is on the screen as soon as there is an event; what is shown of a training is right
+from whichever event on one begins to watch; a terminal is left as it was found.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from twinctl.cli.output import Output, age, text_of
+from twinctl.cli.training import Training, cut_text, number, samples_of, shown
 from twinctl.settings.secrets import redact
 
 if TYPE_CHECKING:
     from rich.live import Live
     from rich.spinner import Spinner
+    from rich.text import Text
+
+    from twinctl.cli.dashboard import Dashboard
 
 PLAIN_SECONDS = 5.0
 # Events whose text is out of date with the next one: the line that moves. The others stay, as a history.
@@ -21,10 +30,12 @@ LEFT_OUT = ("facts", "stopped")
 
 
 class Viewer:
-    """Shows events as they come; use it in a `with` block."""
+    """Shows events as they come; use it in a `with` block. `hint`: what the display of a training says of its keys."""
 
-    def __init__(self, output: Output, name: str) -> None:
-        self._output, self._name = output, name
+    def __init__(self, output: Output, name: str, hint: str = "") -> None:
+        self._output, self._name, self._hint = output, name, hint
+        self._training = Training()
+        self._dashboard: Dashboard | None = None
         self._live: Live | None = None
         self._spinner: Spinner | None = None
         self._said = 0.0
@@ -35,29 +46,65 @@ class Viewer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._live:
-            self._live.stop()
+        try:
+            if self._dashboard:
+                self._dashboard.close()
+        finally:
+            self._leave_line()
+
+    def recall(self, events: Iterable[dict[str, Any]]) -> None:
+        """What happened in attempts before: nothing is shown of it but, later, the curve that goes on from there."""
+        if self._output.is_live:
+            for event in events:
+                self._training.tell(event, time.time())
+            self._training.has_begun = False
 
     def show(self, event: dict[str, Any]) -> None:
         """One event."""
         if self._output.json:
             self._output.event({"phase": self._name, **event})
+        elif self._dashboard:
+            self._dashboard.tell(event)
+        else:
+            self._training.tell(event, time.time())
+            if self._training.has_begun and self._output.is_live:
+                self._open()
+            else:
+                self._tell(event)
+
+    def _open(self) -> None:
+        from twinctl.cli.dashboard import Dashboard
+
+        self._dashboard = Dashboard(self._output.err, self._name, self._training, self._hint)
+        self._dashboard.start(self._leave_line)
+
+    def _tell(self, event: dict[str, Any]) -> None:
+        """A line: one that moves, or one that stays."""
+        is_live, kind = self._output.is_live, event.get("event")
+        text = event_text(event, self._output.err.width - len(self._name) - 2 if is_live else None)
+        if text is None or kind in LEFT_OUT or event.get("attempt") == 1:
             return
-        text = event_text(event)
-        if text is None or event["event"] in LEFT_OUT or event.get("attempt") == 1:
-            return
-        line = f"{self._name}: {text}{_left(event)}"
-        if self._output.is_live and event["event"] in MOVING:
-            self._move(line)
-        elif event["event"] not in ("step", "progress") or self._is_due(event):
+        line = f"{self._name}: {text}{self._left(event)}"
+        if is_live and kind in MOVING:
+            self._move(self._moving(event, line))
+        elif kind not in ("step", "progress") or self._is_due(event):
             self._output.say(line)
 
-    def _move(self, line: str) -> None:
-        from rich.live import Live
-        from rich.spinner import Spinner
+    def _moving(self, event: dict[str, Any], line: str) -> Text:
         from rich.text import Text
 
-        text = Text(redact(line))
+        from twinctl.cli.curve import bar
+        from twinctl.cli.dashboard import progress_words
+
+        progress = progress_words(event) if event["event"] == "progress" else None
+        if progress is None:
+            return Text(redact(line))
+        return Text.assemble(f"{self._name}: ", bar(progress[0], 20), f"  {progress[1]}")
+
+    def _move(self, text: Text) -> None:
+        from rich.live import Live
+        from rich.spinner import Spinner
+
         if self._spinner:
             self._spinner.update(text=text)
             return
@@ -65,54 +112,90 @@ class Viewer:
         self._live = Live(self._spinner, console=self._output.err, refresh_per_second=12.5, transient=True)
         self._live.start(refresh=True)  # at once: what comes next may come before the first tick
 
+    def _leave_line(self) -> None:
+        if self._live:
+            self._live.stop()
+            self._live = self._spinner = None
+
+    def _left(self, event: dict[str, Any]) -> str:
+        """For a step before the last: how long the others will take."""
+        if event.get("event") != "step" or self._training.step >= self._training.steps:
+            return ""
+        left = self._training.left(number(event, "time") or 0.0)
+        return "" if left is None else f"  {age(left)} left"
+
     def _is_due(self, event: dict[str, Any]) -> bool:
         """In a pipe: the first and the last step, and one every few seconds between."""
         now = time.monotonic()
-        at_an_end = event["event"] == "step" and event["step"] in (1, event["steps"])
+        at_an_end = event["event"] == "step" and event.get("step") in (1, event.get("steps"))
         if at_an_end or now - self._said >= PLAIN_SECONDS:
             self._said = now
             return True
         return False
 
 
-def event_text(event: dict[str, Any]) -> str | None:
-    """One event in words; None for one that says nothing which another does not."""
-    kind = event["event"]
-    if kind in ("stage", "attached"):
-        return str(event["text"])
+def event_text(event: dict[str, Any], width: int | None = None) -> str | None:
+    """One event in words; None for one that says nothing which another does not.
+
+    Lines after the first are shortened to `width`, if there is one.
+    """
+    kind = event.get("event")
+    if kind in ("stage", "attached", "plan", "retry"):
+        return shown(event.get("text")) or None
+    if kind == "warning":
+        return f"warning: {shown(event.get('text'))}"
     if kind == "step":
         return _step(event)
     if kind == "evaluation":
-        return None if event["eval_loss"] is None else f"eval loss at step {event['step']}: {event['eval_loss']:.4f}"
-    seconds = event.get("seconds")
+        loss = number(event, "eval_loss")
+        return None if loss is None else f"eval loss at step {event.get('step')}: {loss:.4f}"
+    if kind == "samples":
+        return _samples(event, width)
     if kind == "progress":
-        if "rows" not in event:
-            return f"{event['bytes'] / event['of']:.0%} written"
-        return f"{event['rows']:,} rows" + (f"  {event['rows'] / seconds:,.0f} rows/s" if seconds else "")
+        return _progress(event)
     if kind == "checkpoint":
-        return f"checkpoint of step {event['step']}"
+        return f"checkpoint of step {event.get('step')}"
     if kind == "tracking":
-        return str(event["warning"] or f"tracked at {event['where']}")
+        return shown(event.get("warning") or f"tracked at {event.get('where')}")
+    if kind == "cut":
+        return cut_text(event)
     if kind == "failed":
-        return f"failed: {event['message']}"
+        return f"failed: {shown(event.get('message'))}"
     if kind == "attempt":
-        return f"attempt {event['attempt']}"
+        return f"attempt {event.get('attempt')}"
     return None if kind == "begin" else _other(event)
 
 
 def _step(event: dict[str, Any]) -> str:
-    speed = f"  {event['tokens'] / event['seconds']:,.0f} tokens/s" if event["seconds"] else ""
-    return f"step {event['step']}/{event['steps']}  loss {event['loss']:.4f}{speed}"
+    loss, tokens, seconds = (number(event, key) for key in ("loss", "tokens", "seconds"))
+    speed = f"  {tokens / seconds:,.0f} tokens/s" if seconds and tokens is not None else ""
+    return f"step {event.get('step')}/{event.get('steps')}" + ("" if loss is None else f"  loss {loss:.4f}") + speed
 
 
-def _left(event: dict[str, Any]) -> str:
-    """For a step before the last: how long the others will take."""
-    if event["event"] != "step" or event["step"] >= event["steps"]:
-        return ""
-    return f"  {age(event['seconds'] / event['step'] * (event['steps'] - event['step']))} left"
+def _samples(event: dict[str, Any], width: int | None) -> str:
+    """A line for each, as many as there are, so that one can follow a prompt's answers down a history."""
+    lines = [f"    {sample.prompt} → {sample.text}" for sample in samples_of(event)]
+    short = [line if width is None else _short(line, width) for line in lines]
+    return "\n".join([f"samples at step {event.get('step')}:", *short])
+
+
+def _short(line: str, width: int) -> str:
+    from rich.text import Text
+
+    text = Text(line)
+    text.truncate(max(width, 20), overflow="ellipsis")
+    return text.plain
+
+
+def _progress(event: dict[str, Any]) -> str:
+    rows, seconds = number(event, "rows"), number(event, "seconds")
+    if rows is not None:
+        return f"{rows:,} rows" + (f"  {rows / seconds:,.0f} rows/s" if seconds else "")
+    done, whole = number(event, "bytes"), number(event, "of")
+    return f"{done / whole:.0%} written" if done is not None and whole else _other(event)
 
 
 def _other(event: dict[str, Any]) -> str:
     """An event without a wording of its own: its name, and what it carries."""
     facts = [f"{name} {text_of(value)}" for name, value in event.items() if name not in ("event", "time")]
-    return f"{event['event']}: {', '.join(facts)}" if facts else str(event["event"])
+    return f"{event.get('event')}: {', '.join(facts)}" if facts else str(event.get("event"))

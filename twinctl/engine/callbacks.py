@@ -1,7 +1,8 @@
-"""What happens beside the optimizer's steps: events, checkpoints sealed, the stop request, the count of tokens.
+"""What happens beside the optimizer's steps: events, checkpoints sealed, evaluations, the stop request, the count of
+tokens.
 
-What must stay true: nothing here draws random numbers or waits for the device, so training is the same with and
-without it.
+What must stay true: nothing here draws random numbers that training would have drawn, so training is the same with and
+without it; between evaluations nothing waits for the device.
 """
 
 from __future__ import annotations
@@ -9,19 +10,24 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # This module is imported inside functions only, when engine.start has imported Unsloth.
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments  # noqa: TID253
 
 from twinctl.engine.checkpoints import seal
+from twinctl.engine.gpu import utilisation
+from twinctl.engine.health import Health
 from twinctl.engine.models import peak_memory_gib
-from twinctl.errors import CheckFailed
 from twinctl.phases.base import Attempt
 from twinctl.tracking import CometRun
 from twinctl.workspace.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from twinctl.engine.evaluation import Evaluations
 
 
 @dataclass
@@ -31,6 +37,12 @@ class Progress:
     tokens: int = 0
     seconds: float = 0.0
     peak_memory_gib: float = 0.0
+    eval_step: int = -1
+    eval_loss: float | None = None
+    best_step: int = -1
+    best_loss: float | None = None
+    waited: int = 0  # evaluations since the best
+    ended: bool = False  # before the schedule did: by patience, or at stop_at
 
     FILE = "twinctl-progress.json"
 
@@ -49,28 +61,30 @@ class TokenCounter:
 
     def __call__(self, rows: list[dict[str, Any]]) -> Any:
         """The inner collator's batch."""
-        self.waiting.append(sum(row.pop("tokens") for row in rows))
+        self.waiting.append(sum(int(row.pop("tokens")) for row in rows))
         return self._collator(rows)
 
 
 class WatchTraining(TrainerCallback):  # type: ignore[misc]
-    """Appends events, seals checkpoints, ends training when asked to, and refuses a loss that is not a number."""
+    """Appends events, seals checkpoints, has the model evaluated, and ends training: when asked to, in time, by
+    patience, or when it has gone wrong.
+    """
 
-    def __init__(self, attempt: Attempt, counter: TokenCounter, progress: Progress) -> None:
+    def __init__(
+        self, attempt: Attempt, counter: TokenCounter, progress: Progress, health: Health, evaluations: Evaluations
+    ) -> None:
         self._attempt, self._counter, self.progress = attempt, counter, progress
+        self._health, self._evaluations = health, evaluations
         self.tracker: CometRun | None = None
+        self.deadline = math.inf  # of time.monotonic, for the last step
+        self.stop_at: int | None = None
+        self.out_of_time = False
+        self.try_the_worst: Callable[[], None] = lambda: None
         self._last = 0.0
 
-    @staticmethod
-    def steps(trainer: Any) -> int:
-        """How many optimizer steps the training has in all."""
-        arguments = trainer.args
-        batches = math.ceil(len(trainer.train_dataset) / (arguments.per_device_train_batch_size * arguments.world_size))
-        an_epoch = max(math.ceil(batches / arguments.gradient_accumulation_steps), 1)
-        return int(arguments.max_steps if arguments.max_steps > 0 else math.ceil(an_epoch * arguments.num_train_epochs))
-
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Start the clock."""
+        """Try the longest rows, now that the trainer has set up everything; then start the clock."""
+        self.try_the_worst()
         self._last = time.monotonic()
         self._attempt.event("begin", step=state.global_step, steps=state.max_steps)
 
@@ -79,14 +93,17 @@ class WatchTraining(TrainerCallback):  # type: ignore[misc]
         self._count()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Count; when asked to stop, have a checkpoint written and end."""
+        """Count; end when asked to, or when there is no time for another step."""
         self._count()
         now = time.monotonic()
-        self.progress.seconds += now - self._last
+        took = now - self._last
+        self.progress.seconds += took
         self._last = now
-        if self._attempt.stop.requested is not None:
-            control.should_save = True
-            control.should_training_stop = True
+        self.out_of_time = now + took > self.deadline and state.global_step < state.max_steps
+        if state.global_step == self.stop_at:
+            self.progress.ended = True
+        if self._attempt.stop.requested is not None or self.out_of_time or self.progress.ended:
+            _end(control)
 
     def on_log(
         self,
@@ -96,26 +113,34 @@ class WatchTraining(TrainerCallback):  # type: ignore[misc]
         logs: dict[str, Any] | None = None,
         **_: Any,
     ) -> None:
-        """One event a step."""
+        """One event a step, then the evaluation that is due: after the step, before its checkpoint."""
         if not logs or "loss" not in logs:
             return
-        loss = float(logs["loss"])
-        if not math.isfinite(loss):
-            raise CheckFailed(
-                f"the loss of step {state.global_step} is {loss}",
-                "lower --lr, or raise the warm-up; checkpoints are kept",
-            )
         figures = {
-            "loss": loss,
+            "loss": float(logs["loss"]),
             "grad_norm": float(logs.get("grad_norm") or 0.0),
             "learning_rate": float(logs.get("learning_rate") or 0.0),
             "epoch": float(state.epoch or 0.0),
             "tokens": self.progress.tokens,
             "seconds": round(self.progress.seconds, 3),
+            "memory_gib": peak_memory_gib(),
         }
-        self._attempt.event("step", step=state.global_step, steps=state.max_steps, **figures)
+        self._attempt.event("step", step=state.global_step, steps=state.max_steps, gpu_use=utilisation(), **figures)
         if self.tracker:
-            self.tracker.log(figures, state.global_step)
+            self.tracker.log({f"train/{name}": value for name, value in figures.items()}, state.global_step)
+        self._health.check(state.global_step, figures["loss"], figures["grad_norm"])
+        hurried = self._attempt.stop.requested is not None or self.out_of_time
+        if self._evaluations.due(state.global_step, state.max_steps, hurried=hurried):
+            self._evaluate(state, control)
+
+    def _evaluate(self, state: TrainerState, control: TrainerControl) -> None:
+        """The clock stands still meanwhile."""
+        self._evaluations.hold(state.global_step)
+        if self.tracker and self.progress.eval_loss is not None:
+            self.tracker.log({"eval/loss": self.progress.eval_loss}, state.global_step)
+        if self.progress.ended:
+            _end(control)
+        self._last = time.monotonic()
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Make the new checkpoint one to go on from. The clock stands still meanwhile."""
@@ -123,9 +148,15 @@ class WatchTraining(TrainerCallback):  # type: ignore[misc]
         self.progress.peak_memory_gib = max(self.progress.peak_memory_gib, peak_memory_gib())
         write_json(checkpoint / Progress.FILE, asdict(self.progress))
         seal(checkpoint)
+        self._evaluations.forget_all_but_the_best()
         self._attempt.event("checkpoint", step=state.global_step)
         self._last = time.monotonic()
 
     def _count(self) -> None:
         if self._counter.waiting:
             self.progress.tokens += self._counter.waiting.popleft()
+
+
+def _end(control: TrainerControl) -> None:
+    control.should_save = True
+    control.should_training_stop = True

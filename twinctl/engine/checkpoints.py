@@ -47,3 +47,10 @@ def last_whole(folder: Path) -> Path | None:
             return checkpoint
         shutil.rmtree(checkpoint)
     return None
+
+
+def drop_after(folder: Path, step: int) -> None:
+    """Remove the checkpoints of later steps."""
+    for checkpoint in folder.glob("checkpoint-*"):
+        if step_of(checkpoint) > step:
+            shutil.rmtree(checkpoint)

@@ -34,7 +34,7 @@ def refuse_early(device: str, parameters: int) -> None:
     """
     if device == "cuda" and nvidia_driver() is None:
         raise EngineError("there is no NVIDIA driver on this machine", "use --device cpu, or a machine with a GPU")
-    if device != "cpu" and nvidia_driver() is not None and not _gpus_are_hidden():
+    if device != "cpu" and nvidia_driver() is not None and not gpus_are_hidden():
         return
     _refuse_old_unsloth()
     if device != "cpu" and parameters > LARGE_MODEL:
@@ -44,7 +44,7 @@ def refuse_early(device: str, parameters: int) -> None:
         )
 
 
-def _gpus_are_hidden() -> bool:
+def gpus_are_hidden() -> bool:
     """Whether the environment keeps CUDA programs from every GPU."""
     return os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1")
 
@@ -65,7 +65,7 @@ def require_usable_gpu(device: str) -> None:
         return
     import torch
 
-    if torch.cuda.is_available() or _gpus_are_hidden():
+    if torch.cuda.is_available() or gpus_are_hidden():
         return
     raise EngineError(
         f"this machine has an NVIDIA driver ({driver}), but torch {torch.__version__} "

@@ -1,21 +1,32 @@
-"""The loss on held-out rows, weighted by tokens: a mean of batch means would depend on how rows fall into batches."""
+"""Evaluations during a training: the loss on held-out rows, answers to read, the best weights, and patience.
+
+What must stay true: the loss is weighted by tokens (a mean of batch means would depend on how rows fall into batches);
+training before and after an evaluation is the same as without it.
+"""
 
 from __future__ import annotations
 
+import shutil
+import time
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from twinctl.data.tokens import EVAL, IGNORED
-from twinctl.engine.rows import evaluation_batches
+from twinctl.data.tokens import IGNORED
+from twinctl.phases.base import Attempt
+from twinctl.recipes.train import TrainRecipe
+
+if TYPE_CHECKING:
+    from twinctl.engine.callbacks import Progress
 
 
 def evaluation_loss(
-    model: Any, tokens: Path, *, batch_size: int, pad_id: int, context: AbstractContextManager[Any]
+    model: Any, batches: Iterable[dict[str, Any]], context: AbstractContextManager[Any]
 ) -> float | None:
-    """Mean negative log-likelihood in nats a learnt token of the held-out rows; None when none is held out.
+    """Mean negative log-likelihood in nats a learnt token of batches on the model's device; None when there are none.
 
-    Draws no random numbers, so training before and after it is the same as without it.
+    Draws no random numbers.
     """
     import torch
 
@@ -23,10 +34,82 @@ def evaluation_loss(
     model.eval()
     total, count = 0.0, 0
     with torch.no_grad(), context:
-        for batch in evaluation_batches(tokens, EVAL, batch_size=batch_size, pad_id=pad_id):
-            on_device = {name: tensor.to(model.device) for name, tensor in batch.items()}
+        for batch in batches:
             learnt = int((batch["labels"][:, 1:] != IGNORED).sum())
-            total += float(model(**on_device).loss) * learnt
+            total += float(model(**batch).loss) * learnt
             count += learnt
     model.train(was_training)
     return total / count if count else None
+
+
+class Evaluations:
+    """Holds an evaluation when one is due, and keeps the best weights in work/best-STEP when the recipe asks for them.
+
+    `loss`, `answers` and `save` (to a folder) are the model's; what is found goes to events and to `progress`.
+    """
+
+    def __init__(
+        self,
+        attempt: Attempt,
+        recipe: TrainRecipe,
+        progress: Progress,
+        *,
+        interval: int,
+        loss: Callable[[], float | None],
+        answers: Callable[[], list[dict[str, Any]]],
+        save: Callable[[Path], None],
+    ) -> None:
+        self._attempt, self._recipe, self._progress, self._interval = attempt, recipe, progress, interval
+        self._loss, self._answers, self._save = loss, answers, save
+        self.seconds = 0.0  # the longest so far
+
+    def due(self, step: int, steps: int, *, hurried: bool) -> bool:
+        """After every interval and at the end; `hurried`: only where something is chosen by it."""
+        chosen = self._recipe.best or self._recipe.patience is not None
+        return (step % self._interval == 0 or step == steps) and (chosen or not hurried)
+
+    def hold(self, step: int) -> float | None:
+        """Evaluate after this step, let the model answer, and keep what is best."""
+        began = time.monotonic()
+        loss = self._loss()
+        self._progress.eval_step, self._progress.eval_loss = step, loss
+        self._attempt.event("evaluation", step=step, eval_loss=loss, seconds=round(time.monotonic() - began, 3))
+        if step:  # what the base would answer can be asked of it at any time: chat --base
+            self._let_answer(step)
+            self._compare(step, loss)
+        self.seconds = max(self.seconds, time.monotonic() - began)
+        return loss
+
+    def _let_answer(self, step: int) -> None:
+        began = time.monotonic()
+        if answers := self._answers():
+            seconds = round(time.monotonic() - began, 3)
+            self._attempt.event("samples", step=step, seconds=seconds, answers=answers)
+
+    def _compare(self, step: int, loss: float | None) -> None:
+        progress = self._progress
+        if loss is None:
+            return
+        if progress.best_loss is None or loss < progress.best_loss:
+            progress.best_step, progress.best_loss, progress.waited = step, loss, 0
+            if self._recipe.best:
+                shutil.rmtree(self._folder(step), ignore_errors=True)
+                self._save(self._folder(step))
+        else:
+            progress.waited += 1
+            progress.ended = progress.ended or progress.waited == self._recipe.patience
+
+    @property
+    def best(self) -> Path | None:
+        """The folder of the best weights, when the recipe asks for them and there has been an evaluation."""
+        wanted = self._recipe.best and self._progress.best_step > 0
+        return self._folder(self._progress.best_step) if wanted else None
+
+    def forget_all_but_the_best(self) -> None:
+        """Only when a checkpoint knows of it: a resume may go back to when an earlier one was the best."""
+        for folder in self._attempt.work.glob("best-*"):
+            if folder != self.best:
+                shutil.rmtree(folder)
+
+    def _folder(self, step: int) -> Path:
+        return self._attempt.work / f"best-{step}"

@@ -84,7 +84,7 @@ class LocalModel:
             inputs = self._prompts(talks[start_at : start_at + batch_size])
             outputs = self.generate(inputs, sampling)[:, inputs["input_ids"].shape[1] :]
             seconds = time.monotonic() - began
-            found += [self._answer_of(row.tolist(), seconds) for row in outputs]
+            found += [self.answer_of(row.tolist(), seconds) for row in outputs]
         return found
 
     def generate(self, inputs: Any, sampling: Sampling, **more: Any) -> Any:
@@ -126,7 +126,8 @@ class LocalModel:
         listed = configured if isinstance(configured, list) else [configured]
         return {int(token) for token in [*listed, self._tokenizer.eos_token_id] if token is not None}
 
-    def _answer_of(self, ids: list[int], seconds: float) -> Answer:
+    def answer_of(self, ids: list[int], seconds: float) -> Answer:
+        """The answer that generated ids (without the prompt, pads behind its end) are, made in so many seconds."""
         end = next((place for place, token in enumerate(ids) if token in self._stops()), None)
         text = self._tokenizer.decode(ids[:end], skip_special_tokens=True)
         length = len(ids) if end is None else end + 1

@@ -17,7 +17,14 @@ from twinctl.errors import EngineError, UpstreamError
 
 
 def load_model(
-    unsloth: Any, folder: Path, *, max_length: int, dtype: str = "auto", method: str = "lora", seed: int = 0
+    unsloth: Any,
+    folder: Path,
+    *,
+    max_length: int,
+    dtype: str = "auto",
+    method: str = "lora",
+    seed: int = 0,
+    checkpointing: bool = False,
 ) -> tuple[Any, Any]:
     """(model, tokenizer) of a folder: a base, an adapter beside its base, or a merged model.
 
@@ -33,14 +40,14 @@ def load_model(
             load_in_4bit=method == "qlora",
             load_in_16bit=method != "qlora",
             full_finetuning=method == "full",
+            use_gradient_checkpointing="unsloth" if checkpointing else False,
             use_exact_model_name=True,
             trust_remote_code=False,
             random_state=seed,
         )
     except (torch.OutOfMemoryError, MemoryError) as error:
-        raise EngineError(
-            f"not enough memory to load the model: {error}", "use --method qlora, or a smaller model"
-        ) from error
+        smaller = "--method qlora, or a smaller model" if method != "qlora" else "a smaller model"
+        raise EngineError(f"not enough memory to load the model: {error}", f"use {smaller}") from error
     give_own_pad(tokenizer)
     return model, tokenizer
 
@@ -91,6 +98,19 @@ def beside_its_base(adapter: Path, base: Path) -> Iterator[Path]:
         config["base_model_name_or_path"] = str(base)
         Path(name, "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
         yield Path(name)
+
+
+def take_weights(model: Any, adapter: Path) -> None:
+    """Let a model with a fresh adapter begin from a stored one. Raises EngineError when that has another shape."""
+    from peft import load_peft_weights, set_peft_model_state_dict
+
+    found = set_peft_model_state_dict(model, load_peft_weights(str(adapter), device="cpu"))
+    amiss = [*found.unexpected_keys, *(name for name in found.missing_keys if "lora_" in name)]
+    if amiss:
+        raise EngineError(
+            f"the adapter to train on from has not the weights of this one: {', '.join(amiss[:3])}",
+            "train from the base instead: leave out --from",
+        )
 
 
 def device_facts(model: Any) -> dict[str, Any]:

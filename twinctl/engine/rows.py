@@ -1,4 +1,4 @@
-"""Prepared tokens as the trainer's data set, and as batches for evaluation.
+"""Prepared tokens as the trainer's data set.
 
 What must stay true: packed samples cannot see each other; a segment's first label is not learnt (it would be predicted
 from the sample before); a row's pads are a segment of their own that is not learnt.
@@ -6,34 +6,30 @@ from the sample before); a row's pads are a segment of their own that is not lea
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from twinctl.data.packing import best_fit
-from twinctl.data.tokens import IGNORED, TRAIN, read_tokens, samples
+from twinctl.data.tokens import IGNORED, read_tokens, samples
 from twinctl.errors import EngineError
 
 
-def training_rows(tokens: Path, *, packing: bool, max_length: int, pad_id: int) -> Any:
-    """A `datasets.Dataset` of input_ids, labels, seq_lengths and `tokens` (a row's length without pads)."""
+def rows_of(tokens: Path, split: str, *, packing: bool, max_length: int, pad_id: int) -> Any:
+    """A `datasets.Dataset` of input_ids, labels, seq_lengths (when packed) and `tokens` (a row's length without pads),
+    as numpy arrays; the samples of a split one by one or, with `packing`, in rows of exactly `max_length`.
+    """
     from datasets import Dataset
 
-    found = list(samples(read_tokens(tokens, TRAIN)))  # views of the memory-mapped file, and the labels
-    if not packing:
-        return Dataset.from_dict(
-            {
-                "input_ids": [ids for ids, _ in found],
-                "labels": [labels for _, labels in found],
-                "tokens": [len(ids) for ids, _ in found],
-            }
-        )
-    rows = [
-        packed_row([found[index] for index in row], max_length, pad_id)
-        for row in best_fit([len(ids) for ids, _ in found], max_length)
-    ]
-    return Dataset.from_dict({name: [row[name] for row in rows] for name in rows[0]})
+    found = list(samples(read_tokens(tokens, split)))  # views of the memory-mapped file, and the labels
+    lengths = [len(ids) for ids, _ in found]
+    if packing:
+        parts = [[found[index] for index in row] for row in best_fit(lengths, max_length)]
+        rows = [packed_row(part, max_length, pad_id) for part in parts]
+    else:
+        rows = [{"input_ids": ids, "labels": labels, "tokens": len(ids)} for ids, labels in found]
+    names = rows[0] if rows else ()
+    return Dataset.from_dict({name: [row[name] for row in rows] for name in names}).with_format("numpy")
 
 
 def packed_row(parts: Sequence[tuple[Any, Any]], room: int, pad_id: int) -> dict[str, Any]:
@@ -62,15 +58,13 @@ class PackedCollator:
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         """Stack rows of one length: input_ids, labels and position_ids of shape (rows, length)."""
+        import numpy as np
         import torch
 
-        positions = [[position for length in row["seq_lengths"] for position in range(length)] for row in rows]
-        return {
-            "input_ids": torch.tensor([row["input_ids"] for row in rows]),
-            "labels": torch.tensor([row["labels"] for row in rows]),
-            "position_ids": torch.tensor(positions),
-            "use_cache": False,
-        }
+        positions = [np.concatenate([np.arange(length) for length in row["seq_lengths"]]) for row in rows]
+        columns = {name: [row[name] for row in rows] for name in ("input_ids", "labels")}
+        stacked = {name: np.stack(column) for name, column in {**columns, "position_ids": positions}.items()}
+        return {**{name: torch.tensor(value).long() for name, value in stacked.items()}, "use_cache": False}
 
 
 def require_segments(batch: Any) -> None:
@@ -83,17 +77,3 @@ def require_segments(batch: Any) -> None:
             f"the trainer would not keep packed samples apart (its batches have {', '.join(batch)})",
             "train without packing: --no-packing",
         )
-
-
-def evaluation_batches(tokens: Path, split: str, *, batch_size: int, pad_id: int) -> Iterator[dict[str, Any]]:
-    """Padded batches of whole samples: input_ids, attention_mask, labels, each (rows, longest)."""
-    import torch
-
-    found = samples(read_tokens(tokens, split))
-    while part := list(islice(found, batch_size)):
-        longest = max(len(ids) for ids, _ in part)
-        yield {
-            "input_ids": torch.tensor([ids.tolist() + [pad_id] * (longest - len(ids)) for ids, _ in part]),
-            "attention_mask": torch.tensor([[1] * len(ids) + [0] * (longest - len(ids)) for ids, _ in part]),
-            "labels": torch.tensor([labels.tolist() + [IGNORED] * (longest - len(labels)) for _, labels in part]),
-        }

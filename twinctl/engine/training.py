@@ -1,62 +1,76 @@
 """Supervised fine-tuning through Unsloth's FastLanguageModel and TRL's SFTTrainer.
 
-What must stay true: every argument is passed explicitly (Unsloth's GPU trainer has other defaults than TRL); rows go
-in as prepared; the same command goes on from the last whole checkpoint with the same losses; what the backend changed
-is recorded.
+What must stay true: rows go in as prepared; the same command goes on from the last whole checkpoint with the same
+losses; what the backend changed is recorded; memory that runs out costs the steps since the last checkpoint, no more.
 """
 
 from __future__ import annotations
 
+import gc
 import json
+import math
 import shutil
+import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from twinctl.engine.checkpoints import last_whole, step_of
-from twinctl.engine.evaluation import evaluation_loss
-from twinctl.engine.models import device_facts, dress, load_model, peak_memory_gib, stop_at
-from twinctl.engine.rows import PackedCollator, require_segments, training_rows
+from twinctl.data.tokens import EVAL, TRAIN
+from twinctl.engine.arguments import arguments
+from twinctl.engine.checkpoints import drop_after, last_whole, step_of
+from twinctl.engine.evaluation import Evaluations, evaluation_loss
+from twinctl.engine.fit import fit, smaller
+from twinctl.engine.health import Health
+from twinctl.engine.models import device_facts, dress, load_model, peak_memory_gib, stop_at, take_weights
+from twinctl.engine.rows import PackedCollator, require_segments, rows_of
+from twinctl.engine.samples import Samples
 from twinctl.engine.start import start
 from twinctl.engine.tracked import begin_tracking
-from twinctl.errors import ConfigError, EngineError
-from twinctl.phases.base import Attempt, Result
-from twinctl.recipes.train import TrainOptions, TrainRecipe, TrainSettings
+from twinctl.errors import CheckFailed, ConfigError, EngineError
+from twinctl.phases.base import Attempt, GoOn, Result
+from twinctl.recipes.train import TrainOptions, TrainRecipe, TrainSettings, every
 from twinctl.workspace.files import read_json, write_json
 
 if TYPE_CHECKING:
     from twinctl.engine.callbacks import WatchTraining
 
 MUST_AGREE = ("device", "dtype", "optimizer", "packing")
+SAVE_SECONDS = 10.0  # what it may take to save the result
 
 
 def train(attempt: Attempt) -> Result:
     """Train and leave the adapter (or the whole model, by method full) in the attempt's `out`.
 
-    Raises EngineError (memory, device), ConfigError (a resume that cannot be exact), CheckFailed (loss is not a
-    number), Interrupted after a checkpoint when asked to stop.
+    Raises GoOn (memory ran out: in a fresh process, with a smaller micro-batch), EngineError (memory that nothing
+    mends, device), ConfigError (a resume that cannot be exact), CheckFailed (the training went wrong), Interrupted
+    after a checkpoint when asked to stop.
     """
+    began = time.monotonic()
     recipe, options = attempt.recipe, attempt.options
     assert isinstance(recipe, TrainRecipe) and isinstance(options, TrainOptions)
+    attempt.event("plan", **attempt.inputs["forecast"])
+    for text in attempt.inputs["forecast"]["warnings"]:
+        attempt.event("warning", text=text)
     attempt.stage("loading Unsloth")
     unsloth = start(options.device)
     import torch
 
+    training = Training(attempt, TrainSettings(recipe=recipe, options=options), unsloth, began)
     try:
-        return Training(attempt, TrainSettings(recipe=recipe, options=options), unsloth).run()
+        return training.run()
     except (torch.OutOfMemoryError, MemoryError) as error:
-        raise EngineError(
-            f"out of memory: {error}", "use --micro-batch 1, --gradient-checkpointing on or --method qlora"
-        ) from error
+        raise training.with_less_memory(error) from error
 
 
 class Training:
     """One attempt at training, from loading to saving."""
 
-    def __init__(self, attempt: Attempt, settings: TrainSettings, unsloth: Any) -> None:
-        self._attempt, self._settings, self._unsloth = attempt, settings, unsloth
+    def __init__(self, attempt: Attempt, settings: TrainSettings, unsloth: Any, began: float) -> None:
+        self._attempt, self._settings, self._unsloth, self._began = attempt, settings, unsloth, began
         self._recipe, self._options = settings.recipe, settings.options
-        self._tokens = Path(attempt.inputs["tokens"])
+        self._tokens, self._base = Path(attempt.inputs["tokens"]), Path(attempt.inputs["base"])
         self._checkpoints = attempt.work / "checkpoints"
+        self._split = fit(settings, self._base, attempt.inputs["max_length"])
 
     def run(self) -> Result:
         """Load, evaluate the base, train on from where it stopped, evaluate, save."""
@@ -64,24 +78,28 @@ class Training:
         resume = last_whole(self._checkpoints)
         trainer, watcher = self._trainer(resume)
         self._record_facts(trainer, resumed=resume is not None)
-        base_eval_loss = self._base_loss(trainer)
-        self._tracker = begin_tracking(self._attempt, self._recipe, self._options)
-        watcher.tracker = self._tracker
-        self._attempt.stage(f"training from step {step_of(resume) if resume else 0} of {watcher.steps(trainer)}")
+        base_eval_loss = self._base_loss()
+        self._tracker = watcher.tracker = begin_tracking(self._attempt, self._recipe, self._options)
+        watcher.deadline = self._deadline()
+        at = step_of(resume) if resume else 0
+        self._attempt.stage(f"training from step {at} of {self._steps}")
         try:
             with self._attempt.stop.deferred():
                 self._train(trainer, resume)
+        except CheckFailed as error:
+            raise self._gone_wrong(error, watcher) from error
         finally:
             if self._tracker:
                 self._tracker.end()
+        step = trainer.state.global_step
         if self._attempt.stop.requested is not None:
-            raise self._attempt.stop.error(f"stopped at step {trainer.state.global_step}; a checkpoint is kept")
-        self._attempt.stage("evaluating")
-        eval_loss = self._loss(trainer)
-        self._save()
-        return Result(
-            metrics=self._metrics(trainer, watcher, resume, base_eval_loss, eval_loss), warnings=self._warnings()
-        )
+            raise self._attempt.stop.error(f"stopped at step {step}; a checkpoint is kept")
+        eval_loss = self._last_loss(step)
+        self._save_result()
+        metrics = self._metrics(trainer, watcher, resume, base_eval_loss, eval_loss)
+        is_cut = watcher.out_of_time and not self._progress.ended
+        cut = self._recipe.model_copy(update={"stop_at": step}) if is_cut else None
+        return Result(metrics=metrics, warnings=self._warnings(step), carried_out=cut)
 
     def _train(self, trainer: Any, resume: Path | None) -> None:
         """Go on from the checkpoint. From one of the last step the trainer would take a step too many."""
@@ -89,29 +107,29 @@ class Training:
 
         if resume:
             state = TrainerState.load_from_json(str(resume / "trainer_state.json"))
-            if state.global_step >= state.max_steps:
+            if state.global_step >= state.max_steps or self._progress.ended:
                 trainer._load_from_checkpoint(str(resume))
-                trainer.accelerator.prepare_model(trainer.model)  # as training does: it decides how losses are rounded
                 trainer.state = state
                 return
+        gc.collect()
+        gc.freeze()  # what the libraries made stays: looking through it again and again costs steps time
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
 
     def _load(self) -> None:
         self._attempt.stage("loading the model")
-        recipe = self._recipe
+        recipe, parent = self._recipe, self._attempt.inputs.get("parent")
+        is_full = recipe.method == "full"
         self._model, self._tokenizer = load_model(
             self._unsloth,
-            Path(self._attempt.inputs["base"]),
+            Path(parent) if parent and is_full else self._base,
             max_length=self._attempt.inputs["max_length"],
             dtype=recipe.dtype,
             method=recipe.method,
             seed=recipe.seed,
+            checkpointing=self._split.checkpointing,
         )
         self._facts = device_facts(self._model)
-        self._checkpointing = {"on": True, "off": False}.get(
-            self._options.gradient_checkpointing, self._facts["device"] != "cpu"
-        )
-        if recipe.method != "full":
+        if not is_full:
             self._model = self._unsloth.FastLanguageModel.get_peft_model(
                 self._model,
                 r=recipe.rank,
@@ -119,10 +137,14 @@ class Training:
                 lora_dropout=recipe.dropout,
                 bias=recipe.bias,
                 target_modules=list(recipe.target_modules),
-                use_gradient_checkpointing="unsloth" if self._checkpointing else False,
+                use_rslora=recipe.rslora,
+                use_dora=recipe.dora,
+                use_gradient_checkpointing="unsloth" if self._split.checkpointing else False,
                 random_state=recipe.seed,
                 max_seq_length=self._attempt.inputs["max_length"],
             )
+            if parent:
+                take_weights(self._model, Path(parent))
         dress(self._tokenizer, self._attempt.inputs["template"], self._attempt.inputs["eos"])
         stop_at(self._model.generation_config, self._tokenizer.eos_token_id)
 
@@ -132,74 +154,70 @@ class Training:
 
         from twinctl.engine.callbacks import Progress, TokenCounter, WatchTraining
 
-        on_cpu = self._facts["device"] == "cpu"
-        rows = training_rows(
-            self._tokens,
-            packing=self._recipe.packing,
-            max_length=self._attempt.inputs["max_length"],
-            pad_id=self._tokenizer.pad_token_id,
-        )
+        on_cpu, packing = self._facts["device"] == "cpu", self._recipe.packing
+        max_length, options = self._attempt.inputs["max_length"], self._options
+        rows = self._rows(TRAIN)
+        self._steps, _ = self._recipe.steps(len(rows))
         trainer = SFTTrainer(
             model=self._model,
             processing_class=self._tokenizer,
             train_dataset=rows,
-            data_collator=PackedCollator() if on_cpu and self._recipe.packing else None,
-            args=self._arguments(library_packing=self._recipe.packing and not on_cpu),
+            data_collator=PackedCollator() if on_cpu and packing else None,
+            args=arguments(
+                self._recipe,
+                self._checkpoints,
+                dtype=self._facts["dtype"],
+                max_length=max_length,
+                micro_batch=self._split.micro_batch,
+                checkpointing=self._split.checkpointing,
+                library_packing=packing and not on_cpu,
+                save_steps=every(options.save_every, self._steps),
+                keep=options.keep,
+            ),
         )
-        if self._recipe.packing:
+        if packing:
             require_segments(trainer.data_collator([dict(rows[0])]))
+        if self._recipe.method == "qlora":
+            for weight in self._model.parameters():  # TRL halves them on a CPU; read from a checkpoint they are whole
+                weight.data = weight.data.float() if weight.requires_grad else weight.data
+        trainer.accelerator.prepare(self._model)  # as training would: it decides how losses are rounded, also before
         trainer.remove_callback(PrinterCallback)
+        self._progress = Progress.load(resume)
+        self._evaluations = self._evaluating(trainer, trainer.data_collator)
         counter = TokenCounter(trainer.data_collator)
         trainer.data_collator = counter
-        watcher = WatchTraining(self._attempt, counter, Progress.load(resume))
+        self._health = Health(self._model.config.vocab_size, float16=self._facts["dtype"] == "float16")
+        watcher = WatchTraining(self._attempt, counter, self._progress, self._health, self._evaluations)
+        watcher.stop_at = self._recipe.stop_at
+        watcher.try_the_worst = partial(self._try_the_worst, trainer)
         trainer.add_callback(watcher)
         return trainer, watcher
 
-    def _arguments(self, *, library_packing: bool) -> Any:
-        from trl import SFTConfig
-
-        recipe, options, dtype = self._recipe, self._options, self._facts["dtype"]
-        return SFTConfig(
-            output_dir=str(self._checkpoints),
-            per_device_train_batch_size=self._settings.micro_batch,
-            gradient_accumulation_steps=self._settings.accumulation,
-            num_train_epochs=recipe.epochs,
-            max_steps=recipe.max_steps or -1,
-            learning_rate=recipe.learning_rate,
-            lr_scheduler_type=recipe.scheduler,
-            warmup_steps=recipe.warmup_steps,
-            weight_decay=recipe.weight_decay,
-            optim=recipe.optimizer,
-            adam_beta1=0.9,
-            adam_beta2=0.999,
-            adam_epsilon=1e-8,
-            max_grad_norm=1.0,
-            seed=recipe.seed,
-            data_seed=recipe.seed,
-            bf16=dtype == "bfloat16",
-            fp16=dtype == "float16",
-            gradient_checkpointing=self._checkpointing,
+    def _rows(self, split: str) -> Any:
+        return rows_of(
+            self._tokens,
+            split,
+            packing=self._recipe.packing,
             max_length=self._attempt.inputs["max_length"],
-            packing=library_packing,
-            packing_strategy="bfd",
-            padding_free=False,
-            pad_to_multiple_of=64 if library_packing else None,
-            completion_only_loss=False,
-            assistant_only_loss=False,
-            dataset_kwargs={"skip_prepare_dataset": True},
-            remove_unused_columns=False,
-            dataloader_num_workers=0,
-            dataloader_drop_last=False,
-            eval_strategy="no",
-            save_strategy="steps",
-            save_steps=options.save_every,
-            save_total_limit=options.keep,
-            logging_strategy="steps",
-            logging_steps=1,
-            logging_nan_inf_filter=False,
-            include_num_input_tokens_seen="no",
-            disable_tqdm=True,
-            report_to="none",
+            pad_id=self._tokenizer.pad_token_id,
+        )
+
+    def _evaluating(self, trainer: Any, collate: Any) -> Evaluations:
+        """Row by row: never more memory than the smallest micro-batch takes, and the same shape every time."""
+        held_out = self._rows(EVAL)
+
+        def loss() -> float | None:
+            batches = (trainer._prepare_inputs(collate([row])) for row in held_out)
+            return evaluation_loss(self._model, batches, trainer.compute_loss_context_manager())
+
+        return Evaluations(
+            self._attempt,
+            self._recipe,
+            self._progress,
+            interval=every(self._settings.evaluate_every, self._steps),
+            loss=loss,
+            answers=Samples(self._model, self._tokenizer, self._tokens, count=self._options.samples).answer,
+            save=self._save,
         )
 
     def _record_facts(self, trainer: Any, *, resumed: bool) -> None:
@@ -208,46 +226,91 @@ class Training:
             **self._facts,
             "optimizer": str(getattr(trainer.args.optim, "value", trainer.args.optim)),
             "packing": self._recipe.packing,
-            "micro_batch": self._settings.micro_batch,
-            "accumulation": self._settings.accumulation,
-            "gradient_checkpointing": self._checkpointing,
+            "micro_batch": self._split.micro_batch,
+            "accumulation": self._recipe.batch_size // self._split.micro_batch,
+            "gradient_checkpointing": self._split.checkpointing,
             "world_size": trainer.args.world_size,
         }
         before = next((a for a in reversed(self._attempt.artifact.attempts()) if "device" in a), None)
         if resumed and before:
-            changed = [f"{name} {before[name]} → {facts[name]}" for name in MUST_AGREE if before[name] != facts[name]]
+            # Packed on a GPU, NEFTune's noise is scaled by the length of the forward pass.
+            names = (*MUST_AGREE, "micro_batch") if self._recipe.neftune_alpha else MUST_AGREE
+            changed = [f"{name} {before[name]} → {facts[name]}" for name in names if before[name] != facts[name]]
             if changed:
                 raise ConfigError(
                     f"the checkpoint was made differently: {', '.join(changed)}",
                     "start over with --restart, or go on where it began",
                 )
         self._attempt.note(**facts)
-        self._attempt.event("facts", **facts)
+        self._attempt.event("facts", **facts, why=self._split.why)
 
-    def _base_loss(self, trainer: Any) -> float | None:
-        """The base's loss on the held-out rows: before step 1 the model is the base. Kept, since a resume cannot ask
-        again.
+    def _base_loss(self) -> float | None:
+        """The loss on the held-out rows before step 1: the base's, or of what it is trained on from. Kept, since a
+        resume cannot ask again.
         """
         kept = self._attempt.work / "base-eval.json"
         if not kept.exists():
-            self._attempt.stage("evaluating the base model")
-            write_json(kept, {"loss": self._loss(trainer)})
+            self._attempt.stage("evaluating what it begins from")
+            write_json(kept, {"loss": self._evaluations.hold(0)})
+            return self._progress.eval_loss
         loss: float | None = read_json(kept)["loss"]
         self._attempt.event("evaluation", step=0, eval_loss=loss)
         return loss
 
-    def _loss(self, trainer: Any) -> float | None:
-        return evaluation_loss(
-            self._model,
-            self._tokens,
-            batch_size=self._settings.micro_batch,
-            pad_id=self._tokenizer.pad_token_id,
-            context=trainer.compute_loss_context_manager(),
-        )
+    def _try_the_worst(self, trainer: Any) -> None:
+        """One pass over the longest rows, so that memory runs out now or never. Leaves no trace."""
+        import torch
 
-    def _save(self) -> None:
+        lengths = [len(ids) for ids in trainer.train_dataset.data["input_ids"]]
+        longest = sorted(range(len(lengths)), key=lambda index: -lengths[index])[: self._split.micro_batch]
+        trainer.current_gradient_accumulation_steps = trainer.args.gradient_accumulation_steps
+        gpu = [self._model.device] if self._facts["device"] == "cuda" else []
+        with torch.random.fork_rng(devices=gpu):
+            batch = trainer.data_collator([trainer.train_dataset[index] for index in longest])
+            trainer.training_step(self._model, batch)
+        trainer.data_collator.waiting.clear()
+        self._model.zero_grad(set_to_none=True)
+
+    def _deadline(self) -> float:
+        """When the last step must have ended, to leave time to evaluate and save."""
+        if self._options.max_time is None:
+            return math.inf
+        at_the_end = 2 * self._evaluations.seconds + SAVE_SECONDS
+        return self._began + self._options.max_time - at_the_end
+
+    def with_less_memory(self, error: BaseException) -> Exception:
+        """What to raise when memory ran out: GoOn with a smaller split, or EngineError when there is none."""
+        options = smaller(self._settings, self._split)
+        if options is None:
+            return EngineError(
+                f"out of memory: {error}", "use --method qlora, or shorter rows: twinctl prepare --max-length"
+            )
+        instead = f"a micro-batch of {options.micro_batch}"
+        if options.micro_batch == self._split.micro_batch:
+            instead = "gradient checkpointing"
+        return GoOn(options, f"out of memory with a micro-batch of {self._split.micro_batch}; going on with {instead}")
+
+    def _gone_wrong(self, error: CheckFailed, watcher: WatchTraining) -> CheckFailed:
+        drop_after(self._checkpoints, self._health.last_good)
+        kept = last_whole(self._checkpoints)
+        rest = f"the checkpoint of step {step_of(kept)} is kept" if kept else "no checkpoint was written before"
+        return CheckFailed(f"{error.message}; {rest}", error.hint)
+
+    def _last_loss(self, step: int) -> float | None:
+        """The loss of the result: of the last step, unless that was evaluated already, or of the best."""
+        if self._progress.eval_step != step:
+            self._attempt.stage("evaluating")
+            self._evaluations.hold(step)
+        return self._progress.best_loss if self._evaluations.best else self._progress.eval_loss
+
+    def _save_result(self) -> None:
         self._attempt.stage("saving")
-        out = self._attempt.out
+        if best := self._evaluations.best:
+            shutil.copytree(best, self._attempt.out, dirs_exist_ok=True)
+        else:
+            self._save(self._attempt.out)
+
+    def _save(self, out: Path) -> None:
         self._model.save_pretrained(out)
         self._tokenizer.save_pretrained(out)
         (out / "README.md").unlink(missing_ok=True)  # PEFT's card names the base by this machine's path
@@ -273,6 +336,7 @@ class Training:
             "last_loss": losses[-1] if losses else None,
             "eval_loss": final,
             "base_eval_loss": base,
+            "best_step": progress.best_step if self._evaluations.best else None,
             "tokens": progress.tokens,
             "tokens_per_second": round(progress.tokens / progress.seconds, 1) if progress.seconds else None,
             "peak_memory_gib": max(progress.peak_memory_gib, peak_memory_gib()),
@@ -280,8 +344,12 @@ class Training:
             "resumed_from": step_of(resume) if resume else None,
         }
 
-    def _warnings(self) -> list[str]:
-        tracking = [self._tracker.warning] if self._tracker and self._tracker.warning else []
+    def _warnings(self, step: int) -> list[str]:
+        found = [self._tracker.warning] if self._tracker and self._tracker.warning else []
         before = self._recipe.optimizer
         used = next((a["optimizer"] for a in reversed(self._attempt.artifact.attempts()) if "optimizer" in a), before)
-        return tracking + ([f"the backend used {used} instead of {before}"] if used != before else [])
+        if used != before:
+            found.append(f"the backend used {used} instead of {before}")
+        if step < self._steps:
+            found.append(f"it ended at step {step} of {self._steps}")
+        return found

@@ -72,7 +72,7 @@ def _resolve_online(target: Target) -> HubModel:
 
 def _resolve_cached(target: Target) -> HubModel:
     pinned = Target("model", target.repo_id, cached_sha(target))
-    folder = _cached(pinned, weights=True)
+    folder = cached_folder(pinned, weights=True)
     if folder is None:
         raise not_cached(target)
     files = {path.name: _sha256(path) for path in sorted(folder.iterdir()) if is_model_file(path.name)}
@@ -85,7 +85,7 @@ def download_model(repo_id: str, sha: str, *, weights: bool) -> Path:
     What the cache has is not asked for again, and a complete snapshot needs no network. Raises HubError.
     """
     target = Target("model", repo_id, sha)
-    folder = _cached(target, weights=weights)
+    folder = cached_folder(target, weights=weights)
     if folder is not None:
         return folder
     if offline():
@@ -117,7 +117,7 @@ def _snapshot(target: Target, names: list[str], *, local_files_only: bool = Fals
     )
 
 
-def _cached(target: Target, *, weights: bool) -> Path | None:
+def cached_folder(target: Target, *, weights: bool) -> Path | None:
     """The snapshot, if nothing is missing from it.
 
     The client vouches for a snapshot only where it once listed the commit; a cache filled by other tools may have no

@@ -23,11 +23,23 @@ from twinctl.workspace.workspace import Workspace
 
 @dataclass(frozen=True)
 class Result:
-    """What `run` found. `digest` identifies the result to later phases; None lets the files' digests do it."""
+    """What `run` found. `digest` identifies the result to later phases; None lets the files' digests do it.
+
+    `carried_out`: the recipe whose result this is, where it is not the one that was asked for, which stays unfinished.
+    """
 
     metrics: Mapping[str, Any]
     digest: str | None = None
     warnings: list[str] = field(default_factory=list)
+    carried_out: Recipe | None = None
+
+
+class GoOn(Exception):
+    """Raised by a phase whose process cannot go on: a fresh one can, with these options."""
+
+    def __init__(self, options: Options, why: str) -> None:
+        super().__init__(why)
+        self.options, self.why = options, why
 
 
 @dataclass

@@ -47,14 +47,15 @@ def execute(
         if not plan.phase.in_worker or restart:
             raise
         watch({"event": "attached", "text": "a worker is already on it; watching"})
-        record = watch_to_the_end(artifact, watch)
-        workspace.runs.point(run, plan.slot, plan.path(workspace), plan.pins)  # the worker may work for another run
-        return Outcome(artifact, record, cached=False)
+        made, record = watch_to_the_end(artifact, watch)
+        # The worker may work for another run.
+        workspace.runs.point(run, plan.slot, workspace.relative(made), plan.pins)
+        return Outcome(made, record, cached=False)
     try:
         if not restart and (hit := _hit(workspace, run, plan)):
             artifact.tidy()
             return hit
-        return Outcome(artifact, _work(workspace, run, plan, artifact, lock, watch, restart), cached=False)
+        return Outcome(*_work(workspace, run, plan, artifact, lock, watch, restart), cached=False)
     finally:
         lock.release()
 
@@ -92,7 +93,7 @@ def _left_over(artifact: Artifact) -> bool:
 
 def _work(
     workspace: Workspace, run: str, plan: Plan, artifact: Artifact, lock: Lock, watch: Watch, restart: bool
-) -> Record:
+) -> tuple[Artifact, Record]:
     if restart:
         shutil.rmtree(artifact.work, ignore_errors=True)
     with workspace.runs.change(run) as thread:
@@ -106,7 +107,7 @@ def _work(
         keep_failure(artifact, error)
         raise
     if not plan.phase.in_worker:
-        return perform(job, plan.phase, watch=watch)
+        return artifact, perform(job, plan.phase, watch=watch)
     job.save(artifact.work / "job.json")
     watch({"event": "stage", "text": "starting a worker"})
     start = end_of_events(artifact)

@@ -16,19 +16,20 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from twinctl.errors import Interrupted, TwinctlError, explained, full_disk
-from twinctl.phases.base import Attempt, Phase, Plan, Result
+from twinctl.phases.base import Attempt, GoOn, Phase, Plan, Result
 from twinctl.phases.stop import Stop
 from twinctl.settings.secrets import redact
 from twinctl.workspace.artifact import Artifact, Record, manifest
 from twinctl.workspace.files import read_json, write_json
 from twinctl.workspace.fingerprint import fingerprint
+from twinctl.workspace.lock import Lock
 from twinctl.workspace.workspace import Workspace
 
 PACKAGES = ("unsloth", "unsloth_zoo", "trl", "transformers", "peft", "torch", "datasets", "accelerate", "bitsandbytes")
@@ -91,15 +92,20 @@ class Job:
 def perform(
     job: Job, phase: Phase, *, stop: Stop | None = None, watch: Callable[[dict[str, Any]], None] | None = None
 ) -> Record:
-    """Run the phase and commit. Raises what the phase raises, after recording it."""
+    """Run the phase and commit. Raises what the phase raises, after recording it; GoOn is no failure."""
     workspace = Workspace.open(Path(job.workspace))
     artifact = workspace.artifact(job.path)
     attempt = _begin(job, phase, artifact, stop or Stop(), watch)
     began = time.monotonic()
     try:
         result = phase.run(attempt)
+        if result.carried_out is not None:
+            return _commit_elsewhere(job, phase, result, workspace, began)
         record = artifact.commit(_record(job, phase, result, artifact, began))
         workspace.runs.point(job.run, job.slot, job.path, job.pins)
+    except GoOn as again:
+        attempt.event("retry", text=again.why)
+        raise
     except KeyboardInterrupt as error:
         raise Interrupted(f"{phase.command} was interrupted", "the same command goes on or begins again") from error
     except Interrupted:
@@ -112,6 +118,42 @@ def perform(
         if full:
             raise full from error
         raise
+    return record
+
+
+def _commit_elsewhere(job: Job, phase: Phase, result: Result, workspace: Workspace, began: float) -> Record:
+    """The result of another recipe than the one asked for becomes an artifact of its own, and the run's; what was asked
+    for keeps its work/, to go on from.
+    """
+    assert result.carried_out is not None
+    asked = workspace.artifact(job.path)
+    payload = {**job.payload, "recipe": result.carried_out.model_dump(mode="json")}
+    changed = [name for name, value in payload["recipe"].items() if job.payload["recipe"].get(name) != value]
+    digest = fingerprint(payload)
+    job = replace(
+        job,
+        payload=payload,
+        fingerprint=digest,
+        path=workspace.place(job.phase, asked.path.name.rsplit("-", 1)[0], digest),
+        origins={**job.origins, **dict.fromkeys(changed, "flag")},
+    )
+    artifact = workspace.artifact(job.path)
+    lock = Lock(artifact.path, job.argv)
+    lock.acquire(wait=True)
+    try:
+        artifact.work.mkdir(exist_ok=True)
+        shutil.rmtree(artifact.work / "out", ignore_errors=True)
+        for name in ("attempts.jsonl", "events.jsonl"):
+            shutil.copyfile(asked.path / name, artifact.path / name)
+        write_json(artifact.path / "recipe.json", {**payload, "fingerprint": digest})
+        os.rename(asked.work / "out", artifact.work / "out")
+        record = artifact.commit(_record(job, phase, result, artifact, began))
+        with workspace.runs.change(job.run) as run:  # where it was begun is still where to go on
+            run.slots.pop(job.slot, None)
+            run.slots[job.slot] = job.path
+    finally:
+        lock.release()
+    asked.append_event("cut", path=job.path, step=result.metrics.get("steps"))
     return record
 
 

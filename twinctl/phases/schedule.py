@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -41,8 +40,7 @@ def training_schedule(metrics: Mapping[str, Any], preset: str) -> Schedule:
     except ConfigError as error:  # no reason not to prepare
         return Schedule(0, 0, 0, [f"training would be refused: {error.message}"])
     rows = metrics["packed_rows"] if recipe.packing else metrics["train_rows"]
-    an_epoch = max(math.ceil(rows / recipe.batch_size), 1)
-    steps = recipe.max_steps or math.ceil(an_epoch * recipe.epochs)
+    steps, an_epoch = recipe.steps(rows)
     warnings = []
     if recipe.warmup_steps * 10 > steps:
         fitting = steps // 10

@@ -53,6 +53,8 @@ def changed_parents(workspace: Workspace, run: Run, record: Record) -> list[str]
     reasons = []
     for path in record.parents.values():
         parent = workspace.artifact(path).record()
+        if parent and parent.slot == record.slot:  # it went on from there, wherever that went since
+            continue
         current = workspace.artifact(run.slots.get(parent.slot, path)).record() if parent else None
         if parent is None or current is None:
             continue

@@ -2,28 +2,72 @@
 
 from __future__ import annotations
 
-import json
 import os
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from twinctl.errors import ConfigError
+from twinctl.errors import ConfigError, UpstreamError
 from twinctl.phases.base import Attempt, Phase, Plan, Result
-from twinctl.phases.base_model import BaseModel, base_of
+from twinctl.phases.base_model import base_of
 from twinctl.phases.stale import require_current
-from twinctl.phases.upstream import need, tokens_info
+from twinctl.phases.upstream import Found, need, tokens_info, trained
 from twinctl.recipes.train import TrainOptions, TrainRecipe, TrainSettings
 from twinctl.settings.resolve import Values
+from twinctl.workspace.artifact import Record
 from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
 
+SHAPE = ("method", "rank", "alpha", "bias", "target_modules", "rslora", "dora")  # of an adapter, once it is made
 
-def plan(workspace: Workspace, run: Run, values: Values) -> Plan:
-    """The request over the run's tokens and base model. Raises UpstreamError when there are none, ConfigError for a
-    bad recipe.
+
+def plan(workspace: Workspace, run: Run, values: Values, trained_from: Run | None = None) -> Plan:
+    """The request over the run's tokens and base model; with `trained_from`, on from what that run's training made.
+
+    Raises UpstreamError when they are not there or do not fit, ConfigError for a bad recipe.
     """
+    tokens_path, tokens, tokens_record = need(workspace, run, "tokens")
+    require_current(workspace, run, tokens_record)
+    base = base_of(run)
+    base.check(workspace.memo, run.name)
+    parent = _parent(workspace, run, trained_from) if trained_from else None
+    recipe, options = settings(_like(values, parent[2], trained_from) if parent and trained_from else values)
+
+    def locate() -> dict[str, Any]:
+        from twinctl.phases.forecast import forecast
+
+        expected = forecast(workspace, run, made)  # refuses before anything is downloaded
+        return {
+            "forecast": expected.document,
+            "tokens": str(tokens.out.resolve()),
+            **tokens_info(workspace, tokens, tokens_record),
+            "base": str(base.folder(weights=True)),
+            "base_name": base.public_name,
+            **({"parent": str(parent[1].out.resolve())} if parent else {}),
+        }
+
+    size = "full" if recipe.method == "full" else f"{recipe.method}-r{recipe.rank}"
+    made = Plan(
+        phase=PHASE,
+        slot="train",
+        slug=f"{size}-{base.name}",
+        produces="model" if recipe.method == "full" else "adapter",
+        recipe=recipe,
+        origins=dict(values.origins),
+        inputs={
+            "tokens": tokens_record.digest,
+            "base": base.digest,
+            **({"parent": parent[2].digest} if parent else {}),
+        },
+        parents={"tokens": tokens_path, **({"parent": parent[0]} if parent else {})},
+        options=options,
+        locate=locate,
+    )
+    return made
+
+
+def settings(values: Values) -> tuple[TrainRecipe, TrainOptions]:
+    """Recipe and options. Raises ConfigError for values that are wrong or do not go together."""
     recipe, options = values.build(TrainRecipe), values.build(TrainOptions)
     try:
         TrainSettings(recipe=recipe, options=options)
@@ -32,57 +76,31 @@ def plan(workspace: Workspace, run: Run, values: Values) -> Plan:
         raise ConfigError(f"train: {message}", "change --batch-size or --micro-batch") from error
     if options.tracking == "comet" and not os.environ.get("COMET_API_KEY"):
         raise ConfigError("--tracking comet needs COMET_API_KEY", "put it into .env, or use --tracking comet-offline")
-    tokens_path, tokens, tokens_record = need(workspace, run, "tokens")
-    require_current(workspace, run, tokens_record)
-    base = base_of(run)
-    base.check(workspace.memo, run.name)
-
-    def locate() -> dict[str, Any]:
-        return {
-            "tokens": str(tokens.out.resolve()),
-            **tokens_info(workspace, tokens, tokens_record),
-            "base": str(_base_folder(base, options.device)),
-            "base_name": base.public_name,
-        }
-
-    size = "full" if recipe.method == "full" else f"{recipe.method}-r{recipe.rank}"
-    return Plan(
-        phase=PHASE,
-        slot="train",
-        slug=f"{size}-{base.name}",
-        produces="model" if recipe.method == "full" else "adapter",
-        recipe=recipe,
-        origins=dict(values.origins),
-        inputs={"tokens": tokens_record.digest, "base": base.digest},
-        parents={"tokens": tokens_path},
-        options=options,
-        locate=locate,
-    )
+    return recipe, options
 
 
-def _base_folder(base: BaseModel, device: str) -> Path:
-    """Where the base's files are, after the refusals that need no weights."""
-    from twinctl.engine.device import refuse_early
+def _parent(workspace: Workspace, run: Run, trained_from: Run) -> Found:
+    """What the other run's training made. Raises UpstreamError when that is none, or of another base model."""
+    if base_of(trained_from).digest != base_of(run).digest:
+        raise UpstreamError(
+            f"run “{trained_from.name}” was trained on another base model than run “{run.name}” has",
+            f"prepare on that one: twinctl prepare --run {run.name} --model {base_of(trained_from).locator}",
+        )
+    return trained(workspace, trained_from)
 
-    refuse_early(device, parameters_of(base.folder(weights=False)))
-    return base.folder(weights=True)
 
-
-def parameters_of(folder: Path) -> int:
-    """The number of parameters that a dense decoder of this config.json has, to within a few per cent; 0 if it cannot
-    be told.
-    """
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    config = config.get("text_config", config)
-    hidden, layers = config.get("hidden_size"), config.get("num_hidden_layers")
-    if not hidden or not layers:
-        return 0
-    heads = config.get("num_attention_heads", 1)
-    head = config.get("head_dim") or hidden // heads
-    attention = hidden * head * 2 * (heads + (config.get("num_key_value_heads") or heads))
-    mlp = 3 * hidden * config.get("intermediate_size", 4 * hidden)
-    embeddings = config.get("vocab_size", 0) * hidden * (1 if config.get("tie_word_embeddings") else 2)
-    return int(layers * (attention + mlp) + embeddings)
+def _like(values: Values, parent: Record, trained_from: Run) -> Values:
+    """The values with the parent's shape, which an adapter cannot change. Raises ConfigError for a flag that would."""
+    shape = {name: parent.recipe[name] for name in SHAPE if name in parent.recipe}
+    for name, value in shape.items():
+        given = values.values.get(name)
+        if values.origins.get(name) == "flag" and given != value:
+            flag = "--" + name.replace("_", "-")
+            raise ConfigError(
+                f"{flag} {given} contradicts what run “{trained_from.name}” trained ({value})", f"leave out {flag}"
+            )
+    origins = dict.fromkeys(shape, f"run {trained_from.name}")
+    return Values(values.section, {**values.values, **shape}, {**values.origins, **origins})
 
 
 def run(attempt: Attempt) -> Result:
@@ -93,5 +111,5 @@ def run(attempt: Attempt) -> Result:
 
 
 PHASE = Phase(
-    "train", 1, "train", TrainRecipe, TrainOptions, run, makes=("adapter", "model"), in_worker=True, section="train"
+    "train", 2, "train", TrainRecipe, TrainOptions, run, makes=("adapter", "model"), in_worker=True, section="train"
 )

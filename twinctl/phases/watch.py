@@ -35,8 +35,8 @@ STOPPING = "stopping after this step, with a checkpoint"
 
 def watch_to_the_end(
     artifact: Artifact, watch: Watch, worker: subprocess.Popen[bytes] | None = None, start: int = 0
-) -> Record:
-    """Show the events from a byte offset on until the worker is gone; then its record, or the error that it left.
+) -> tuple[Artifact, Record]:
+    """Show the events from a byte offset on until the worker is gone; then its result, or the error that it left.
 
     Without `worker` another command started it: it is there as long as the lock is held.
     """
@@ -51,10 +51,19 @@ def watch_to_the_end(
         for event in follow(artifact, alive, start):
             watch(event)
     code = worker.returncode if worker else None
-    record = finished(artifact) if code is None else artifact.record() if code == 0 else None
-    if record is not None:
-        return record
+    if code in (None, 0):
+        for each in (artifact, cut(artifact)):
+            if each and (record := each.record() if code == 0 else finished(each)):
+                return each, record
     raise what_happened(artifact, code, keys.number)
+
+
+def cut(artifact: Artifact) -> Artifact | None:
+    """Where the last attempt left its result, if that was of a part of what was asked for."""
+    last = deque(artifact.events(), maxlen=1)
+    if last and last[0].get("event") == "cut":
+        return Artifact(artifact.path.parents[1] / last[0]["path"])
+    return None
 
 
 def follow(artifact: Artifact, alive: Callable[[], bool], start: int = 0) -> Iterator[dict[str, Any]]:

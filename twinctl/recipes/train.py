@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from twinctl.recipes.base import Options, Recipe
 
@@ -24,6 +26,11 @@ class TrainRecipe(Recipe):
     target_modules: tuple[str, ...] = Field(
         TARGET_MODULES, min_length=1, description="the linear layers that get an adapter"
     )
+    rslora: bool = Field(False, description="scale the update by alpha / √rank, for high ranks (arXiv:2312.03732)")
+    dora: bool = Field(False, description="train magnitude and direction of the weights apart (arXiv:2402.09353)")
+    neftune_alpha: float = Field(
+        0.0, ge=0.0, description="noise on the embeddings, 5 to 15 (arXiv:2310.05914); 0: none"
+    )
     learning_rate: float = Field(3e-4, gt=0.0, description="peak learning rate")
     scheduler: Literal["linear", "cosine", "constant", "constant_with_warmup"] = Field(
         "linear", description="how the learning rate falls"
@@ -39,18 +46,48 @@ class TrainRecipe(Recipe):
         "auto", description="auto: bfloat16 where the device has it, else float16"
     )
     seed: int = Field(0, ge=0, description="adapter initialisation and the order of rows")
+    best: bool = Field(False, description="keep the weights of the lowest eval loss instead of the last")
+    patience: int | None = Field(None, ge=1, description="end after so many evaluations without a lower eval loss")
+    choose_every: float = Field(
+        0.1, gt=0.0, description="steps between the evaluations by which best and patience choose; below 1, a fraction"
+    )
+    stop_at: int | None = Field(None, ge=1, description="end after this step of the schedule, as --max-time does")
+
+    def steps(self, rows: int) -> tuple[int, int]:
+        """Optimizer steps in all and per epoch, for so many rows (packed ones, when packing)."""
+        an_epoch = max(math.ceil(rows / self.batch_size), 1)
+        return self.max_steps or math.ceil(an_epoch * self.epochs), an_epoch
+
+
+def seconds_of(text: Any) -> Any:
+    """A span of time as people type it, in seconds: 90, 45m, 1h30m. Raises ValueError for another text."""
+    if not isinstance(text, str):
+        return text
+    found = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?:in)?)?(?:(\d+(?:\.\d+)?)s?)?", text.strip())
+    if not found or not any(found.groups()):
+        raise ValueError("a time is like 45m, 1h30m, or a number of seconds")
+    hours, minutes, seconds = (float(part or 0) for part in found.groups())
+    return hours * 3600 + minutes * 60 + seconds
 
 
 class TrainOptions(Options):
     """How the machine is used. Changes speed and memory, never the result."""
 
-    micro_batch: int = Field(
-        2, ge=1, description="rows a forward pass holds; accumulation makes up the effective batch"
+    micro_batch: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        "auto", description="rows a forward pass holds; accumulation makes up the effective batch"
     )
     gradient_checkpointing: Literal["auto", "on", "off"] = Field(
-        "auto", description="recompute activations to save memory; auto: on for a GPU, off for a CPU"
+        "auto", description="recompute activations to save memory; auto: only where they would not fit"
     )
-    save_every: int = Field(50, ge=1, description="optimizer steps between checkpoints")
+    memory_limit: float | None = Field(None, gt=0.0, description="use no more of the GPU's memory than this, in GiB")
+    max_time: Annotated[float | None, BeforeValidator(seconds_of)] = Field(
+        None, gt=0.0, description="stop in time, with an adapter to use: 45m, 1h30m, or seconds"
+    )
+    eval_every: float = Field(
+        0.1, gt=0.0, description="steps between evaluations to look at; below 1, a fraction of all steps"
+    )
+    samples: int = Field(3, ge=0, le=16, description="held-out prompts answered at each evaluation, to read")
+    save_every: float = Field(50, gt=0.0, description="steps between checkpoints; below 1, a fraction of all steps")
     keep: int = Field(2, ge=2, description="checkpoints kept; two at least, so that a torn one never is the last")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="cpu allows a large model on a CPU")
     tracking: Literal["auto", "comet", "comet-offline", "none"] = Field(
@@ -67,16 +104,26 @@ class TrainSettings(Options):
 
     @model_validator(mode="after")
     def _splits_evenly(self) -> TrainSettings:
-        if self.recipe.batch_size % self.micro_batch:
-            raise ValueError(f"batch_size {self.recipe.batch_size} is not a multiple of micro_batch {self.micro_batch}")
+        size = self.options.micro_batch
+        if size != "auto" and self.recipe.batch_size % min(size, self.recipe.batch_size):
+            raise ValueError(f"batch_size {self.recipe.batch_size} is not a multiple of micro_batch {size}")
         return self
 
     @property
-    def micro_batch(self) -> int:
-        """The forward pass's rows: never more than the effective batch."""
-        return min(self.options.micro_batch, self.recipe.batch_size)
+    def evaluate_every(self) -> float:
+        """Between evaluations: what the recipe says where something is chosen by them, else as one likes to look."""
+        chosen = self.recipe.best or self.recipe.patience is not None
+        return self.recipe.choose_every if chosen else self.options.eval_every
 
     @property
-    def accumulation(self) -> int:
-        """Forward passes an optimizer step sums over."""
-        return self.recipe.batch_size // self.micro_batch
+    def micro_batches(self) -> list[int]:
+        """The micro-batches to choose from, smallest first: the one asked for, else all that divide the batch."""
+        batch, size = self.recipe.batch_size, self.options.micro_batch
+        if size != "auto":
+            return [min(size, batch)]
+        return [rows for rows in range(1, batch + 1) if batch % rows == 0]
+
+
+def every(interval: float, steps: int) -> int:
+    """An interval in steps: below 1 it is a fraction of all `steps`; at least one step."""
+    return max(round(interval * steps if interval < 1 else interval), 1)

@@ -85,6 +85,11 @@ class Workspace:
         """The artifact at a path relative to artifacts/."""
         return Artifact(self.root / "artifacts" / relative)
 
+    @staticmethod
+    def relative(artifact: Artifact) -> str:
+        """An artifact's path relative to artifacts/."""
+        return f"{artifact.path.parent.name}/{artifact.path.name}"
+
     def run(self, name: str | None) -> Run:
         """The named run, else the current one. Raises UpstreamError when nothing is prepared or none is current."""
         chosen = name or self.runs.current()

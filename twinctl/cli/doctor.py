@@ -1,0 +1,50 @@
+"""`twinctl doctor`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import typer
+
+from twinctl.cli.output import Output
+from twinctl.cli.session import DebugOption, JsonOption, QuietOption, Session, WorkspaceOption
+from twinctl.doctor.checks import Finding
+from twinctl.doctor.examine import examine
+from twinctl.errors import CheckFailed
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command()
+def doctor(
+    workspace: WorkspaceOption = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Check this machine: Python, GPU, libraries, disk, tokens, Comet, llama.cpp; each with the line that mends it.
+
+    \b
+      twinctl doctor
+      twinctl doctor -w /big/disk/twin    for a workspace there
+      twinctl doctor --json
+    """
+    session = Session.open(workspace, None, json=json, quiet=quiet)
+    findings = []
+    for finding in examine(session.workspace.root, session.output.say):
+        findings.append(finding)
+        if not json:
+            _show(session.output, finding)
+    failed = [finding.name for finding in findings if finding.state == "failed"]
+    if json:
+        session.output.document({"command": "doctor", "checks": [asdict(finding) for finding in findings]})
+        raise typer.Exit(CheckFailed.exit_code if failed else 0)
+    if failed:
+        raise CheckFailed(f"not in order: {', '.join(failed)}", "mend it as said above, then again: twinctl doctor")
+
+
+def _show(output: Output, finding: Finding) -> None:
+    """A line for what was found, and one below for what mends it."""
+    output.table([[f"{finding.name:<11}", f"{finding.state:<7}", finding.found]])
+    if finding.mend:
+        output.table([[" " * 11, f"{'→':>7}", finding.mend]])

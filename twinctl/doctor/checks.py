@@ -1,0 +1,107 @@
+"""A finding, and the checks that need nothing heavy.
+
+What must stay true: a check that fails in a way nobody thought of is a finding too, never a traceback.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import metadata
+from pathlib import Path
+from typing import Literal
+
+from twinctl.engine.device import nvidia_driver
+from twinctl.errors import ConfigError, explained
+from twinctl.workspace.workspace import Workspace
+
+GIB = 2**30
+ROOM_FOR_8B = 40
+"""GiB that an 8B model takes from its download to its GGUF file: 16 and 16 and 5, and checkpoints."""
+ROOM_AT_ALL = 1
+SMALL_MODELS = "small models train here all the same (twinctl demo); for an 8B model rent a GPU with 24 GB"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check's result: `found` is what there is, `mend` what to type or change where something is amiss."""
+
+    name: str
+    state: Literal["ok", "warning", "failed"]
+    found: str
+    mend: str = ""
+
+
+def checked(name: str, check: Callable[[str], Finding], mend: str, *, tell: bool = True) -> Finding:
+    """The check's finding; an exception is one, with `mend` where it brings none of its own.
+
+    `tell=False` shows the exception's class alone, where its text could quote a secret.
+    """
+    try:
+        return check(name)
+    except (Exception, SystemExit) as error:
+        if known := explained(error):
+            return Finding(name, "failed", known.message, known.hint or mend)
+        text = " ".join(str(error).split())[:300] if tell else ""
+        return Finding(name, "failed", f"{type(error).__name__}{text and ': '}{text}", mend)
+
+
+def python(name: str) -> Finding:
+    """Whether twinctl's own requirement is met, which pip looks at only when it installs."""
+    wanted = metadata("twinctl")["Requires-Python"]
+    found = f"{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}"
+    if _within(sys.version_info[:2], wanted):
+        return Finding(name, "ok", f"{found} at {sys.executable}")
+    return Finding(name, "failed", f"{found}, and twinctl wants {wanted}", "uv python install 3.12")
+
+
+def _within(version: tuple[int, int], wanted: str) -> bool:
+    compare = {">=": operator.ge, "<": operator.lt}
+    bounds = re.findall(r"(>=|<)\s*(\d+)\.(\d+)", wanted)
+    return all(compare[sign](version, (int(major), int(minor))) for sign, major, minor in bounds)
+
+
+def locks(name: str, root: Path) -> Finding:
+    """Whether a workspace at `root` can be written and its locks hold; tried in a folder beside, which goes again."""
+    place = existing(root)
+    with tempfile.TemporaryDirectory(dir=place, prefix=".twinctl-doctor-") as trial:
+        try:
+            Workspace(Path(trial)).create()
+        except ConfigError as error:
+            raise ConfigError(error.message.replace(trial, str(place)), error.hint) from error
+    return Finding(name, "ok", f"locks, renames and flushes hold at {place.absolute()}")
+
+
+def disk(name: str, folder: Path, mend: str) -> Finding:
+    """The room on the disk where the folder is or would be made."""
+    free = shutil.disk_usage(existing(folder)).free / GIB
+    found = f"{free:.1f} GiB free at {folder.absolute()}"
+    if free >= ROOM_FOR_8B:
+        return Finding(name, "ok", found)
+    found += f"; an 8B model takes about {ROOM_FOR_8B} (base 16, merged 16, GGUF 5)"
+    return Finding(name, "warning" if free >= ROOM_AT_ALL else "failed", found, mend)
+
+
+def model_cache(name: str) -> Finding:
+    """The room where the Hub's client puts models."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return disk(name, Path(HF_HUB_CACHE), "hf cache rm removes models; or choose another disk: export HF_HOME=DIR")
+
+
+def existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    return next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+
+
+def driver(name: str) -> Finding:
+    """The NVIDIA driver, as twinctl decides by it between GPU and CPU."""
+    found = nvidia_driver()
+    if found is None:
+        return Finding(name, "warning", "no NVIDIA driver: training runs on the CPU", SMALL_MODELS)
+    return Finding(name, "ok", "NVIDIA's, under Windows" if found == "present" else f"NVIDIA {found}")

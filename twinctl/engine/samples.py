@@ -1,0 +1,177 @@
+"""What the model in training answers to a few fixed held-out prompts, so that one sees the twin emerge.
+
+What must stay true: training is the same to the last bit with and without the answers: the random state is forked off,
+and every mode, flag and setting that generation touches is put back. An answer adds little to the peak of memory, and
+leaves nothing in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from twinctl.data.tokens import EVAL, read_tokens
+from twinctl.engine.generation import LocalModel
+from twinctl.recipes.chat import Sampling
+
+OPENING = 32  # tokens of a text that answers nothing: the model goes on from there
+ROOM = 512  # tokens of a prompt; of a longer one, the end
+TOGETHER = 4096  # tokens that a batch may cache, by the 512 at a time that Unsloth's cache grows by: 0.5 GiB for an 8B
+
+MODES = ("training", "gradient_checkpointing", "_flag_for_generation", "prepare_inputs_for_generation")
+CACHES = (
+    *("paged_attention", "paged_attention_K", "paged_attention_V", "attention"),
+    *("temp_QA", "temp_KV", "temp_O", "RH_Q"),
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A prompt: its text for people, and its tokens."""
+
+    text: str
+    ids: list[int]
+
+
+class Samples:
+    """Fixed held-out prompts, and the answers that the model gives to them now.
+
+    `count` prompts at most, the author's first, spread evenly over the held-out rows and each another one; `longest` is
+    an answer's length in tokens. The model may be wrapped in an adapter, and be in training or not.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, tokens: Path, *, count: int, longest: int = 96) -> None:
+        self._model, self._tokenizer = model, tokenizer
+        self._greedy = Sampling(temperature=0, max_new_tokens=longest)
+        most = getattr(model.config, "max_position_embeddings", None) or ROOM + longest
+        self._room = max(min(ROOM, most - longest), 1)
+        self.prompts = self._chosen(read_tokens(tokens, EVAL), count)
+
+    def answer(self) -> list[dict[str, str]]:
+        """Each prompt's text (`prompt`), the likeliest answer (`text`) and why it ended (`finish`: stop or length)."""
+        if not self.prompts:
+            return []
+        with unchanged(self._model, self._tokenizer):
+            self._model.eval()
+            speaker = LocalModel(self._model, self._tokenizer, "")
+            texts = [answer for batch in self._batches() for answer in self._answers(speaker, batch)]
+        return [
+            {"prompt": asked.text, "text": answer.text, "finish": answer.finish}
+            for asked, answer in zip(self.prompts, texts, strict=True)
+        ]
+
+    def _chosen(self, rows: Any, count: int) -> list[Asked]:
+        roles, texts = rows["role"].to_pylist(), rows["prompt"].to_pylist()
+        first = {text or place: place for place, text in reversed([*enumerate(texts)])}  # each question once
+        author = sorted(place for place in first.values() if roles[place] == "author")
+        others = sorted(place for place in first.values() if roles[place] != "author")
+        wanted = _spread(author, count)
+        wanted += _spread(others, count - len(wanted))
+        return [self._asked(rows.slice(place, 1).to_pylist()[0]) for place in wanted]
+
+    def _asked(self, row: dict[str, Any]) -> Asked:
+        ids, begins = row["input_ids"], row["trained"][-2]
+        if not row["prompt"]:
+            ids = ids[:OPENING]
+            return Asked(self._tokenizer.decode(ids, skip_special_tokens=True), ids)
+        if begins == 0:  # the question is learnt as well, and nothing says where its answer begins
+            ids = self._tokenizer(self._question(row), add_special_tokens=False)["input_ids"]
+        else:
+            ids = ids[:begins]
+        return Asked(row["prompt"], ids[-self._room :])
+
+    def _question(self, row: dict[str, Any]) -> str:
+        """The row's text up to its last answer; the question as chat would ask it where that cannot be told."""
+        talk = [{"role": "user", "content": row["prompt"]}]
+        alone: str = self._tokenizer.apply_chat_template(talk, tokenize=False, add_generation_prompt=True)
+        text = self._tokenizer.decode(row["input_ids"], clean_up_tokenization_spaces=False)
+        asks = alone.rpartition(row["prompt"])[2]
+        before, found, _ = text.rpartition(asks) if asks else (text, "", "")
+        return alone if text.startswith(alone) or not found else before + found
+
+    def _batches(self) -> Iterator[list[Asked]]:
+        widest = max(len(asked.ids) for asked in self.prompts) + ROOM + self._greedy.max_new_tokens
+        rows = max(TOGETHER // widest, 1)
+        return (self.prompts[start : start + rows] for start in range(0, len(self.prompts), rows))
+
+    def _answers(self, speaker: LocalModel, batch: list[Asked]) -> list[Any]:
+        import torch
+
+        width, pad = max(len(asked.ids) for asked in batch), self._tokenizer.pad_token_id
+        missing = [width - len(asked.ids) for asked in batch]
+        ids = [[pad] * short + asked.ids for short, asked in zip(missing, batch, strict=True)]
+        inputs = {
+            "input_ids": torch.tensor(ids, device=self._model.device),
+            "attention_mask": torch.tensor([[0] * n + [1] * (width - n) for n in missing], device=self._model.device),
+        }
+        outputs = speaker.generate(inputs, self._greedy, disable_compile=True)[:, width:]
+        return [speaker.answer_of(row.tolist(), 0.0) for row in outputs]
+
+
+def _spread(places: list[int], count: int) -> list[int]:
+    """`count` of the places, or all, as far apart as they can be."""
+    count = min(max(count, 0), len(places))
+    return [places[(2 * number + 1) * len(places) // (2 * count)] for number in range(count)]
+
+
+@contextmanager
+def unchanged(model: Any, tokenizer: Any) -> Iterator[None]:
+    """Whatever generation does inside to random states, modes and settings is undone; the memory it held is freed."""
+    with ExitStack() as stack:
+        stack.callback(_free, model)
+        for module in model.modules():
+            _put_back(stack, module, *MODES)
+            for settings in (vars(module).get("config"), vars(module).get("generation_config")):
+                if hasattr(settings, "__dict__"):
+                    _put_back(stack, settings, "use_cache", "cache_implementation", "compile_config", *vars(settings))
+            _put_back(stack, vars(module).get("_saved_temp_tokenizer", tokenizer), "padding_side")
+        stack.enter_context(_forked(model.device))
+        _free(model)
+        yield
+
+
+def _put_back(stack: ExitStack, target: Any, *names: str) -> None:
+    """When the stack unwinds, let the attributes be as they are now, also those that are not there."""
+    held = vars(target)
+    before = {name: held[name] for name in names if name in held}
+
+    def undo() -> None:
+        for name in names:
+            held.pop(name, None)
+        held.update(before)
+
+    stack.callback(undo)
+
+
+@contextmanager
+def _forked(device: Any) -> Iterator[None]:
+    """Random numbers drawn inside are not missed outside, whoever draws them: python, numpy or torch."""
+    import random
+
+    import numpy as np
+    import torch
+
+    python, arrays = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(arrays)
+
+
+def _free(model: Any) -> None:
+    """Give back what Unsloth's decoding hangs on attention modules (its cache) and on weights (their 16-bit casts)."""
+    import torch
+
+    for module in model.modules():
+        if "paged_attention" in vars(module):
+            for name in CACHES:
+                vars(module).pop(name, None)
+    for weight in model.parameters():
+        vars(weight).pop("_fast_lora", None)
+    if model.device.type == "cuda":
+        torch.cuda.empty_cache()
