@@ -13,6 +13,7 @@ import pytest
 from twinctl.errors import UpstreamError
 from twinctl.workspace import memo as memo_module
 from twinctl.workspace.memo import DigestMemo
+from twinctl.workspace.workspace import Workspace
 
 
 @pytest.fixture
@@ -135,3 +136,18 @@ def test_a_small_file_is_not_worth_remembering(tmp_path: Path, clock: Callable[[
     clock(60)
     DigestMemo(tmp_path / "digests.json").sha256(file)
     assert not (tmp_path / "digests.json").exists()
+
+
+def test_what_was_read_before_there_was_a_workspace_is_not_read_again(
+    tmp_path: Path, reads: list[Path], clock: Callable[[float], None]
+) -> None:
+    """The first prepare reads the base model before it makes the workspace."""
+    file, root = tmp_path / "weights", tmp_path / "workspace"
+    file.write_bytes(b"abc")
+    clock(60)
+    workspace = Workspace.open(root)
+    workspace.memo.sha256(file)
+    assert not root.exists()
+    workspace.create()
+    Workspace.open(root).memo.sha256(file)
+    assert len(reads) == 1

@@ -54,11 +54,13 @@ class DigestMemo:
             raise UpstreamError(f"{path} changed while it was read", "wait until nothing writes it, then try again")
         if key[0] >= WORTH_REMEMBERING and time.time_ns() - key[-1] > RACY_NS:
             self._entries[str(resolved)] = [*key, digest]
-            self._save()
+            self.save()
         return digest
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Write down what is known. Where there is no workspace yet, `Workspace.create` does it later."""
         try:
-            write_json(self._path, {"digests": self._entries})
+            if self._path.parent.is_dir():
+                write_json(self._path, {"digests": self._entries})
         except OSError:  # a read-only workspace only forgets
             return

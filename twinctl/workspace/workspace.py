@@ -58,6 +58,7 @@ class Workspace:
             self.root.mkdir(parents=True, exist_ok=True)
             _probe(self.root)
             write_json(marker, {"layout": LAYOUT})
+            self.memo.save()  # of what was read before there was a place for it
         except OSError as error:
             raise ConfigError(
                 f"cannot make a workspace in {self.root}: {error.strerror or error}",
