@@ -60,7 +60,7 @@ class DigestMemo:
     def save(self) -> None:
         """Write down what is known. Where there is no workspace yet, `Workspace.create` does it later."""
         try:
-            if self._path.parent.is_dir():
+            if self._entries and self._path.parent.is_dir():
                 write_json(self._path, {"digests": self._entries})
         except OSError:  # a read-only workspace only forgets
             return
