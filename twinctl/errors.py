@@ -79,6 +79,10 @@ class Terminated(Interrupted):
     exit_code = 143
 
 
+class SigTerm(BaseException):
+    """Raised where SIGTERM finds a command. No Exception: those are caught, by libraries and by us, to be explained."""
+
+
 _PERMISSION = "check the permissions there, or choose another folder: --workspace DIR"
 _ROOM = "make room there, or choose another folder: --workspace DIR"
 _MENDS = {

@@ -90,6 +90,8 @@ def comet_with_account() -> Any:
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+    import huggingface_hub.constants  # noqa: F401 - in this process it stays offline, for the tests after these
+
     monkeypatch.delenv("HF_HUB_OFFLINE")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     with hub_with_accounts() as server:

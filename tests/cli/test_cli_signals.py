@@ -36,7 +36,7 @@ def test_stopped_prepare_leaves_no_record_and_can_be_repeated(
     os.kill(process.pid, number)
     out, err = process.communicate(timeout=20)
 
-    assert (process.returncode, out) == (code, "")
+    assert (process.returncode, out) == (code, ""), err
     assert says in err
     assert "Traceback" not in err
     assert list(home.rglob("record.json")) == []

@@ -87,7 +87,7 @@ def test_prepare_that_finds_no_room_at_some_page_is_refused_and_mended_by_room(
     expected = whole.ask(PREPARE)
     files = {path.name: path.read_bytes() for path in whole.out("prepare").iterdir()}
     refused = 0
-    for pages in range(0, 60, 7):
+    for pages in range(0, 60, 5):
         disk.clear()
         desk = lay_out(disk.path / "desk", count=ROWS)
         disk.fill(leave=pages * PAGE)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from twinctl.errors import Interrupted, Terminated, TwinctlError, UsageError, explained
+from twinctl.errors import Interrupted, SigTerm, Terminated, TwinctlError, UsageError, explained
 
 if TYPE_CHECKING:
     from typer._click import Command, Context, HelpFormatter
@@ -64,7 +64,7 @@ class LazyGroup(TyperGroup):
             return super().invoke(ctx)
         except (typer.Exit, typer.Abort, BrokenPipeError):
             raise
-        except (Exception, KeyboardInterrupt) as error:
+        except (Exception, KeyboardInterrupt, SigTerm) as error:
             if _is_typers(error):
                 _redact(error)
                 if "--json" not in words:
@@ -86,6 +86,8 @@ def _show(error: BaseException, words: list[str]) -> int:
 
 def _as_ours(error: BaseException, words: list[str]) -> TwinctlError:
     """Any failure as one with a mend and an exit code."""
+    if isinstance(error, SigTerm):
+        return Terminated("terminated", "the same command goes on or begins again")
     if isinstance(error, KeyboardInterrupt):
         return Interrupted("interrupted")
     if _is_typers(error):
@@ -151,12 +153,12 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         app()
-    except Terminated as error:  # before the command began
+    except SigTerm as error:  # before the command began
         raise SystemExit(_show(error, sys.argv)) from error
 
 
 def _terminate(number: int, frame: object) -> None:
-    raise Terminated("terminated", "the same command goes on or begins again")
+    raise SigTerm
 
 
 if __name__ == "__main__":

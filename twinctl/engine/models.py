@@ -7,6 +7,7 @@ would swap names for its own pre-quantised repositories); an adapter meets the v
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from twinctl.errors import EngineError, UpstreamError
+from twinctl.workspace.files import write_json
 
 
 def load_model(
@@ -98,6 +100,22 @@ def beside_its_base(adapter: Path, base: Path) -> Iterator[Path]:
         config["base_model_name_or_path"] = str(base)
         Path(name, "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
         yield Path(name)
+
+
+def save_model(model: Any, tokenizer: Any, out: Path, *, base_name: str) -> None:
+    """The adapter, or the whole model, and its tokenizer in a folder: no path of this machine, the same bytes wherever
+    and whenever it is saved.
+    """
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    (out / "README.md").unlink(missing_ok=True)  # PEFT's card names the base by this machine's path
+    config = out / "adapter_config.json"
+    if config.exists():
+        stored = json.loads(config.read_text(encoding="utf-8"))
+        stored["base_model_name_or_path"] = base_name
+        stored["target_modules"] = sorted(stored["target_modules"])  # a set there: its order differs from run to run
+        write_json(config, stored)
+    shutil.rmtree(out / "__pycache__", ignore_errors=True)
 
 
 def take_weights(model: Any, adapter: Path) -> None:

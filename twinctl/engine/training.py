@@ -7,7 +7,6 @@ losses; what the backend changed is recorded; memory that runs out costs the ste
 from __future__ import annotations
 
 import gc
-import json
 import math
 import shutil
 import time
@@ -21,7 +20,15 @@ from twinctl.engine.checkpoints import drop_after, last_whole, step_of
 from twinctl.engine.evaluation import Evaluations, evaluation_loss
 from twinctl.engine.fit import fit, smaller
 from twinctl.engine.health import Health
-from twinctl.engine.models import device_facts, dress, load_model, peak_memory_gib, stop_at, take_weights
+from twinctl.engine.models import (
+    device_facts,
+    dress,
+    load_model,
+    peak_memory_gib,
+    save_model,
+    stop_at,
+    take_weights,
+)
 from twinctl.engine.rows import PackedCollator, require_segments, rows_of
 from twinctl.engine.samples import Samples
 from twinctl.engine.start import start
@@ -311,18 +318,7 @@ class Training:
             self._save(self._attempt.out)
 
     def _save(self, out: Path) -> None:
-        self._model.save_pretrained(out)
-        self._tokenizer.save_pretrained(out)
-        (out / "README.md").unlink(missing_ok=True)  # PEFT's card names the base by this machine's path
-        config = out / "adapter_config.json"
-        if config.exists():
-            stored = json.loads(config.read_text(encoding="utf-8"))
-            stored["base_model_name_or_path"] = self._attempt.inputs["base_name"]
-            stored["target_modules"] = sorted(
-                stored["target_modules"]
-            )  # a set there: its order differs from run to run
-            write_json(config, stored)
-        shutil.rmtree(out / "__pycache__", ignore_errors=True)
+        save_model(self._model, self._tokenizer, out, base_name=self._attempt.inputs["base_name"])
 
     def _metrics(
         self, trainer: Any, watcher: WatchTraining, resume: Path | None, base: float | None, final: float | None

@@ -22,7 +22,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from twinctl.errors import Interrupted, TwinctlError, explained, full_disk
+from twinctl.errors import Interrupted, SigTerm, Terminated, TwinctlError, explained, full_disk
 from twinctl.phases.base import Attempt, GoOn, Phase, Plan, Result
 from twinctl.phases.stop import Stop
 from twinctl.settings.secrets import redact
@@ -106,6 +106,8 @@ def perform(
     except GoOn as again:
         attempt.event("retry", text=again.why)
         raise
+    except SigTerm as error:
+        raise Terminated(f"{phase.command} was terminated", "the same command goes on or begins again") from error
     except KeyboardInterrupt as error:
         raise Interrupted(f"{phase.command} was interrupted", "the same command goes on or begins again") from error
     except Interrupted:
