@@ -150,17 +150,20 @@ def _byte_level(regex: str, *specials: str, bos: str = "", normalizer: Any = Non
     return tokenizer
 
 
-def _sentence_piece(*specials: str, bos: str, normalizer: Any = None, split: Any = None, strip: bool = True) -> Any:
-    """A SentencePiece BPE as it is converted: special tokens and bytes first, then the pieces."""
+def _sentence_piece(
+    *specials: str, bos: str, own: tuple[str, ...] = (), normalizer: Any = None, split: Any = None, strip: bool = True
+) -> Any:
+    """A SentencePiece BPE as it is converted: special tokens, the user's own and bytes first, then the pieces."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     trained = Tokenizer(models.BPE())
     trained.pre_tokenizer = pre_tokenizers.Metaspace()
     trained.train_from_iterator(CORPUS, trainers.BpeTrainer(vocab_size=400, show_progress=False))
     stored = json.loads(trained.to_str())["model"]
-    pieces = [*specials, *(f"<0x{byte:02X}>" for byte in range(256)), *sorted(stored["vocab"], key=stored["vocab"].get)]
-    vocab = {piece: place for place, piece in enumerate(dict.fromkeys(pieces))}
-    merges = [tuple(merge) for merge in stored["merges"]]
+    first = [*specials, *own, *(f"<0x{byte:02X}>" for byte in range(256))]
+    pieces = dict.fromkeys([*first, *sorted(stored["vocab"], key=stored["vocab"].get)])
+    vocab = {piece: place for place, piece in enumerate(pieces)}
+    merges = _ways({piece: -max(0.0, place - len(first)) for piece, place in vocab.items()}, vocab)
     tokenizer = Tokenizer(models.BPE(vocab, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
     if normalizer is not None:
         tokenizer.normalizer = normalizer
@@ -171,6 +174,13 @@ def _sentence_piece(*specials: str, bos: str, normalizer: Any = None, split: Any
     tokenizer.add_special_tokens(list(specials))
     tokenizer.post_processor = _puts(tokenizer, bos)
     return tokenizer
+
+
+def _ways(scores: dict[str, float], vocab: dict[str, int]) -> list[tuple[str, str]]:
+    """Every way to make a piece of two others, as transformers' generate_merges lists them: the best score first."""
+    halves = [(piece[:cut], piece[cut:]) for piece in vocab for cut in range(1, len(piece))]
+    known = [pair for pair in halves if pair[0] in vocab and pair[1] in vocab]
+    return sorted(known, key=lambda pair: (scores["".join(pair)], len(pair[0]), len(pair[1])), reverse=True)
 
 
 def _puts(tokenizer: Any, bos: str) -> Any:
@@ -216,8 +226,9 @@ def _gemma() -> Any:
     specials = ("<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "<start_of_turn>", "<end_of_turn>")
     split = pre_tokenizers.Split(" ", "merged_with_previous")
     underscores = normalizers.Replace(" ", "▁")
-    tokenizer = _sentence_piece(*specials, bos="<bos>", normalizer=underscores, split=split, strip=False)
-    tokenizer.add_tokens([AddedToken(text, normalized=False) for text in ("\n\n", "\n\n\n", "▁▁", "▁▁▁", "<table>")])
+    own = ("\n", "\n\n", "\n\n\n", "▁▁", "▁▁▁", "▁▁▁▁", "<table>")
+    tokenizer = _sentence_piece(*specials, bos="<bos>", own=own, normalizer=underscores, split=split, strip=False)
+    tokenizer.add_tokens([AddedToken(text, normalized=False) for text in own])
     return tokenizer
 
 

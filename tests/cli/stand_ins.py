@@ -17,7 +17,10 @@ from twinctl.recipes.chat import Sampling
 from twinctl.recipes.export import GgufRecipe
 
 BOS, EOS, PAD = "<|begin_of_text|>", "<|end_of_text|>", "<|pad|>"
-SPLIT = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+SPLIT = (  # Llama 3's
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 TOKENS = 320
 
 
@@ -30,6 +33,7 @@ def make_model(folder: Path, **config: Any) -> Path:
     tokenizer.save(str(folder / "tokenizer.json"))
     _write(folder / "tokenizer_config.json", {"bos_token": BOS, "eos_token": EOS, "pad_token": PAD})
     shape = {"hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    shape |= {"max_position_embeddings": 512, "rms_norm_eps": 1e-5}
     about = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": tokenizer.get_vocab_size()}
     _write(folder / "config.json", {**about, **shape, **config})
     save_file({"model.embed_tokens.weight": np.zeros((TOKENS, 8), np.float32)}, folder / "model.safetensors")

@@ -78,7 +78,7 @@ def test_push_would_send_the_files_of_the_record(cli: Cli, exported: dict[str, A
 
 def test_push_of_each_kind(cli: Cli, exported: object) -> None:
     cli("export", "--gguf").ok()
-    for flag, name in (("--adapter", "adapter_model.safetensors"), ("--gguf", "tiny-q8_0.gguf")):
+    for flag, name in (("--adapter", "adapter_model.safetensors"), ("--gguf", "tiny-q4_k_m.gguf")):
         document = cli("push", "me/my-twin", flag, "--dry-run", "--json").ok().document
         assert name in [file[0] for file in listed(document)]
 

@@ -162,7 +162,7 @@ def test_path_of_one_kind_is_one_line_that_exists(cli: Cli, trained: dict[str, A
     cli("export", "--merged", "--gguf").ok()
     for kind in ("tokens", "adapter", "model"):
         assert Path(cli("path", kind).ok().out.removesuffix("\n")).is_dir()
-    assert Path(cli("path", "gguf").ok().out.removesuffix("\n")).read_bytes() == b"GGUFq8_0"
+    assert Path(cli("path", "gguf").ok().out.removesuffix("\n")).read_bytes() == b"GGUFq4_k_m"
 
 
 def test_path_of_all_kinds(cli: Cli, trained: dict[str, Any]) -> None:

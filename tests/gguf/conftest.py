@@ -96,7 +96,8 @@ def save_model(save_tokenizer: Callable[..., Any]) -> Callable[..., Any]:
             "tie_word_embeddings": False,
         }
         torch.manual_seed(0)
-        config = getattr(transformers, f"{family}Config")(**{**sizes, **settings})
+        kind = getattr(transformers, f"{family}TextConfig", None) or getattr(transformers, f"{family}Config")
+        config = kind(**{**sizes, **settings})
         model = getattr(transformers, f"{family}ForCausalLM")(config).to(torch.bfloat16).eval()
         with torch.no_grad():
             for weight in model.parameters():  # norms and biases start as ones and zeros: hide nothing

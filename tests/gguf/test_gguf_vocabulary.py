@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import families
 import pytest
 from gguf import TokenType
 
@@ -71,7 +72,7 @@ def test_same_ids_as_the_hugging_face_tokenizer(
     }[pre]
     save_model(tmp_path / "hf", num_hidden_layers=1)
     tokenizer = save_tokenizer(tmp_path / "hf", **structure)
-    assert read_vocabulary(tmp_path / "hf", ROWS).pre == pre
+    assert read_vocabulary(tmp_path / "hf", ROWS).splitting.pre == pre
     llama = run_gguf(write_gguf(tmp_path / "hf", tmp_path / "model.gguf", "f16", name="tiny").path)
     for text in PROBES + _random_texts(150):
         probe = unicodedata.normalize("NFC", text) if pre == "qwen2" else text  # llama.cpp leaves NFC to the caller
@@ -99,7 +100,7 @@ def test_types_and_special_ids(folder: Path) -> None:
     assert vocabulary.types[0] == TokenType.NORMAL
     assert (vocabulary.tokens[-1], vocabulary.types[-1]) == (f"[PAD{ROWS - 1}]", TokenType.UNUSED)
     assert len(vocabulary.tokens) == len(vocabulary.types) == ROWS
-    assert all(len(merge.split(" ")) == 2 for merge in vocabulary.merges)
+    assert all(len(merge.split(" ")) == 2 for merge in vocabulary.splitting.merges)
 
 
 def test_the_template_file_wins_over_the_config(folder: Path) -> None:
@@ -149,7 +150,6 @@ UNKNOWN: dict[str, Callable[[dict[str, Any]], Any]] = {
     "Split that removes": lambda d: d["pre_tokenizer"]["pretokenizers"][0].update(behavior="Removed"),
     "no pre-tokenizer": lambda d: d.update(pre_tokenizer=None),
     "a normalizer": lambda d: d.update(normalizer={"type": "Lowercase"}),
-    "byte fallback": lambda d: d["model"].update(byte_fallback=True),
     "not BPE": lambda d: d["model"].update(type="Unigram"),
     "a token that strips": lambda d: d["added_tokens"][0].update(lstrip=True),
     "another post-processor": lambda d: d.update(post_processor={"type": "BertProcessing"}),
@@ -189,3 +189,68 @@ def test_more_tokens_than_embeddings_are_refused(folder: Path) -> None:
 def test_missing_tokenizer_is_named(tmp_path: Path) -> None:
     with pytest.raises(UpstreamError, match=r"tokenizer\.json is missing"):
         read_vocabulary(tmp_path, ROWS)
+
+
+@pytest.fixture
+def pieces(tmp_path: Path) -> Path:
+    """Gemma's tokenizer: SentencePiece's, and runs of spaces that are added tokens too."""
+    return families.save_tokenizer("gemma3", tmp_path)
+
+
+def test_sentencepieces_merges_become_scores(pieces: Path) -> None:
+    found = read_vocabulary(pieces, ROWS)
+    scores = dict(zip(found.tokens, found.splitting.scores, strict=True))
+    types = dict(zip(found.tokens, found.types, strict=True))
+    model = json.loads((pieces / "tokenizer.json").read_text())["model"]
+    joined = ["".join(pair) for pair in model["merges"]]
+    by_merges = [scores[piece] for piece in joined]
+    assert by_merges == sorted(by_merges, reverse=True)
+    assert len(set(by_merges[-100:])) > 30, "each learned piece has a score of its own"
+    assert scores["▁▁▁"] == scores["▁▁▁▁"] > scores["▁▁"] > scores[joined[-1]]
+    assert found.splitting.model == "llama" and not found.splitting.merges and not found.splitting.space_first
+    assert (types["<0x0A>"], types["<unk>"], types["<bos>"]) == (TokenType.BYTE, TokenType.UNKNOWN, TokenType.CONTROL)
+    assert (types["▁▁"], types["\n\n"], types[joined[-1]]) == (
+        TokenType.NORMAL,
+        TokenType.USER_DEFINED,
+        TokenType.NORMAL,
+    )
+
+
+def test_a_token_beyond_the_embeddings_that_only_images_have(pieces: Path) -> None:
+    image = {"id": ROWS, "content": "<image>", "special": True}
+    _edit(pieces / "tokenizer.json", lambda document: document["added_tokens"].append(image))
+    assert "<image>" not in read_vocabulary(pieces, ROWS).tokens
+    _edit(pieces / "tokenizer.json", lambda document: document["added_tokens"][-1].update(special=False))
+    with pytest.raises(UpstreamError, match=f"ids up to {ROWS}"):
+        read_vocabulary(pieces, ROWS)
+
+
+def _merges(change: Callable[[list[list[str]]], Any]) -> Callable[[dict[str, Any]], Any]:
+    return lambda document: change(document["model"]["merges"])
+
+
+def _in_turn(merges: list[list[str]]) -> None:
+    """The second way to a learned piece comes after all the others."""
+    joined = ["".join(pair) for pair in merges]
+    merges.append(merges.pop(next(at for at in range(40, len(joined)) if joined[at] == joined[at - 1])))
+
+
+NOT_SCORES: dict[str, tuple[str, Callable[[dict[str, Any]], Any]]] = {
+    "a way left out": ("no merge makes", _merges(lambda merges: merges.pop(-1))),
+    "two pieces in turn": ("in turn", _merges(_in_turn)),
+    "other spaces": ("treats spaces by", lambda d: d["normalizer"].update(content="_")),
+    "another normalizer": ("treats spaces by", lambda d: d.update(normalizer={"type": "NFKC"})),
+    "a space before each piece": (
+        "treats spaces by",
+        lambda d: d.update(normalizer=None, pre_tokenizer={"type": "Metaspace", "prepend_scheme": "always"}),
+    ),
+    "words that stay whole": ("treats spaces by", lambda d: d["model"].update(ignore_merges=True)),
+}
+
+
+@pytest.mark.parametrize("what", NOT_SCORES)
+def test_what_scores_cannot_say_is_refused(what: str, pieces: Path) -> None:
+    match, change = NOT_SCORES[what]
+    _edit(pieces / "tokenizer.json", change)
+    with pytest.raises(ConfigError, match=match):
+        read_vocabulary(pieces, ROWS)

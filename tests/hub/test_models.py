@@ -59,8 +59,8 @@ for weights in (False, True):
     show(sorted(path.name for path in folder.iterdir()))
 """
     without, with_weights = client.run(code).values
-    assert without == sorted(CONFIG)
-    assert with_weights == sorted([*CONFIG, *SHARDS, *INDEX])
+    assert without == sorted([*CONFIG, "README.md"])
+    assert with_weights == sorted([*CONFIG, "README.md", *SHARDS, *INDEX])
     assert sorted(blobs(hub)) == sorted(DIGESTS[name] for name in (*SHARDS, "tokenizer.json"))
 
 
@@ -94,7 +94,7 @@ def test_resolving_does_not_pass_for_a_download(hub: HubStandIn, client: Client)
 found = hub.resolve_model("author/base")
 show(sorted(path.name for path in hub.download_model(found.repo_id, found.sha, weights=False).iterdir()))
 """
-    assert client.run(code).values == [sorted(CONFIG)]
+    assert client.run(code).values == [sorted([*CONFIG, "README.md"])]
 
 
 def test_a_cache_that_another_tool_filled_serves_offline(hub: HubStandIn, client: Client) -> None:

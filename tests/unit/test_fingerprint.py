@@ -23,8 +23,8 @@ from twinctl.workspace.fingerprint import canonical, differences, fingerprint
 GOLDEN = {
     "prepare": "a058c88e30aafdce199df4302233d254bd0ff2e7c5a9497b1bf080587350b4f6",
     "train": "9a995d066111772d7edaba79f8723a2e78b59cb76d87ec4784a8fe4f45d28438",
-    "merge": "a995b8ea2a90d860d982b7177a65ffe44e73d6b637a7966cd15bef46d87dbaad",
-    "gguf": "20992e7c3dcd67a96ef56cb2b5950118b0ad6ea7f2ec220c23fe0db0fe51f76b",
+    "merge": "408c405a78907acba6853eb44401e1f4f8f47de614247794fa49c7f654b6e6fd",
+    "gguf": "926024f363310b8967e4058b58e764f239f80777089dab26302f8f66c39c2c4d",
 }
 
 

@@ -19,6 +19,7 @@ from desk import PREPARE, Desk, copied, fake_phases, make_twin
 from twinctl.chat.find import base_files, twin_files
 from twinctl.phases import merge
 from twinctl.phases.base_model import base_of
+from twinctl.recipes.export import MergeRecipe
 from twinctl.workspace import memo
 from twinctl.workspace.files import write_json
 
@@ -186,7 +187,7 @@ def test_the_place_of_the_model_is_said_once(old: Desk, elsewhere: Path) -> None
     run = old.workspace.run(None)
     assert run.pins["model"]["path"] == str(elsewhere)
     assert twin_files(old.workspace, run)["base"] == base_files(old.workspace, run)["base"] == elsewhere
-    assert merge.plan(old.workspace, run).locate()["base"] == str(elsewhere)
+    assert merge.plan(old.workspace, run, MergeRecipe()).locate()["base"] == str(elsewhere)
     assert old.ask("export --merged")["cached"] is False
 
 

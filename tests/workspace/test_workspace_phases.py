@@ -24,6 +24,7 @@ from twinctl.chat.find import base_files, twin_files
 from twinctl.phases import TABLE, makers, merge
 from twinctl.phases.execute import Outcome, execute
 from twinctl.phases.upstream import find, made_from, need, trained
+from twinctl.recipes.export import MergeRecipe
 from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.memo import file_sha256
 
@@ -125,12 +126,12 @@ def test_chat_export_and_merge_take_the_aligned_adapter(desk: Desk) -> None:
     path, artifact, record = trained(workspace, run)
     assert (path, record.slot) == (run.slots["align"], "align")
     assert made_from(workspace, record, "tokens")[2].slot == "filter"
-    plan = merge.plan(workspace, run)
+    plan = merge.plan(workspace, run, MergeRecipe())
     assert (dict(plan.parents), plan.inputs["adapter"]) == ({"adapter": path}, record.digest)
     assert plan.locate()["adapter"] == str(artifact.out.resolve())
     assert desk.ask("export --adapter")["path"] == str(Path(".twinctl/artifacts", path, "out"))
     assert desk.ask("export --gguf")["cached"] is False
-    assert desk.states() == dict.fromkeys([*SLOTS, "merge", "gguf-q8_0"], "complete")
+    assert desk.states() == dict.fromkeys([*SLOTS, "merge", "gguf-q4_k_m"], "complete")
 
 
 def test_chat_finds_its_files_behind_a_filter(desk: Desk) -> None:

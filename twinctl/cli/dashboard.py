@@ -251,7 +251,9 @@ class Frame:
 
 def progress_words(event: dict[str, Any]) -> tuple[float, str] | None:
     """How much of a whole a `progress` event tells, and in words; None for one that knows no whole."""
-    done, whole = number(event, "bytes"), number(event, "of")
+    done, whole, checked = number(event, "bytes"), number(event, "of"), number(event, "checked")
+    if checked is not None and whole:
+        return checked / whole, f"{checked / whole:.0%} checked"
     if done is None or not whole:
         return None
     return done / whole, f"{done / whole:.0%}  {size(done)} of {size(whole)}"

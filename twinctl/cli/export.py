@@ -20,8 +20,9 @@ from twinctl.cli.session import (
 )
 from twinctl.phases import gguf, merge
 from twinctl.phases.execute import Outcome
+from twinctl.phases.proven import prove_again
 from twinctl.phases.upstream import need, trained
-from twinctl.recipes.export import ExportOptions, GgufRecipe
+from twinctl.recipes.export import QUANTS, ExportOptions, GgufRecipe, MergeRecipe
 from twinctl.settings.resolve import values_of
 from twinctl.workspace.run import Run
 
@@ -36,12 +37,16 @@ def export(
     adapter: Annotated[bool, typer.Option("--adapter", help="The adapter as it was trained.")] = False,
     with_gguf: Annotated[bool, typer.Option("--gguf", help="GGUF files for llama.cpp, Ollama and LM Studio.")] = False,
     quant: Annotated[
-        list[str] | None, typer.Option("--quant", "-q", help="f32, f16, bf16 or q8_0; repeatable; means --gguf.")
+        list[str] | None, typer.Option("--quant", "-q", help=f"{', '.join(QUANTS)}; repeatable; means --gguf.")
     ] = None,
     model_path: ModelPathOption = None,
     preset: PresetOption = None,
     run: RunOption = None,
     workspace: WorkspaceOption = None,
+    verify: Annotated[
+        bool | None,
+        typer.Option("--verify/--no-verify", help="Prove again what is there; or make files without a proof."),
+    ] = None,
     wait: WaitOption = False,
     restart: RestartOption = False,
     json: JsonOption = False,
@@ -52,33 +57,46 @@ def export(
 
     \b
       twinctl export                   the merged 16-bit model
-      twinctl export --gguf            a q8_0 GGUF file
+      twinctl export --gguf            a q4_k_m GGUF file
       twinctl export -q f16 -q q8_0    two GGUF files from the same merge
+      twinctl export --gguf -o DIR     the files there, to take away
     """
     session = Session.open(workspace, run, json=json, quiet=quiet)
     thread = session.run(preset, model_path)
     options = values_of("export", (ExportOptions,), thread.pins["preset"], {"quant": quant}).build(ExportOptions)
+    wants_gguf = with_gguf or bool(quant)
+    if wants_gguf:
+        gguf.require_writable(thread)  # before the merge, which takes long
     outcomes = []
     if adapter:
         _, artifact, record = need(session.workspace, thread, "adapter")
         outcomes.append(Outcome(artifact, record, cached=True))
-    wants_gguf = with_gguf or bool(quant)
     if merged or wants_gguf or not adapter:
-        model = model_of(session, thread, wait=wait, restart=restart)
+        model = model_of(session, thread, MergeRecipe(verify=verify is not False), wait=wait, restart=restart)
         outcomes += [model] if merged or not wants_gguf else []
     for name in options.quant if wants_gguf else ():
-        recipe = GgufRecipe(name=thread.name, quant=name)
+        recipe = GgufRecipe(name=thread.name, quant=name, verify=verify is not False)
         plan = gguf.plan(session.workspace, session.run(), recipe)
         outcomes.append(session.execute(thread.name, plan, wait=wait, restart=restart))
+    if verify:
+        _prove_again(session, outcomes)
     _finish(session, outcomes)
 
 
-def model_of(session: Session, run: Run, *, wait: bool = False, restart: bool = False) -> Outcome:
+def _prove_again(session: Session, outcomes: list[Outcome]) -> None:
+    """Those that were there already: the others have just been proven."""
+    for outcome in outcomes:
+        if outcome.cached and outcome.record.phase != "train":
+            session.output.say(f"{outcome.record.slot}: proving it again")
+            prove_again(session.workspace, session.run(), outcome.artifact, outcome.record)
+
+
+def model_of(session: Session, run: Run, recipe: MergeRecipe, *, wait: bool = False, restart: bool = False) -> Outcome:
     """The run's whole 16-bit model: the adapter merged into its base, or what full fine-tuning made."""
     _, artifact, record = trained(session.workspace, run)
     if record.produces == "model":
         return Outcome(artifact, record, cached=True)
-    return session.execute(run.name, merge.plan(session.workspace, run), wait=wait, restart=restart)
+    return session.execute(run.name, merge.plan(session.workspace, run, recipe), wait=wait, restart=restart)
 
 
 def files_of(outcome: Outcome) -> list[dict[str, Any]]:
@@ -105,5 +123,10 @@ def _finish(session: Session, outcomes: list[Outcome]) -> None:
     for outcome in outcomes:
         how = "already done (cached)" if outcome.cached else "done"
         session.output.line(f"{outcome.record.slot}: {how}  {outcome.artifact.out}")
+        if proof := outcome.record.metrics.get("proof"):
+            session.output.line(
+                f"  proven: mean KL {proof['kl']:.1e} to the trained model over {proof['positions']:,} positions, "
+                f"the same most likely token in {proof['top1']:.1%}"
+            )
     session.output.table([[file["name"], size(file["bytes"]), file["sha256"][:12]] for file in files])
     session.output.say("next: twinctl push OWNER/NAME --dry-run")

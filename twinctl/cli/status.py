@@ -104,6 +104,7 @@ def _finished(workspace: Workspace, run: Run, artifact: Artifact, *, verify: boo
         "reasons": reasons,
         "created": record.created,
         "verified": verify or None,
+        "unproven": record.recipe.get("verify") is False or None,
         "type": wanted,
     }
 
@@ -125,6 +126,8 @@ def _row(line: dict[str, Any]) -> list[str]:
 def _notes(line: dict[str, Any]) -> list[str]:
     """Why stale, how it failed, where it would go on, and what to type."""
     notes = [*line["reasons"], *([line["failure"]] if line["failure"] else [])]
+    if line.get("unproven"):
+        notes.append("not proven: made with --no-verify")
     if line["step"] and line["state"] in ("partial", "failed"):
         notes.append(f"goes on from step {line['step']}")
     return [*(["; ".join(notes)] if notes else []), *([f"→ {line['type']}"] if line.get("type") else [])]

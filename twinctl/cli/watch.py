@@ -191,7 +191,9 @@ def _progress(event: dict[str, Any]) -> str:
     rows, seconds = number(event, "rows"), number(event, "seconds")
     if rows is not None:
         return f"{rows:,} rows" + (f"  {rows / seconds:,.0f} rows/s" if seconds else "")
-    done, whole = number(event, "bytes"), number(event, "of")
+    done, whole, checked = number(event, "bytes"), number(event, "of"), number(event, "checked")
+    if checked is not None and whole:
+        return f"{checked / whole:.0%} checked"
     return f"{done / whole:.0%} written" if done is not None and whole else _other(event)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from twinctl.engine.models import beside_its_base, dress, load_model, stop_at
+from twinctl.engine.models import beside_its_base, dress, free_memory, load_model, stop_at
 from twinctl.engine.start import start
 from twinctl.errors import CheckFailed
 from twinctl.phases.base import Attempt, Result
@@ -27,6 +27,8 @@ def merge(attempt: Attempt) -> Result:
     stop_at(model.generation_config, tokenizer.eos_token_id)
     attempt.stage("merging")
     model.save_pretrained_merged(str(attempt.out), tokenizer, save_method="merged_16bit")
+    del model
+    free_memory()  # the proof loads the model again
     _keep_the_model_only(attempt.out)
     names = tensor_names(attempt.out)
     if not names or any("lora" in name for name in names):

@@ -131,6 +131,17 @@ def take_weights(model: Any, adapter: Path) -> None:
         )
 
 
+def free_memory() -> None:
+    """Give back what a model took that nothing refers to any more."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 def device_facts(model: Any) -> dict[str, Any]:
     """What the model really runs on: device kind and name, and its dtype."""
     import torch

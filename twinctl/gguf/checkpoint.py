@@ -39,17 +39,28 @@ class StoredTensor:
     shape: tuple[int, ...]
     offset: int
 
-    def read(self) -> Array:
-        """The tensor as stored (bfloat16 as uint16), in its shape. Raises UpstreamError where the file ends early."""
-        flat = np.fromfile(self.file, dtype=_STORAGE[self.dtype], count=prod(self.shape), offset=self.offset)
-        if flat.size != prod(self.shape):
+    @property
+    def rows(self) -> int:
+        """How many rows lie one after the other; a vector is one."""
+        return prod(self.shape[:-1])
+
+    def read(self, begin: int = 0, end: int | None = None) -> Array:
+        """A matrix of the rows from `begin` to before `end`, as stored (bfloat16 as uint16).
+
+        Raises UpstreamError where the file ends early.
+        """
+        columns, dtype = self.shape[-1], np.dtype(_STORAGE[self.dtype])
+        count = ((self.rows if end is None else end) - begin) * columns
+        start = self.offset + begin * columns * dtype.itemsize
+        flat = np.fromfile(self.file, dtype=dtype, count=count, offset=start)
+        if flat.size != count:
             raise _damaged(self.file, f"it ends inside {self.name!r}")
-        return flat.reshape(self.shape)
+        return flat.reshape(-1, columns)
 
     def widen(self, stored: Array) -> Float32:
         """float32 values of what `read` gave, or of any part of it; exact. bfloat16 is float32's upper half."""
         if self.dtype == "BF16":
-            return (stored.astype(np.uint32) << 16).view(np.float32)
+            return np.left_shift(stored, 16, dtype=np.uint32, casting="unsafe").view(np.float32)
         return stored.astype(np.float32, copy=False)
 
 

@@ -1,96 +1,141 @@
-"""How a tensor's numbers are stored: the quants by name, and the streaming from a checkpoint's rows to a file's bytes.
+"""A tensor's way from a checkpoint's rows to a file's bytes, in slices of rows that threads encode side by side.
 
-What must stay true: memory holds one tensor as stored, the same one encoded, and a slice of float32 between them; and
-no number becomes infinite or was none to begin with, unnoticed.
+What must stay true: memory holds a few slices for each thread and never a whole tensor; the bytes do not depend on the
+slices nor on the number of threads; and no number becomes infinite, or was none to begin with, unnoticed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from math import prod
+from typing import Any, TypeVar
 
 import numpy as np
-from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, LlamaFileType, quantize
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, quantize
 from numpy.typing import NDArray
 
-from twinctl.errors import CheckFailed, ConfigError
-from twinctl.gguf.checkpoint import Float32, StoredTensor
+from twinctl.errors import CheckFailed
+from twinctl.gguf.checkpoint import StoredTensor
+from twinctl.gguf.ggml import encode_rows
 
-_SLICE = 4 << 20  # elements that are float32 at one time: 16 MiB
+_SLICE = 1 << 20  # elements of a slice: 4 MiB in float32, which a core's cache about holds
+_AHEAD = 2  # slices that wait for each thread
+_STORED_AS = {"F32": GGMLQuantizationType.F32, "F16": GGMLQuantizationType.F16, "BF16": GGMLQuantizationType.BF16}
+_WIDE = (GGMLQuantizationType.F32, GGMLQuantizationType.BF16)  # what has float32's range
+_NUMBER_BY_NUMBER = (*_WIDE, GGMLQuantizationType.F16)
+
+Bytes = NDArray[np.uint8]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Quant:
-    """A way to store a whole model: the type of its matrices, and what `general.file_type` says."""
+class Tensor:
+    """One tensor of the file: its numbers come from the checkpoint, or, for computed ones, lie here.
 
-    matrices: GGMLQuantizationType
-    file_type: LlamaFileType
-
-    def type_of(self, shape: tuple[int, ...]) -> GGMLQuantizationType:
-        """A tensor's type: vectors (norms, biases) stay float32 as in llama.cpp; rows that no blocks fill go to F16."""
-        if len(shape) < 2:
-            return GGMLQuantizationType.F32
-        block, _ = GGML_QUANT_SIZES[self.matrices]
-        return self.matrices if shape[-1] % block == 0 else GGMLQuantizationType.F16
-
-
-QUANTS: Mapping[str, Quant] = {
-    "f32": Quant(GGMLQuantizationType.F32, LlamaFileType.ALL_F32),
-    "f16": Quant(GGMLQuantizationType.F16, LlamaFileType.MOSTLY_F16),
-    "bf16": Quant(GGMLQuantizationType.BF16, LlamaFileType.MOSTLY_BF16),
-    "q8_0": Quant(GGMLQuantizationType.Q8_0, LlamaFileType.MOSTLY_Q8_0),
-}
-
-
-def find_quant(name: str) -> Quant:
-    """The quant of that name. Raises ConfigError for one that is not in `QUANTS`."""
-    if name not in QUANTS:
-        raise ConfigError(f"no quant is called {name!r}", f"known: {', '.join(QUANTS)}")
-    return QUANTS[name]
-
-
-def encoded_size(shape: tuple[int, ...], kind: GGMLQuantizationType) -> int:
-    """Bytes that a tensor takes; its rows must be whole blocks, as `Quant.type_of` sees to."""
-    block, block_bytes = GGML_QUANT_SIZES[kind]
-    size: int = prod(shape) // block * block_bytes
-    return size
-
-
-def encode(source: StoredTensor, kind: GGMLQuantizationType, rotary_heads: int = 0) -> NDArray[np.uint8]:
-    """A tensor's bytes in the file. `rotary_heads` > 0 interleaves its rows (see `interleaved_rows`).
-
-    Raises CheckFailed where a number is not finite, or is too large for the type.
+    `rotary_heads` > 0 interleaves its rows (see `_interleaved`); `plus` is added to each number.
     """
-    stored = source.read()
-    rows = stored.reshape(-1, source.shape[-1])
-    order = interleaved_rows(len(rows), rotary_heads) if rotary_heads else np.arange(len(rows))
-    encoded = np.empty((len(rows), encoded_size(rows.shape[1:], kind)), np.uint8)
-    step = max(1, _SLICE // rows.shape[1])
-    for begin in range(0, len(rows), step):
-        part = order[begin : begin + step]
-        encoded[begin : begin + step] = _encode_slice(source.widen(rows[part]), kind, source.name)
-    return encoded.reshape(-1)
+
+    name: str
+    shape: tuple[int, ...]
+    kind: GGMLQuantizationType
+    source: StoredTensor | NDArray[np.float32]
+    rotary_heads: int = 0
+    plus: float = 0.0
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file, before the padding; rows are whole blocks, as `Quant.type_of` sees to."""
+        block, block_bytes = GGML_QUANT_SIZES[self.kind]
+        size: int = prod(self.shape) // block * block_bytes
+        return size
+
+    def slices(self) -> Iterator[Callable[[], Bytes]]:
+        """What gives the file's bytes, part by part and in order. Each part may be run in a thread of its own.
+
+        A part raises CheckFailed where a number is not finite, or is too large for the type.
+        """
+        if not isinstance(self.source, StoredTensor):
+            here = self.source.view(np.uint8)
+            yield lambda: here
+            return
+        unit = self.source.rows // self.rotary_heads if self.rotary_heads else 1
+        step = max(1, _SLICE // self.shape[-1] // unit) * unit
+        for begin in range(0, self.source.rows, step):
+            yield partial(self._encode, self.source, begin, min(begin + step, self.source.rows))
+
+    def _encode(self, source: StoredTensor, begin: int, end: int) -> Bytes:
+        stored = source.read(begin, end)
+        _require_finite(source, stored, self.kind)
+        if self.rotary_heads:
+            stored = _interleaved(stored, source.rows // self.rotary_heads)
+        if not self.plus and _STORED_AS[source.dtype] == self.kind:
+            return np.ascontiguousarray(stored).view(np.uint8).reshape(-1)
+        values = source.widen(stored)
+        values = values + np.float32(self.plus) if self.plus else values
+        encoded = quantize(values, self.kind) if self.kind in _NUMBER_BY_NUMBER else encode_rows(values, self.kind)
+        return np.ascontiguousarray(encoded).view(np.uint8).reshape(-1)
 
 
-def interleaved_rows(count: int, heads: int) -> NDArray[np.intp]:
-    """The order that turns a projection's rows from transformers' rotary layout into that of GGUF's llama models.
+def encoded(tensors: Iterable[Tensor], threads: int) -> Iterator[tuple[Tensor, Bytes]]:
+    """The parts of all tensors, in order: threads work on across the end of a tensor, however small it is."""
+    jobs = ((tensor, part) for tensor in tensors for part in tensor.slices())
+    yield from _in_order((partial(lambda tensor, part: (tensor, part()), *job) for job in jobs), threads)
+
+
+def available_cores() -> int:
+    """The cores that this process may use: its affinity, which is not the machine's number in a container."""
+    return len(os.sched_getaffinity(0))
+
+
+def _in_order(jobs: Iterable[Callable[[], T]], threads: int) -> Iterator[T]:
+    """The jobs' results in the order of the jobs, with a bounded number of them waiting."""
+    waiting: deque[Future[T]] = deque()
+    with ThreadPoolExecutor(threads, thread_name_prefix="gguf") as pool:
+        try:
+            for job in jobs:
+                waiting.append(pool.submit(job))
+                if len(waiting) > _AHEAD * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _interleaved(rows: NDArray[Any], head_dim: int) -> NDArray[Any]:
+    """Whole heads' rows, from transformers' rotary layout to that of GGUF's llama models.
 
     Within a head transformers rotates row i with row i + d/2; llama.cpp rotates neighbours, 2i with 2i + 1.
     """
-    return np.arange(count).reshape(heads, 2, -1).swapaxes(1, 2).reshape(-1)
+    halves = rows.reshape(-1, 2, head_dim // 2, rows.shape[-1])
+    return halves.swapaxes(1, 2).reshape(rows.shape)
 
 
-def _encode_slice(values: Float32, kind: GGMLQuantizationType, name: str) -> NDArray[np.uint8]:
-    peak = max(float(values.max()), -float(values.min()))  # a NaN anywhere is a NaN here
+def _require_finite(source: StoredTensor, stored: NDArray[Any], kind: GGMLQuantizationType) -> None:
+    peak = _peak(source, stored)
     if not np.isfinite(peak):
         raise CheckFailed(
-            f"{name!r} holds numbers that are not finite",
+            f"{source.name!r} holds numbers that are not finite",
             "the model is broken: train it again with a lower learning rate",
         )
-    # Q8_0 keeps a float16 scale of peak/127 a block; the others that are not 16 bit wide have float32's range.
-    limit = {GGMLQuantizationType.F16: 65504.0, GGMLQuantizationType.Q8_0: 65504.0 * 127}.get(kind, np.inf)
-    if peak > limit:
-        raise CheckFailed(f"{name!r} holds {peak:.4g}, too large for {kind.name}", "choose bf16 or f32")
-    encoded: NDArray[np.uint8] = quantize(np.ascontiguousarray(values), kind).view(np.uint8)
-    return encoded
+    # All the others keep their numbers, or a block's scale or minimum, in float16.
+    if peak > (np.inf if kind in _WIDE else 65504.0):
+        raise CheckFailed(f"{source.name!r} holds {peak:.4g}, too large for {kind.name}", "choose bf16 or f32")
+
+
+def _peak(source: StoredTensor, stored: NDArray[Any]) -> float:
+    """The largest magnitude; not finite where any number is not.
+
+    A float's bits order as its magnitude does, infinity and NaN last: as signed numbers for those above zero, as
+    unsigned ones, less the sign's bit, for those below. Like that no copy is made.
+    """
+    signed, unsigned = (stored.view(f"{kind}{stored.itemsize}") for kind in "iu")
+    magnitude = np.iinfo(signed.dtype).max
+    top = max(int(signed.max()), int(unsigned.max()) & magnitude)
+    return float(source.widen(np.array([top], unsigned.dtype).view(stored.dtype)).item())

@@ -1,41 +1,52 @@
 """The model families that can be written, as data: what each tensor is called, its shape, and what must hold.
 
-What must stay true: a checkpoint is taken whole or not at all. Each tensor that a family asks for is there in the shape
-the config implies, and each tensor that is there was asked for: a bias that nobody mapped would be a wrong model.
+What must stay true: a variant of an architecture that llama.cpp would run differently is refused by what its config
+says; whoever adds a family adds a test that compares its distributions with those of transformers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
-from twinctl.errors import ConfigError, UpstreamError
-from twinctl.gguf.checkpoint import StoredTensor
-from twinctl.gguf.rope import Rope, read_rope
+from twinctl.errors import ConfigError
 
 
 @dataclass(frozen=True)
 class Weight:
-    """A tensor's GGUF name, the names of its sides (see `Hyperparameters.sides`), and whose heads are interleaved."""
+    """A tensor's GGUF name, the names of its sides (see `model.Hyperparameters.sides`), whose heads are interleaved,
+    and what is added to each number.
+    """
 
     name: str
     sides: tuple[str, ...]
     rotary: str = ""
+    plus: float = 0.0
 
 
 @dataclass(frozen=True)
 class Family:
-    """An architecture: its GGUF name, the tensors of one layer by transformers' names, and settings that must hold."""
+    """An architecture: its GGUF name, the tensors of one layer by transformers' names, and settings that must hold.
+
+    `unstated` is what transformers takes where a config.json does not say; `norms_plus` is added to every norm;
+    `sees` is true where a model of text lies inside one that sees images too: the text alone is written.
+    """
 
     arch: str
     layer: Mapping[str, Weight]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    unstated: Mapping[str, Any] = field(default_factory=dict)
+    norms_plus: float = 0.0
+    sees: bool = False
+
+    def of_text(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What a config.json says of the model of text, with what it leaves unsaid."""
+        stated = config.get("text_config") or {} if self.sees else config
+        return {**self.unstated, **stated}
 
 
-_OUTSIDE = {
+OUTSIDE: Mapping[str, Weight] = {
     "model.embed_tokens.weight": Weight("token_embd.weight", ("vocabulary", "hidden")),
     "model.norm.weight": Weight("output_norm.weight", ("hidden",)),
     "lm_head.weight": Weight("output.weight", ("vocabulary", "hidden")),
@@ -66,12 +77,43 @@ _HEAD_NORMS = {
     "self_attn.k_norm.weight": Weight("attn_k_norm.weight", ("head_dim",)),
 }
 
+# Gemma norms what attention and feed-forward give, too, and what Llama calls the norm after attention is that one.
+_FOUR_NORMS = {
+    "post_attention_layernorm.weight": Weight("post_attention_norm.weight", ("hidden",)),
+    "pre_feedforward_layernorm.weight": Weight("ffn_norm.weight", ("hidden",)),
+    "post_feedforward_layernorm.weight": Weight("post_ffw_norm.weight", ("hidden",)),
+}
+_GEMMA3 = Family(
+    "gemma3",
+    {**_COMMON, **_HEAD_NORMS, **_FOUR_NORMS},
+    {
+        "hidden_activation": "gelu_pytorch_tanh",
+        "attention_bias": False,
+        "use_bidirectional_attention": False,
+        "attn_logit_softcapping": None,
+        "final_logit_softcapping": None,
+    },
+    # Gemma3TextConfig's; the first files on the Hub say no more than what differs from it.
+    {
+        "tie_word_embeddings": True,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 4,
+        "head_dim": 256,
+        "vocab_size": 262_208,
+        "max_position_embeddings": 131_072,
+        "sliding_window": 4096,
+        "rope_theta": 1_000_000.0,
+    },
+    norms_plus=1.0,  # transformers' Gemma3RMSNorm multiplies by 1 + weight, llama.cpp by weight
+)
+
 FAMILIES: Mapping[str, Family] = {
     "LlamaForCausalLM": Family(
         "llama", {**_COMMON, **_INTERLEAVED}, {"hidden_act": "silu", "attention_bias": False, "mlp_bias": False}
     ),
-    # A sliding window would be ignored by llama.cpp's "llama": right only up to the window's length.
-    "MistralForCausalLM": Family("llama", {**_COMMON, **_INTERLEAVED}, {"hidden_act": "silu", "sliding_window": None}),
+    "MistralForCausalLM": Family(
+        "llama", {**_COMMON, **_INTERLEAVED}, {"hidden_act": "silu"}, {"sliding_window": 4096}
+    ),
     "Qwen2ForCausalLM": Family(
         "qwen2", {**_COMMON, **_QKV_BIASES}, {"hidden_act": "silu", "use_sliding_window": False}
     ),
@@ -80,38 +122,9 @@ FAMILIES: Mapping[str, Family] = {
         {**_COMMON, **_HEAD_NORMS},
         {"hidden_act": "silu", "attention_bias": False, "use_sliding_window": False},
     ),
+    "Gemma3ForCausalLM": _GEMMA3,
+    "Gemma3ForConditionalGeneration": replace(_GEMMA3, sees=True),
 }
-
-# What transformers takes where a config.json does not say, if that is not what we want.
-_UNSTATED: Mapping[str, Any] = {"sliding_window": 4096}
-
-
-@dataclass(frozen=True)
-class Hyperparameters:
-    """What a config.json says of a model's size; counts are of elements, heads or positions."""
-
-    layers: int
-    hidden: int
-    feed_forward: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    vocabulary: int
-    context: int
-    rms_eps: float
-    rope: Rope
-    tied: bool
-
-    def sides(self) -> dict[str, int]:
-        """The lengths that a `Weight`'s sides stand for."""
-        return {
-            "hidden": self.hidden,
-            "feed_forward": self.feed_forward,
-            "queries": self.heads * self.head_dim,
-            "keys": self.kv_heads * self.head_dim,
-            "head_dim": self.head_dim,
-            "vocabulary": self.vocabulary,
-        }
 
 
 def find_family(config: Mapping[str, Any]) -> Family:
@@ -123,89 +136,9 @@ def find_family(config: Mapping[str, Any]) -> Family:
         raise ConfigError(
             f"GGUF cannot be written for the architecture {architectures!r}", f"known: {', '.join(FAMILIES)}"
         )
+    stated = family.of_text(config)
     for setting, wanted in family.settings.items():
-        found = config.get(setting, _UNSTATED.get(setting, wanted))
+        found = stated.get(setting, wanted)
         if found != wanted:
             raise ConfigError(f"GGUF cannot be written for {name} with {setting} = {found!r}, only with {wanted!r}")
-    if config.get("quantization_config"):
-        raise ConfigError(
-            "the model is quantised already; GGUF is written from 16-bit weights", "merge to 16 bit first"
-        )
     return family
-
-
-def read_hyperparameters(config: Mapping[str, Any]) -> Hyperparameters:
-    """The numbers of a config.json. Raises UpstreamError, naming the key, where one is missing or is no count."""
-    heads, hidden = _count(config, "num_attention_heads"), _count(config, "hidden_size")
-    return Hyperparameters(
-        layers=_count(config, "num_hidden_layers"),
-        hidden=hidden,
-        feed_forward=_count(config, "intermediate_size"),
-        heads=heads,
-        kv_heads=_count(config, "num_key_value_heads", heads),
-        head_dim=_count(config, "head_dim", hidden // heads),
-        vocabulary=_count(config, "vocab_size"),
-        context=_count(config, "max_position_embeddings"),
-        rms_eps=float(config.get("rms_norm_eps") or 1e-6),
-        rope=read_rope(config),
-        tied=bool(config.get("tie_word_embeddings", False)),
-    )
-
-
-def _count(config: Mapping[str, Any], key: str, default: int | None = None) -> int:
-    value = config.get(key)
-    value = default if value is None else value
-    if not isinstance(value, int) or value <= 0:
-        raise UpstreamError(f"config.json: {key} is {value!r}, and should be a positive whole number")
-    return value
-
-
-def assign(
-    family: Family, numbers: Hyperparameters, stored: Mapping[str, StoredTensor]
-) -> list[tuple[Weight, StoredTensor]]:
-    """Each tensor of the file, in order, with where its numbers come from.
-
-    Raises UpstreamError for a tensor that is missing or of another shape, ConfigError for one that no rule knows.
-    """
-    # Old checkpoints keep the rotary frequencies, which the config says as well.
-    left = {name: tensor for name, tensor in stored.items() if not name.endswith("rotary_emb.inv_freq")}
-    if numbers.tied:
-        _drop_copy_of_embedding(left)
-    pairs = []
-    for name, weight in _wanted(family, numbers):
-        tensor = left.pop(name, None)
-        shape = tuple(numbers.sides()[side] for side in weight.sides)
-        if tensor is None:
-            raise UpstreamError(
-                f"the model has no tensor {name!r}", "make the merged model again, or download it again"
-            )
-        if tensor.shape != shape:
-            raise UpstreamError(f"{tensor.file}: {name!r} has the shape {tensor.shape}, config.json implies {shape}")
-        pairs.append((weight, tensor))
-    if left:
-        raise ConfigError(
-            f"GGUF has no place for {sorted(left)[:3]} ({len(left)} such tensors)",
-            "is it a variant of this architecture?",
-        )
-    return pairs
-
-
-def _wanted(family: Family, numbers: Hyperparameters) -> Iterator[tuple[str, Weight]]:
-    for name, weight in _OUTSIDE.items():
-        if not (numbers.tied and weight.name == "output.weight"):
-            yield name, weight
-    for layer in range(numbers.layers):
-        for name, weight in family.layer.items():
-            yield f"model.layers.{layer}.{name}", Weight(f"blk.{layer}.{weight.name}", weight.sides, weight.rotary)
-
-
-def _drop_copy_of_embedding(left: dict[str, StoredTensor]) -> None:
-    """Tied embeddings are stored once; some savers store both. Two that differ leave open which one the model is."""
-    head, embedding = left.pop("lm_head.weight", None), left.get("model.embed_tokens.weight")
-    if head is None or embedding is None:
-        return
-    if head.dtype != embedding.dtype or not np.array_equal(head.read(), embedding.read()):
-        raise UpstreamError(
-            f"{head.file}: config.json ties lm_head to the embeddings, and the two differ",
-            "set tie_word_embeddings to what is meant",
-        )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import pi
+from math import log, pi
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from twinctl.gguf.checkpoint import Float32
 
 @dataclass(frozen=True)
 class Rope:
-    """`kind` is default, linear or llama3; `settings` are that kind's own numbers, under the config's names."""
+    """`kind` is default, linear, yarn or llama3; `settings` are that kind's own numbers, under the config's names."""
 
     theta: float
     kind: str = "default"
@@ -29,18 +29,29 @@ class Rope:
 _NUMBERS = {
     "default": (),
     "linear": ("factor",),
+    "yarn": ("factor", "original_max_position_embeddings"),
     "llama3": ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
 }
 
 
+# What llama.cpp takes for granted with yarn, and where transformers would take it from.
+_YARN_FIXED: Mapping[str, Any] = {
+    "beta_fast": 32,
+    "beta_slow": 1,
+    "mscale": None,
+    "mscale_all_dim": None,
+    "truncate": True,
+}
+
+
 def read_rope(config: Mapping[str, Any]) -> Rope:
-    """The rotary embedding of a config.json, as transformers 5 writes it (`rope_parameters`) or as 4 did.
+    """The rotary embedding of a config.json, as transformers 5 writes it (`rope_parameters`) or as 4 did; that of the
+    layers with full attention, where they differ.
 
     Raises ConfigError for a kind of scaling that is not one of ours, UpstreamError where one of its numbers is missing.
     """
-    given = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    if not isinstance(given, dict):
-        raise UpstreamError(f"config.json: rope_parameters is not an object but {given!r}")
+    given = _given(config)
+    given = given.get("full_attention", given)
     kind = given.get("rope_type", given.get("type", "default"))
     if kind not in _NUMBERS:
         raise ConfigError(
@@ -50,9 +61,37 @@ def read_rope(config: Mapping[str, Any]) -> Rope:
         raise ConfigError("config.json: rotary embeddings over a part of each head cannot be written as GGUF")
     theta = given.get("rope_theta", config.get("rope_theta", 10_000.0))
     try:
-        return Rope(float(theta), kind, {name: float(given[name]) for name in _NUMBERS[kind]})
+        numbers = {name: float(given[name]) for name in _NUMBERS[kind]}
+        return Rope(float(theta), kind, numbers | (_yarn_strength(given) if kind == "yarn" else {}))
     except (KeyError, TypeError, ValueError) as error:
         raise UpstreamError(f"config.json: rope scaling {kind!r} needs the number {error}") from error
+
+
+def read_local_theta(config: Mapping[str, Any]) -> float:
+    """The theta of layers with a sliding window, for a model that has both kinds; 10,000 where nothing says so."""
+    local = _given(config).get("sliding_attention") or {}
+    kind = local.get("rope_type", "default")
+    if kind != "default":
+        raise ConfigError(
+            f"config.json: rope scaling {kind!r} of layers with a sliding window cannot be written as GGUF"
+        )
+    return float(local.get("rope_theta", config.get("rope_local_base_freq", 10_000.0)))
+
+
+def _given(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    given = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    if not isinstance(given, dict):
+        raise UpstreamError(f"config.json: rope_parameters is not an object but {given!r}")
+    return given
+
+
+def _yarn_strength(given: Mapping[str, Any]) -> dict[str, float]:
+    """How much attention is sharpened, against the paper's 0.1 ln(factor) + 1 (arXiv:2309.00071), which goes unsaid."""
+    for name, wanted in _YARN_FIXED.items():
+        if (given.get(name) if given.get(name) is not None else wanted) != wanted:
+            raise ConfigError(f"config.json: yarn with {name} = {given[name]!r} cannot be written as GGUF")
+    usual = 0.1 * log(float(given["factor"])) + 1.0
+    return {"attention": float(given.get("attention_factor") or usual) / usual}
 
 
 def frequency_factors(rope: Rope, head_dim: int) -> Float32 | None:

@@ -16,16 +16,19 @@ from pathlib import Path
 
 import numpy as np
 from gguf import GGML_QUANT_VERSION, GGMLQuantizationType, GGUFWriter, RopeScalingType, size_label
-from numpy.typing import NDArray
 
-from twinctl.errors import EngineError
+from twinctl.errors import ConfigError, EngineError
 from twinctl.gguf.checkpoint import StoredTensor, read_json, stored_tensors
-from twinctl.gguf.encoding import Quant, encode, encoded_size, find_quant
-from twinctl.gguf.families import Family, Hyperparameters, Weight, assign, find_family, read_hyperparameters
-from twinctl.gguf.rope import frequency_factors
+from twinctl.gguf.encoding import Tensor, available_cores, encoded
+from twinctl.gguf.families import Family, Weight, find_family
+from twinctl.gguf.ggml import require_ggml
+from twinctl.gguf.mixes import Quant, Shape, find_quant
+from twinctl.gguf.model import Hyperparameters, assign, read_hyperparameters
+from twinctl.gguf.rope import Rope, frequency_factors
 from twinctl.gguf.vocabulary import Vocabulary, read_vocabulary
 
 Progress = Callable[[int, int], None]
+_STEPS = 200  # calls of a progress, about
 
 
 @dataclass(frozen=True)
@@ -54,26 +57,6 @@ class GgufFile:
 
 
 @dataclass(frozen=True)
-class _Tensor:
-    """One tensor of the file: its numbers come from the checkpoint, or, for computed ones, lie here."""
-
-    name: str
-    shape: tuple[int, ...]
-    kind: GGMLQuantizationType
-    source: StoredTensor | NDArray[np.float32]
-    rotary_heads: int = 0
-
-    @property
-    def size(self) -> int:
-        return encoded_size(self.shape, self.kind)
-
-    def encoded(self) -> NDArray[np.uint8]:
-        if isinstance(self.source, StoredTensor):
-            return encode(self.source, self.kind, self.rotary_heads)
-        return self.source.view(np.uint8)
-
-
-@dataclass(frozen=True)
 class _Plan:
     """A model that was checked and can be written."""
 
@@ -81,7 +64,7 @@ class _Plan:
     numbers: Hyperparameters
     vocabulary: Vocabulary
     quant: Quant
-    tensors: list[_Tensor]
+    tensors: list[Tensor]
 
     @property
     def size(self) -> int:
@@ -100,11 +83,13 @@ def write_gguf(
     name: str,
     provenance: Provenance | None = None,
     progress: Progress | None = None,
+    threads: int | None = None,
 ) -> GgufFile:
     """Write the model in `model_dir` (config.json, tokenizer.json, safetensors) to `target`, replacing what is there.
 
-    `quant` is a key of `encoding.QUANTS`; `name` becomes `general.name`. `progress(done, total)` is called after each
-    tensor with bytes of tensor data. Resident memory stays near twice the largest tensor's 16-bit size.
+    `quant` is a key of `mixes.QUANTS`; `name` becomes `general.name`. `progress(done, total)` is called now and then,
+    and at the end, with bytes of tensor data. `threads` (all available cores unless said) changes no byte; each
+    takes some 30 MiB.
     Raises ConfigError for a model or quant that cannot be written, UpstreamError for a folder that is incomplete,
     damaged or contradicts itself, CheckFailed for numbers that do not fit, EngineError for a disk that is full. After
     any of them `target` is as it was before.
@@ -118,7 +103,7 @@ def write_gguf(
             _add_general(writer, plan, name, provenance or Provenance())
             _add_hyperparameters(writer, plan.numbers)
             _add_vocabulary(writer, plan.vocabulary)
-            _write_tensors(writer, plan, progress)
+            _write_tensors(writer, plan, threads or available_cores(), progress)
         finally:
             writer.close()
     return GgufFile(target, quant, target.stat().st_size, len(plan.tensors), plan.parameters)
@@ -127,19 +112,34 @@ def write_gguf(
 def _plan(model_dir: Path, quant: Quant) -> _Plan:
     config = read_json(model_dir / "config.json")
     family = find_family(config)
-    numbers = read_hyperparameters(config)
+    if config.get("quantization_config"):
+        raise ConfigError(
+            "the model is quantised already; GGUF is written from 16-bit weights", "merge to 16 bit first"
+        )
+    if quant.is_quantised:
+        require_ggml()
+    numbers = read_hyperparameters(config, family)
     vocabulary = read_vocabulary(model_dir, numbers.vocabulary)
     pairs = assign(family, numbers, stored_tensors(model_dir))
-    tensors = [_tensor(weight, source, numbers, quant) for weight, source in pairs]
+    shape = Shape(numbers.layers, numbers.tied, is_70b=_is_70b(family.arch, numbers))
+    tensors = [_tensor(weight, source, numbers, quant, shape) for weight, source in pairs]
     factors = frequency_factors(numbers.rope, numbers.head_dim)
     if factors is not None:
-        tensors.insert(0, _Tensor("rope_freqs.weight", factors.shape, GGMLQuantizationType.F32, factors))
+        tensors.insert(0, Tensor("rope_freqs.weight", factors.shape, GGMLQuantizationType.F32, factors))
     return _Plan(family, numbers, vocabulary, quant, tensors)
 
 
-def _tensor(weight: Weight, source: StoredTensor, numbers: Hyperparameters, quant: Quant) -> _Tensor:
+def _is_70b(arch: str, numbers: Hyperparameters) -> bool:
+    """As llama.cpp tells it, in src/models/llama.cpp and qwen2.cpp."""
+    grouped = arch == "qwen2" or numbers.heads != numbers.kv_heads
+    return arch in ("llama", "qwen2") and numbers.layers == 80 and grouped
+
+
+def _tensor(weight: Weight, source: StoredTensor, numbers: Hyperparameters, quant: Quant, model: Shape) -> Tensor:
     heads = {"": 0, "heads": numbers.heads, "kv_heads": numbers.kv_heads}[weight.rotary]
-    return _Tensor(weight.name, source.shape, quant.type_of(source.shape), source, heads)
+    return Tensor(
+        weight.name, source.shape, quant.type_of(weight.name, source.shape, model), source, heads, weight.plus
+    )
 
 
 def _add_general(writer: GGUFWriter, plan: _Plan, name: str, provenance: Provenance) -> None:
@@ -170,21 +170,38 @@ def _add_hyperparameters(writer: GGUFWriter, numbers: Hyperparameters) -> None:
     writer.add_layer_norm_rms_eps(numbers.rms_eps)
     writer.add_vocab_size(numbers.vocabulary)
     writer.add_rope_dimension_count(numbers.head_dim)
-    writer.add_rope_freq_base(numbers.rope.theta)
-    if numbers.rope.kind == "linear":
-        writer.add_rope_scaling_type(RopeScalingType.LINEAR)
-        writer.add_rope_scaling_factor(numbers.rope.settings["factor"])
+    _add_rope(writer, numbers.rope)
+    if numbers.window is not None:
+        writer.add_sliding_window(numbers.window)
+    if numbers.local_theta is not None:
+        writer.add_rope_freq_base_swa(numbers.local_theta)
+
+
+def _add_rope(writer: GGUFWriter, rope: Rope) -> None:
+    writer.add_rope_freq_base(rope.theta)
+    if rope.kind in ("linear", "yarn"):
+        writer.add_rope_scaling_type(RopeScalingType(rope.kind))
+        writer.add_rope_scaling_factor(rope.settings["factor"])
+    if rope.kind == "yarn":
+        writer.add_rope_scaling_orig_ctx_len(int(rope.settings["original_max_position_embeddings"]))
+        writer.add_rope_scaling_attn_factors(rope.settings["attention"])
 
 
 def _add_vocabulary(writer: GGUFWriter, vocabulary: Vocabulary) -> None:
-    writer.add_tokenizer_model("gpt2")  # GGUF's word for byte-level BPE
-    writer.add_tokenizer_pre(vocabulary.pre)
+    writer.add_tokenizer_model(vocabulary.splitting.model)  # "gpt2" is GGUF's word for byte-level BPE
+    writer.add_tokenizer_pre(vocabulary.splitting.pre)
     writer.add_token_list(vocabulary.tokens)
     writer.add_token_types(vocabulary.types)
-    writer.add_token_merges(vocabulary.merges)
+    if vocabulary.splitting.scores:
+        writer.add_token_scores(vocabulary.splitting.scores)
+        writer.add_add_space_prefix(vocabulary.splitting.space_first)
+    else:
+        writer.add_token_merges(vocabulary.splitting.merges)
     specials = (
         (writer.add_bos_token_id, vocabulary.bos),
         (writer.add_eos_token_id, vocabulary.eos),
+        (writer.add_eot_token_id, vocabulary.eos),
+        (writer.add_unk_token_id, vocabulary.unk),
         (writer.add_pad_token_id, vocabulary.pad),
     )
     for add, number in specials:
@@ -196,18 +213,24 @@ def _add_vocabulary(writer: GGUFWriter, vocabulary: Vocabulary) -> None:
         writer.add_chat_template(vocabulary.chat_template)
 
 
-def _write_tensors(writer: GGUFWriter, plan: _Plan, progress: Progress | None) -> None:
+def _write_tensors(writer: GGUFWriter, plan: _Plan, threads: int, progress: Progress | None) -> None:
     for tensor in plan.tensors:
         # The shape is in elements; the uint8 type would make the library take it for bytes, so it gets the raw type.
         writer.add_tensor_info(tensor.name, tensor.shape, np.dtype(np.float32), tensor.size, raw_dtype=tensor.kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
-    done = 0
-    for tensor in plan.tensors:
-        writer.write_tensor_data(tensor.encoded())
-        done += tensor.size
-        if progress is not None:
+    (file,) = writer.fout  # the library writes whole tensors only
+    writer.write_padding(file, file.tell())
+    done = shown = left = 0
+    for tensor, part in encoded(plan.tensors, threads):
+        left = (left or tensor.size) - part.nbytes
+        file.write(part.data)
+        if not left:
+            writer.write_padding(file, tensor.size)
+        done += part.nbytes
+        if progress is not None and ((done - shown) * _STEPS >= plan.size or done == plan.size):
+            shown = done
             progress(done, plan.size)
 
 

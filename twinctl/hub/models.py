@@ -16,6 +16,7 @@ from twinctl.errors import HubError
 from twinctl.hub.client import api, cached_sha, offline, repo_info
 from twinctl.hub.failures import Target, hub_errors, not_cached
 
+ABOUT = ("README.md",)  # says the licence; none of the model's identity
 CONFIG_FILES = (
     "config.json",
     "generation_config.json",
@@ -95,7 +96,7 @@ def download_model(repo_id: str, sha: str, *, weights: bool) -> Path:
 
 
 def _wanted(weights: bool) -> list[str]:
-    return [*CONFIG_FILES, *(["*.safetensors", _INDEX] if weights else [])]
+    return [*CONFIG_FILES, *ABOUT, *(["*.safetensors", _INDEX] if weights else [])]
 
 
 def _fetch(target: Target, names: list[str]) -> Path:

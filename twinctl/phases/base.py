@@ -20,6 +20,9 @@ from twinctl.workspace.fingerprint import ALGORITHM, fingerprint
 from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
 
+# How the names of files end that tell of a result and are none of its identity: what was measured, and in what time.
+REPORT = "proof.json"
+
 
 @dataclass(frozen=True)
 class Result:

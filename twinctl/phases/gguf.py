@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
+from twinctl import __version__
+from twinctl.errors import TwinctlError
 from twinctl.phases.base import Attempt, Phase, Plan, Result
-from twinctl.phases.base_model import base_of
+from twinctl.phases.base_model import BaseModel, base_of
+from twinctl.phases.proven import locate_trained, prove_file, reference_of
 from twinctl.phases.upstream import need
 from twinctl.recipes.base import Options
 from twinctl.recipes.export import GgufRecipe
@@ -18,19 +22,24 @@ from twinctl.workspace.workspace import Workspace
 def plan(workspace: Workspace, run: Run, recipe: GgufRecipe) -> Plan:
     """One file from the run's merged model. Raises UpstreamError when there is none."""
     path, model, record = need(workspace, run, "model")
+    base = base_of(run)
 
     def locate() -> dict[str, Any]:
         model.check(file_sha256, run.name)  # what is shipped is made of what was written, to the byte
         return {
             "model": str(model.out.resolve()),
-            "base_name": base_of(run).public_name,
+            "base_name": base.public_name,
+            "base_url": f"https://huggingface.co/{base.repo}" if base.repo else "",
+            "license": _license_of(base),
             "digest": record.digest,
+            "reference": str(reference_of(model)),
+            "trained": None if reference_of(model).is_dir() else locate_trained(workspace, run, model, record),
         }
 
     return Plan(
         phase=PHASE,
         slot=f"gguf-{recipe.quant}",
-        slug=f"{recipe.quant}-{base_of(run).name}",
+        slug=f"{recipe.quant}-{base.name}",
         produces="gguf",
         recipe=recipe,
         origins={},
@@ -41,23 +50,65 @@ def plan(workspace: Workspace, run: Run, recipe: GgufRecipe) -> Plan:
     )
 
 
-def run(attempt: Attempt) -> Result:
-    """Write out/<name>-<quant>.gguf. Raises ConfigError for a family or tokenizer that cannot be written faithfully."""
-    from twinctl.gguf.writer import Provenance, write_gguf
+def require_writable(run: Run) -> None:
+    """Raise ConfigError when no GGUF file can be made of the run's family: neither by us nor by a llama.cpp here."""
+    from twinctl.gguf.checkpoint import read_json
+    from twinctl.gguf.others import require_family
 
-    recipe = attempt.recipe
+    folder = base_of(run).folder(weights=False)
+    require_family(read_json(folder / "config.json"), folder)
+
+
+def run(attempt: Attempt) -> Result:
+    """Write out/<name>-<quant>.gguf and prove it. Raises ConfigError for a family or tokenizer that cannot be written
+    faithfully, CheckFailed for a file that is not the model.
+    """
+    recipe, model = attempt.recipe, Path(attempt.inputs["model"])
     assert isinstance(recipe, GgufRecipe)
     target = attempt.out / f"{recipe.name}-{recipe.quant}.gguf"
+    written = _write(attempt, recipe, model, target)
+    proof = prove_file(attempt, target, recipe.quant) if recipe.verify else None
+    return Result(metrics={**written, "proof": proof})
+
+
+def _write(attempt: Attempt, recipe: GgufRecipe, model: Path, target: Path) -> dict[str, Any]:
+    """Ourselves; or, for another family, by llama.cpp's programs where they are installed."""
+    from twinctl.gguf.checkpoint import read_json
+    from twinctl.gguf.others import require_family, write_by_llama_cpp
+    from twinctl.gguf.writer import Provenance, write_gguf
+
     attempt.stage(f"writing {target.name}")
+    tools = require_family(read_json(model / "config.json"), model)
+    if tools is not None:
+        attempt.note(writer=str(tools.converter.name))
+        attempt.stage(f"writing {target.name} by llama.cpp's {tools.converter.name}")
+        write_by_llama_cpp(model, target, recipe.quant, name=recipe.name, tools=tools)
+        return {"bytes": target.stat().st_size}
     written = write_gguf(
-        Path(attempt.inputs["model"]),
+        model,
         target,
         recipe.quant,
         name=recipe.name,
-        provenance=Provenance(base_model=attempt.inputs["base_name"], entries={"model": attempt.inputs["digest"]}),
+        provenance=Provenance(
+            license=attempt.inputs["license"],
+            base_model=attempt.inputs["base_name"],
+            base_model_url=attempt.inputs["base_url"],
+            entries={"model": attempt.inputs["digest"], "version": __version__},
+        ),
         progress=lambda done, total: attempt.event("progress", bytes=done, of=total),
     )
-    return Result(metrics={"bytes": written.size, "tensors": written.tensors, "parameters": written.parameters})
+    return {"bytes": written.size, "tensors": written.tensors, "parameters": written.parameters}
 
 
-PHASE = Phase("gguf", 1, "export --gguf", GgufRecipe, Options, run, makes=("gguf",))
+def _license_of(base: BaseModel) -> str:
+    """What the base's model card says, where it is at hand: the file's header repeats it, and no more depends on it."""
+    try:
+        card = (base.folder(weights=False) / "README.md").read_text(encoding="utf-8", errors="replace")
+    except (OSError, TwinctlError):
+        return ""
+    head = card.split("\n---", 1)[0] if card.startswith("---") else ""
+    named = dict(re.findall(r"^(license|license_name): *[\"']?([\w.+-]+)", head, re.MULTILINE))
+    return str(named.get("license_name") or named.get("license") or "")
+
+
+PHASE = Phase("gguf", 2, "export --gguf", GgufRecipe, Options, run, makes=("gguf",))

@@ -6,6 +6,7 @@ from typing import Any
 
 from twinctl.phases.base import Attempt, Phase, Plan, Result
 from twinctl.phases.base_model import base_of
+from twinctl.phases.proven import prove_model
 from twinctl.phases.upstream import made_from, tokens_info, trained
 from twinctl.recipes.base import Options
 from twinctl.recipes.export import MergeRecipe
@@ -14,7 +15,7 @@ from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
 
 
-def plan(workspace: Workspace, run: Run) -> Plan:
+def plan(workspace: Workspace, run: Run, recipe: MergeRecipe) -> Plan:
     """The merge of the run's adapter. Raises UpstreamError when nothing is trained, or on another base."""
     adapter_path, adapter, record = trained(workspace, run)
     _, tokens, tokens_record = made_from(workspace, record, "tokens")
@@ -27,6 +28,12 @@ def plan(workspace: Workspace, run: Run) -> Plan:
             "adapter": str(adapter.out.resolve()),
             "base": str(base.folder(weights=True)),
             **tokens_info(workspace, tokens, tokens_record),
+            "trained": {
+                "base": str(base.folder(weights=True)),
+                "adapter": str(adapter.out.resolve()),
+                "tokens": str(tokens.out.resolve()),
+                "info": tokens_info(workspace, tokens, tokens_record),
+            },
         }
 
     return Plan(
@@ -34,7 +41,7 @@ def plan(workspace: Workspace, run: Run) -> Plan:
         slot="merge",
         slug=f"16bit-{base.name}",
         produces="model",
-        recipe=MergeRecipe(),
+        recipe=recipe,
         origins={},
         inputs={"adapter": record.digest, "base": base.digest},
         parents={"adapter": adapter_path},
@@ -44,10 +51,13 @@ def plan(workspace: Workspace, run: Run) -> Plan:
 
 
 def run(attempt: Attempt) -> Result:
-    """Merge in the real stack: see engine.merging."""
+    """Merge in the real stack, see engine.merging, and prove it. Raises CheckFailed."""
     from twinctl.engine.merging import merge
 
-    return merge(attempt)
+    assert isinstance(attempt.recipe, MergeRecipe)
+    result = merge(attempt)
+    proof = prove_model(attempt) if attempt.recipe.verify else None
+    return Result(metrics={**result.metrics, "proof": proof})
 
 
-PHASE = Phase("merge", 1, "export", MergeRecipe, Options, run, makes=("model",), in_worker=True)
+PHASE = Phase("merge", 2, "export", MergeRecipe, Options, run, makes=("model",), in_worker=True)

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from twinctl.errors import Interrupted, SigTerm, Terminated, TwinctlError, explained, full_disk
-from twinctl.phases.base import Attempt, GoOn, Phase, Plan, Result
+from twinctl.phases.base import REPORT, Attempt, GoOn, Phase, Plan, Result
 from twinctl.phases.stop import Stop
 from twinctl.settings.secrets import redact
 from twinctl.workspace.artifact import Artifact, Record, manifest
@@ -200,6 +200,7 @@ def _versions() -> dict[str, str]:
 
 def _record(job: Job, phase: Phase, result: Result, artifact: Artifact, began: float) -> Record:
     files = manifest(artifact.work / "out")
+    identity = {entry["name"]: entry["sha256"] for entry in files if not entry["name"].endswith(REPORT)}
     is_own = job.argv[:1] == phase.command.split()[:1]  # not so when another command, or a script, had it made
     return Record(
         phase=job.phase,
@@ -211,7 +212,7 @@ def _record(job: Job, phase: Phase, result: Result, artifact: Artifact, began: f
         origins=job.origins,
         inputs=job.payload["inputs"],
         parents=job.parents,
-        digest=result.digest or fingerprint({entry["name"]: entry["sha256"] for entry in files}),
+        digest=result.digest or fingerprint(identity),
         metrics=result.metrics,
         warnings=result.warnings,
         files=[],

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from twinctl.recipes.base import Options, Recipe
 
-Quant = Literal["f32", "f16", "bf16", "q8_0"]
+Quant = Literal["f32", "f16", "bf16", "q8_0", "q6_k", "q5_k_m", "q4_k_m", "q3_k_m"]
 QUANTS: tuple[str, ...] = get_args(Quant)
 
 
@@ -16,16 +16,18 @@ class MergeRecipe(Recipe):
     """The adapter merged into its base's weights, in 16 bit (the book's `merged_16bit`)."""
 
     precision: Literal["16bit"] = Field(default="16bit", description="the merged weights' precision")
+    verify: bool = Field(True, description="prove that the file is the model that was trained before it gets its name")
 
 
 class GgufRecipe(Recipe):
     """One GGUF file."""
 
     name: str = Field("twin", description="general.name inside the file and the file's name: the run's")
-    quant: Quant = Field("q8_0", description="how the matrices are stored")
+    quant: Quant = Field("q4_k_m", description="how the matrices are stored")
+    verify: bool = Field(True, description="prove that the file is the model that was trained before it gets its name")
 
 
 class ExportOptions(Options):
     """Which files `export --gguf` makes when no -q says so."""
 
-    quant: tuple[Quant, ...] = Field(("q8_0",), min_length=1, description="the quantisations that --gguf makes")
+    quant: tuple[Quant, ...] = Field(("q4_k_m",), min_length=1, description="the quantisations that --gguf makes")

@@ -1,0 +1,218 @@
+"""How a tokenizer.json cuts a text into tokens, and what llama.cpp calls the same.
+
+What must stay true: a name is given only to a structure that is known to be the same, and any other is refused. There
+are two kinds. Byte-level BPE obeys merges, within words that llama.cpp cuts by a pre-tokenizer that it knows by name
+only. SentencePiece's BPE obeys scores, within the whole text; transformers writes those as merges (every way to make a
+piece, by the piece's score), and only merges that are just that can be scores again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from re import fullmatch
+from typing import Any
+
+from gguf import TokenType
+
+from twinctl.errors import ConfigError, UpstreamError
+
+_WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
+_REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+_DIGITS_BY_THREE, _DIGITS_ALONE = _WORDS + r"\p{N}{1,3}" + _REST, _WORDS + r"\p{N}" + _REST
+_GPT2 = "GPT-2's"
+
+# (Split regex, normalizer, ignore_merges) -> tokenizer.ggml.pre. "smaug-bpe" is "llama-bpe" that obeys the merges.
+# llama.cpp does no NFC for "qwen2": text that is not NFC yet may come out as other tokens there. Its "tekken" (Mistral
+# Nemo) is left out: by its regex ÉCÔLE is two words and a combining mark one of its own; in ours neither is.
+_PRE_TOKENIZERS: Mapping[tuple[str, str | None, bool], str] = {
+    (_DIGITS_BY_THREE, None, True): "llama-bpe",
+    (_DIGITS_BY_THREE, None, False): "smaug-bpe",
+    (_DIGITS_ALONE, "NFC", False): "qwen2",
+    (_GPT2, None, False): "gpt-2",
+}
+_ODD_SETTINGS = ("dropout", "continuing_subword_prefix", "end_of_word_suffix")
+_SPACE = "▁"
+
+
+@dataclass(frozen=True)
+class Splitting:
+    """`model` and `pre` are GGUF's names. Byte-level BPE has `merges`, each "left right"; SentencePiece's has `scores`,
+    one a token, and `space_first`: whether a space is put before the text and after each special token.
+    """
+
+    model: str
+    pre: str
+    merges: list[str] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    space_first: bool = False
+
+
+def read_splitting(tokenizer: Mapping[str, Any], path: Path, tokens: Sequence[str]) -> Splitting:
+    """What a tokenizer.json says, for a vocabulary of `tokens`. Raises ConfigError where llama.cpp has no such thing,
+    UpstreamError where it has no merges.
+    """
+    model = as_object(tokenizer.get("model"))
+    odd = [key for key in _ODD_SETTINGS if model.get(key)]
+    if model.get("type") != "BPE" or odd:
+        raise unknown(path, f"its model is {model.get('type')!r} with {odd or 'no'} settings, not plain BPE")
+    pairs = _pairs(model, path)
+    if not model.get("byte_fallback"):
+        return Splitting("gpt2", _pre_tokenizer_name(tokenizer, path), merges=[" ".join(pair) for pair in pairs])
+    scores = _scores(pairs, tokenizer, tokens, path)
+    return Splitting("llama", "default", scores=scores, space_first=_space(tokenizer, path))
+
+
+def _pairs(model: Mapping[str, Any], path: Path) -> list[tuple[str, str]]:
+    """tokenizer.json has merges as pairs, or, before tokenizers 0.20, as "left right"."""
+    given = [merge.split(" ") if isinstance(merge, str) else merge for merge in model.get("merges") or []]
+    if not given:
+        raise UpstreamError(f"{path} has no merges")
+    if any(len(pair) != 2 or " " in "".join(pair) for pair in given):
+        raise unknown(path, "its merges hold spaces")
+    return [(str(left), str(right)) for left, right in given]
+
+
+def _pre_tokenizer_name(tokenizer: Mapping[str, Any], path: Path) -> str:
+    """llama.cpp's name for how a tokenizer.json cuts text into words before merging."""
+    regex = _word_regex(tokenizer, path)
+    normalizers = [step.get("type") for step in steps_of(tokenizer.get("normalizer"), "normalizers")]
+    ignore_merges = bool(as_object(tokenizer.get("model")).get("ignore_merges"))
+    name = None
+    if len(normalizers) <= 1:
+        name = _PRE_TOKENIZERS.get((regex, next(iter(normalizers), None), ignore_merges))
+    if name is None:
+        raise unknown(path, f"it has the regex {regex!r}, normalizers {normalizers}, ignore_merges {ignore_merges}")
+    return name
+
+
+def _word_regex(tokenizer: Mapping[str, Any], path: Path) -> str:
+    """The regex of the Split before ByteLevel, or GPT-2's, which ByteLevel has of its own."""
+    steps = steps_of(tokenizer.get("pre_tokenizer"), "pretokenizers")
+    kinds = [step.get("type") for step in steps]
+    if kinds not in (["Split", "ByteLevel"], ["ByteLevel"]):
+        raise unknown(path, f"its pre-tokenizer steps are {kinds}, not Split and ByteLevel")
+    split, byte_level = steps[0], steps[-1]
+    cuts = split is byte_level or (split.get("behavior") == "Isolated" and not split.get("invert"))
+    own_regex = bool(byte_level.get("use_regex", True))
+    if not cuts or own_regex != (split is byte_level) or byte_level.get("add_prefix_space", True):
+        raise unknown(path, "its Split and ByteLevel steps have settings that no known tokenizer has")
+    return _GPT2 if own_regex else str(as_object(split.get("pattern")).get("Regex"))
+
+
+# SentencePiece's treatment of spaces, as converted: (normalizer steps, pre-tokenizer steps) -> Splitting.space_first.
+_PREPEND, _REPLACE = ("Prepend", _SPACE), ("Replace", " ", _SPACE)
+_SPACES: Mapping[tuple[tuple[Any, ...], tuple[Any, ...]], bool] = {
+    ((_PREPEND, _REPLACE), ()): True,
+    # "first" puts a space before a text that has nothing before it. Training's texts begin with BOS, as llama.cpp's do.
+    ((), (("Metaspace", _SPACE, "first", False),)): False,
+    ((), (("Metaspace", _SPACE, "never", False),)): False,
+    ((_REPLACE,), (("Split", " ", "MergedWithPrevious", False),)): False,  # there are no spaces left to split at
+    ((_REPLACE,), ()): False,
+}
+
+
+def _space(tokenizer: Mapping[str, Any], path: Path) -> bool:
+    found = (
+        tuple(map(_told, steps_of(tokenizer.get("normalizer"), "normalizers"))),
+        tuple(map(_told, steps_of(tokenizer.get("pre_tokenizer"), "pretokenizers"))),
+    )
+    if found not in _SPACES or as_object(tokenizer.get("model")).get("ignore_merges"):
+        raise unknown(path, f"it treats spaces by {found}")
+    return _SPACES[found]
+
+
+def _told(step: Mapping[str, Any]) -> tuple[Any, ...]:
+    """A step as `_SPACES` has it."""
+    pattern = as_object(step.get("pattern")).get("String")
+    kind = step.get("type")
+    details = {
+        "Prepend": (step.get("prepend"),),
+        "Replace": (pattern, step.get("content")),
+        "Split": (pattern, step.get("behavior"), step.get("invert", False)),
+        "Metaspace": (step.get("replacement"), step.get("prepend_scheme"), step.get("split", True)),
+    }
+    return (kind, *details.get(str(kind), ("?",)))
+
+
+def _scores(
+    pairs: list[tuple[str, str]], tokenizer: Mapping[str, Any], tokens: Sequence[str], path: Path
+) -> list[float]:
+    """A score for each token: the earlier its merges come, the higher. What no merge makes needs none.
+
+    llama.cpp joins whatever two neighbours make a token, the highest score first and of equal ones the leftmost
+    (llm_tokenizer_spm_session in its src/llama-vocab.cpp), so merges and scores agree where every possible merge is
+    there, and those that make one piece come one after the other.
+    """
+    pieces = set(as_object(as_object(tokenizer.get("model")).get("vocab")))
+    cut_out = {token["content"] for token in tokenizer.get("added_tokens") or [] if _is_cut_out(token)}
+    made = set(pairs)
+    for piece in pieces - cut_out:
+        for pair in ((piece[:cut], piece[cut:]) for cut in range(1, len(piece))):
+            if pair not in made and all(len(half) == 1 or half in pieces for half in pair):
+                raise unknown(path, f"no merge makes {piece!r} of {pair}, as a score would")
+    places = {piece: place for place, group in enumerate(_groups(pairs, cut_out, path)) for piece in group}
+    return [-float(places.get(token, len(places))) for token in tokens]
+
+
+def _is_cut_out(token: Mapping[str, Any]) -> bool:
+    """Whether llama.cpp takes an added token out of a text before anything is joined (see `scored_types`)."""
+    return bool(token.get("special")) or _SPACE not in token["content"]
+
+
+def _groups(pairs: list[tuple[str, str]], cut_out: set[str], path: Path) -> Iterator[list[str]]:
+    """The pieces in the merges' order. Those whose merges are mixed had equal scores, and share one again.
+
+    That is right for runs of one letter (Gemma's spaces): both ways a run grows from the left to the longest piece.
+    The first piece that SentencePiece learns has the score 0, as what a user adds, and so may be among them.
+    """
+    spans: dict[str, tuple[int, int]] = {}
+    for place, (left, right) in enumerate(pairs):
+        first, _ = spans.get(left + right, (place, place))
+        spans[left + right] = first, place
+    group: list[str] = []
+    reach = -1
+    for piece, (first, last) in spans.items():
+        if first > reach and group:
+            yield group
+            group = []
+        group, reach = [*group, piece], max(reach, last)
+        if sum(len(set(each)) > 1 and each not in cut_out for each in group) > 1:
+            raise unknown(path, f"its merges make {group[0]!r} and {piece!r} in turn, which scores cannot")
+    yield group
+
+
+def scored_types(tokens: Sequence[str], types: Sequence[int], unk: int | None) -> list[int]:
+    """GGUF's types for SentencePiece's tokens: bytes and the unknown token are told apart.
+
+    Runs of spaces that Gemma also lists as added tokens are normal ones: as such they are written as spaces again.
+    """
+    found = list(types)
+    for number, (token, kind) in enumerate(zip(tokens, types, strict=True)):
+        if fullmatch(r"<0x[0-9A-F]{2}>", token):
+            found[number] = int(TokenType.BYTE)
+        elif kind == TokenType.USER_DEFINED and _SPACE in token:
+            found[number] = int(TokenType.NORMAL)
+    if unk is not None:
+        found[unk] = int(TokenType.UNKNOWN)
+    return found
+
+
+def steps_of(step: Any, children: str) -> list[Mapping[str, Any]]:
+    """A tokenizer.json component as a list of steps: nothing, one, or a Sequence's."""
+    step = as_object(step)
+    if step.get("type") != "Sequence":
+        return [step] if step else []
+    return [as_object(child) for child in step.get(children) or []]
+
+
+def as_object(value: Any) -> Mapping[str, Any]:
+    """The value if it is an object of JSON, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def unknown(path: Path, why: str) -> ConfigError:
+    """What to raise for a tokenizer that llama.cpp would run differently."""
+    known = ", ".join([*_PRE_TOKENIZERS.values(), "SentencePiece's BPE"])
+    return ConfigError(f"{path}: no tokenizer of llama.cpp is known to do the same: {why}", f"known: {known}")

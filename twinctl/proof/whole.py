@@ -1,0 +1,34 @@
+"""Whether a merged model's folder is a whole and plain model: what transformers, vLLM and others need to load it.
+
+What must stay true: safetensors only, with no tensor of an adapter's; every file that the index names is there; the
+config says what a loader without our knowledge must know.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twinctl.errors import TwinctlError
+from twinctl.gguf.checkpoint import read_json, stored_tensors
+
+NEEDED = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json")
+SETTINGS = ("architectures", "model_type", "vocab_size", "hidden_size", "num_hidden_layers", "eos_token_id")
+PICKLED = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
+_OF_ADAPTERS = ("lora", "base_layer", "modules_to_save")
+
+
+def lacks(folder: Path) -> list[str]:
+    """What is wrong with it, in words; nothing for a whole one."""
+    found = [f"{name} is missing" for name in NEEDED if not (folder / name).is_file()]
+    found += [f"{path.name} is no safetensors file" for path in sorted(folder.iterdir()) if path.suffix in PICKLED]
+    try:
+        names = stored_tensors(folder)
+        config = read_json(folder / "config.json")
+    except TwinctlError as error:
+        return [*found, error.message]
+    adapters = [name for name in names if any(part in name for part in _OF_ADAPTERS)]
+    found += [f"{len(adapters)} tensors are an adapter's, such as {adapters[0]}"] if adapters else []
+    unsaid = [name for name in SETTINGS if config.get(name) is None]
+    unsaid += [] if config.get("dtype") or config.get("torch_dtype") else ["dtype"]
+    found += [f"config.json does not say {', '.join(unsaid)}"] if unsaid else []
+    return found + (["config.json names a quantisation"] if config.get("quantization_config") else [])
