@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -18,6 +20,7 @@ from twinctl.cli.session import (
     WaitOption,
     WorkspaceOption,
 )
+from twinctl.errors import ConfigError
 from twinctl.phases import gguf, merge
 from twinctl.phases.execute import Outcome
 from twinctl.phases.proven import prove_again
@@ -38,6 +41,10 @@ def export(
     with_gguf: Annotated[bool, typer.Option("--gguf", help="GGUF files for llama.cpp, Ollama and LM Studio.")] = False,
     quant: Annotated[
         list[str] | None, typer.Option("--quant", "-q", help=f"{', '.join(QUANTS)}; repeatable; means --gguf.")
+    ] = None,
+    ollama: Annotated[bool, typer.Option("--ollama", help="GGUF files with a Modelfile; means --gguf.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A folder to bring the files to.", show_default=False)
     ] = None,
     model_path: ModelPathOption = None,
     preset: PresetOption = None,
@@ -64,7 +71,7 @@ def export(
     session = Session.open(workspace, run, json=json, quiet=quiet)
     thread = session.run(preset, model_path)
     options = values_of("export", (ExportOptions,), thread.pins["preset"], {"quant": quant}).build(ExportOptions)
-    wants_gguf = with_gguf or bool(quant)
+    wants_gguf = with_gguf or bool(quant) or ollama
     if wants_gguf:
         gguf.require_writable(thread)  # before the merge, which takes long
     outcomes = []
@@ -81,6 +88,34 @@ def export(
     if verify:
         _prove_again(session, outcomes)
     _finish(session, outcomes)
+    if output is not None:
+        _take_away(session, outcomes, output, thread.name)
+    if ollama:
+        _require_modelfiles(outcomes)
+
+
+def _take_away(session: Session, outcomes: list[Outcome], folder: Path, run: str) -> None:
+    """The files in a folder of the person's; in one for each kind where several have files of one name."""
+    from twinctl.takeaway.place import bring, host, take_away_lines
+
+    names = Counter(entry["name"] for outcome in outcomes for entry in outcome.record.files)
+    apart = any(count > 1 for count in names.values())
+    placed: list[Path] = []
+    for outcome in outcomes:
+        own = folder / outcome.record.slot if apart else folder
+        own.parent.mkdir(parents=True, exist_ok=True)
+        placed += bring([outcome.artifact.out / entry["name"] for entry in outcome.record.files], own)
+    for line in take_away_lines(placed, host(), run):
+        session.output.say(line)
+
+
+def _require_modelfiles(outcomes: list[Outcome]) -> None:
+    for outcome in outcomes:
+        if outcome.record.produces == "gguf" and not (outcome.artifact.out / gguf.MODELFILE).is_file():
+            raise ConfigError(
+                "; ".join(outcome.record.warnings) or "there is no Modelfile",
+                "use the file with llama.cpp or LM Studio",
+            )
 
 
 def _prove_again(session: Session, outcomes: list[Outcome]) -> None:

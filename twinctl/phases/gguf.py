@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from twinctl import __version__
-from twinctl.errors import TwinctlError
+from twinctl.errors import ConfigError, TwinctlError
 from twinctl.phases.base import Attempt, Phase, Plan, Result
 from twinctl.phases.base_model import BaseModel, base_of
 from twinctl.phases.proven import locate_trained, prove_file, reference_of
-from twinctl.phases.upstream import need
+from twinctl.phases.upstream import made_from, need, tokens_info
 from twinctl.recipes.base import Options
 from twinctl.recipes.export import GgufRecipe
 from twinctl.workspace.memo import file_sha256
 from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
+
+MODELFILE = "Modelfile"
 
 
 def plan(workspace: Workspace, run: Run, recipe: GgufRecipe) -> Plan:
@@ -32,6 +34,7 @@ def plan(workspace: Workspace, run: Run, recipe: GgufRecipe) -> Plan:
             "base_url": f"https://huggingface.co/{base.repo}" if base.repo else "",
             "license": _license_of(base),
             "digest": record.digest,
+            "max_length": tokens_info(workspace, *made_from(workspace, record, "tokens")[1:])["max_length"],
             "reference": str(reference_of(model)),
             "trained": None if reference_of(model).is_dir() else locate_trained(workspace, run, model, record),
         }
@@ -68,7 +71,24 @@ def run(attempt: Attempt) -> Result:
     target = attempt.out / f"{recipe.name}-{recipe.quant}.gguf"
     written = _write(attempt, recipe, model, target)
     proof = prove_file(attempt, target, recipe.quant) if recipe.verify else None
-    return Result(metrics={**written, "proof": proof})
+    return Result(metrics={**written, "proof": proof}, warnings=_write_modelfile(attempt, model, target))
+
+
+def _write_modelfile(attempt: Attempt, model: Path, target: Path) -> list[str]:
+    """What Ollama needs beside the file, where the chat template can be said in its terms; else why not."""
+    from twinctl.recipes.chat import Sampling
+    from twinctl.takeaway.chat import read_chat
+    from twinctl.takeaway.modelfile import check_modelfile, modelfile, parameters_of
+
+    chat = read_chat(model)
+    parameters = {**parameters_of(Sampling()), "num_ctx": attempt.inputs["max_length"]}
+    try:
+        text = modelfile(chat, target.name, system="", parameters=parameters, license="")
+        check_modelfile(text, chat)
+    except ConfigError as error:
+        return [f"there is no {MODELFILE} for Ollama: {error.message}"]
+    (attempt.out / MODELFILE).write_text(text, encoding="utf-8")
+    return []
 
 
 def _write(attempt: Attempt, recipe: GgufRecipe, model: Path, target: Path) -> dict[str, Any]:
