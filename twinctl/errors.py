@@ -56,9 +56,12 @@ class EngineError(TwinctlError):
 
 
 class HubError(TwinctlError):
-    """The Hub or the network refused, or could not be reached."""
+    """The Hub or the network refused, or could not be reached. `may_pass`: nobody answered, or
+    the Hub is not well; a later try may go better.
+    """
 
     exit_code = 7
+    may_pass = False
 
 
 class CheckFailed(TwinctlError):

@@ -313,11 +313,6 @@ def test_bad_repository_name(fails: Fails, repo: str) -> None:
     fails(2, "UsageError", ["push", repo, "--dry-run"], says=[f"“{repo}”"], mend=["OWNER/NAME"])
 
 
-def test_push_sends_nothing_yet(fails: Fails) -> None:
-    says = ["does not send files yet"]
-    fails(2, "UsageError", ["push", "me/twin"], says=says, mend=["twinctl push me/twin --dry-run"])
-
-
 # The workspace
 
 

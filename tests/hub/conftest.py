@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -19,7 +20,9 @@ from typing import Any
 import pytest
 
 from .stand_in import HubStandIn
+from .twin import make_twin
 
+TOKEN = "hf_" + "W" * 34
 _PRELUDE = """
 import json, sys
 from twinctl import hub
@@ -45,6 +48,42 @@ class Answer:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Done:
+    """A finished command."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The one JSON document on stdout."""
+        found: dict[str, Any] = json.loads(self.out)
+        return found
+
+    def ok(self) -> Done:
+        """The command itself, which must have gone well."""
+        assert self.code == 0, f"exit {self.code}\n{self.out}\n{self.err}"
+        return self
+
+
+@dataclass
+class Running:
+    """A command under way."""
+
+    process: subprocess.Popen[str]
+
+    def done(self, timeout: float = 90) -> Done:
+        """Wait for its end."""
+        try:
+            out, err = self.process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+        return Done(self.process.returncode, out, err)
+
+
 @dataclass
 class Client:
     """Runs code against a Hub, with a cache of its own that lasts from one run to the next."""
@@ -54,15 +93,10 @@ class Client:
 
     def run(self, code: str, **env: str) -> Answer:
         """Run code after the prelude; what it `show`s comes back as values."""
-        kept = {
-            k: v
-            for k, v in os.environ.items()
-            if not k.startswith(("HF_", "TRANSFORMERS_")) and "proxy" not in k.lower()
-        }
         began = time.monotonic()
         done = subprocess.run(
             [sys.executable, "-c", _PRELUDE + code],
-            env={**kept, **self.env, **env},
+            env={**self.clean(), **env},
             cwd=self.home,
             capture_output=True,
             text=True,
@@ -73,6 +107,32 @@ class Client:
         values = [json.loads(line) for line in done.stdout.splitlines()]
         return Answer(values, done.stdout, done.stderr, time.monotonic() - began)
 
+    def command(self, *words: object, **env: str) -> Done:
+        """Run a command of twinctl as people do."""
+        return self.start(*words, **env).done()
+
+    def start(self, *words: object, **env: str) -> Running:
+        """The same, and go on without waiting for its end."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "twinctl.cli.app", *map(str, words)],
+            env={**self.clean(), **env},
+            cwd=self.home,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        return Running(process)
+
+    def clean(self) -> dict[str, str]:
+        """The environment without what the person who tests has set for the Hub."""
+        kept = {
+            k: v
+            for k, v in os.environ.items()
+            if not k.startswith(("HF_", "TRANSFORMERS_")) and "proxy" not in k.lower()
+        }
+        return {**kept, **self.env}
+
     def ask(self, expression: str, **env: str) -> Any:
         """The value of one call, written `call(hub.resolve_model, "a/b", None)`, an error being a dict."""
         return self.run(f"show({expression})", **env).values[0]
@@ -82,6 +142,21 @@ class Client:
 def hub() -> Iterator[HubStandIn]:
     with HubStandIn() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def made_twin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with a twin: see twin.py."""
+    return make_twin(tmp_path_factory.mktemp("twin"))
+
+
+@pytest.fixture
+def twin(made_twin: Path, client: Client, hub: HubStandIn) -> Client:
+    """A client whose working directory has a copy of it, and whose token may write as `me` and in `my-org`."""
+    shutil.copytree(made_twin, client.home, dirs_exist_ok=True)
+    hub.account(TOKEN, "me", "write", **{"my-org": "write", "their-org": "read"})
+    client.env |= {"HF_TOKEN": TOKEN, "HF_HUB_DISABLE_XET": "1", "OMP_NUM_THREADS": "1"}
+    return client
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 Repos are lists of commits, a commit is a dict of path → bytes. Everything the clients send is recorded, and faults are
 switched on by setting attributes while it runs. Large files are handed out by another hostname, as on the real Hub,
-which must never see a token. A route is a row of ROUTES: endpoints are added there.
+which must never see a token. A route is a row of ROUTES: endpoints are added there; those that write are in writing.py.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import uvicorn
@@ -25,22 +25,38 @@ from starlette.responses import JSONResponse, Response
 LFS_SUFFIXES = (".safetensors", ".gguf", ".parquet")
 
 
+class Pointer(NamedTuple):
+    """A large file of which the Hub knows sha256 and size, its bytes being in the Xet store."""
+
+    oid: str
+    size: int
+
+
+Content = bytes | Pointer
+
+
 @dataclass
 class Repo:
     """A repo and its history, and who may see it."""
 
     kind: str
     name: str
-    commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    commits: dict[str, dict[str, Content]] = field(default_factory=dict)
     refs: dict[str, str] = field(default_factory=dict)
     private: bool = False
     gated: bool = False
     readers: set[str] = field(default_factory=set)
     """Tokens that a private or gated repo lets in."""
+    writers: set[str] = field(default_factory=set)
+    """Tokens that may change it."""
+    card: dict[str, Any] = field(default_factory=dict)
+    """Its card's metadata."""
+    messages: list[str] = field(default_factory=list)
+    """Those of the commits that were pushed."""
 
-    def commit(self, files: Mapping[str, bytes], branch: str = "main") -> str:
+    def commit(self, files: Mapping[str, Content], branch: str = "main") -> str:
         """Add a commit with exactly these files; gives its sha."""
-        tree = "".join(f"{path}\0{_sha256(content)}\n" for path, content in sorted(files.items()))
+        tree = "".join(f"{path}\0{sha256(content)}\n" for path, content in sorted(files.items()))
         parent = self.refs.get(branch, "")
         sha = hashlib.sha1(f"{self.kind}/{self.name}\n{parent}\n{tree}".encode()).hexdigest()
         self.commits[sha], self.refs[branch] = dict(files), sha
@@ -53,7 +69,7 @@ class Repo:
             raise Refusal(404, "RevisionNotFound", f"Invalid rev id: {revision}")
         return sha
 
-    def files(self, revision: str) -> dict[str, bytes]:
+    def files(self, revision: str) -> dict[str, Content]:
         """The files at a branch or commit."""
         return self.commits[self.resolve(revision)]
 
@@ -66,6 +82,32 @@ class Seen:
     host: str
     path: str
     authorization: str | None
+
+
+@dataclass
+class Fault:
+    """What goes wrong with the next `times` requests of a method to paths that match.
+
+    `status` answers with it; `hang` never answers; `drop` cuts the connection after so many bytes of the body, or of
+    the answer.
+    """
+
+    method: str
+    path: str
+    times: int = 1
+    status: int | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    hang: bool = False
+    drop: int | None = None
+
+
+@dataclass(frozen=True)
+class Account:
+    """Whom a token stands for. `role`: read, write or fineGrained; `orgs`: name → role there."""
+
+    name: str
+    role: str = "write"
+    orgs: dict[str, str] = field(default_factory=dict)
 
 
 class Refusal(Exception):
@@ -89,7 +131,18 @@ class HubStandIn:
     def __init__(self) -> None:
         self.repos: dict[tuple[str, str], Repo] = {}
         self.tokens: set[str] = set()
+        self.accounts: dict[str, Account] = {}
         self.seen: list[Seen] = []
+        self.faults: list[Fault] = []
+        self.store: dict[str, bytes] = {}
+        """Large files that were uploaded, by sha256."""
+        self.parts: dict[str, dict[int, bytes]] = {}
+        self.chunk: int | None = None
+        """Ask for larger files in parts of this size."""
+        self.cas = ""
+        """The folder of the Xet store; with none, Xet cannot be used."""
+        self.xet_hashes: dict[str, str] = {}
+        """sha256 → Xet hash: what the real Hub knows from the Xet store."""
         self.status: int | None = None
         """Answer everything with this status, such as 503."""
         self.portal = False
@@ -106,6 +159,12 @@ class HubStandIn:
         """Put a repo on the Hub with one commit on main; gives the commit's sha."""
         repo = self.repos[kind, name] = Repo(kind, name, **rights)
         return repo.commit(files)
+
+    def account(self, token: str, name: str, role: str = "write", **orgs: str) -> str:
+        """Let a token stand for somebody; gives the token."""
+        self.tokens.add(token)
+        self.accounts[token] = Account(name, role, orgs)
+        return token
 
     @property
     def port(self) -> int:
@@ -138,6 +197,8 @@ class HubStandIn:
             response = await self._answer(request)
         except Refusal as refusal:
             response = refusal.response()
+        except ConnectionAbortedError:
+            return
         await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
@@ -150,11 +211,52 @@ class HubStandIn:
             return Response("<html>Log in</html>", media_type="text/html")
         if self.status:
             raise Refusal(self.status, "", "The stand-in was told to fail")
+        if fault := self._fault(request, path):
+            return await self._fail(request, fault)
         for method, pattern, handler in ROUTES:
             match = re.fullmatch(pattern, path)
             if match and method == ("GET" if request.method == "HEAD" else request.method):
                 return await handler(self, request, **{k: unquote(v or "") for k, v in match.groupdict().items()})
         raise Refusal(404, "", f"The stand-in has no {request.method} {path}")
+
+    def _fault(self, request: Request, path: str) -> Fault | None:
+        for fault in self.faults:
+            if fault.times > 0 and request.method == fault.method and re.search(fault.path, path):
+                fault.times -= 1
+                return fault
+        return None
+
+    async def _fail(self, request: Request, fault: Fault) -> Response:
+        while fault.hang and not self._server.should_exit:
+            await asyncio.sleep(0.05)
+        if fault.drop is not None:
+            return await self._cut(request, fault.drop)
+        refusal = Refusal(fault.status or 500, "", "The stand-in was told to fail").response()
+        refusal.headers.update(fault.headers)
+        return refusal
+
+    async def _cut(self, request: Request, after: int) -> Response:
+        """Break off: when so much of the body has come or, of a download, when so much has been sent."""
+        connection = request.receive.__self__  # type: ignore[attr-defined]
+        if request.method == "GET":
+            digest = request.url.path.rpartition("/")[2]
+            data = next(data for data in self.blobs() if sha256(data) == digest)
+            size = [(b"content-length", str(len(data)).encode())]
+            await connection.send({"type": "http.response.start", "status": 200, "headers": size})
+            await connection.send({"type": "http.response.body", "body": data[:after], "more_body": True})
+        else:
+            got = 0
+            async for piece in request.stream():
+                got += len(piece)
+                if got >= after:
+                    break
+        connection.transport.close() if request.method == "GET" else connection.transport.abort()
+        raise ConnectionAbortedError
+
+    def blobs(self) -> list[bytes]:
+        """Every file that is here with its bytes."""
+        kept = [data for repo in self.repos.values() for files in repo.commits.values() for data in files.values()]
+        return [*self.store.values(), *(data for data in kept if isinstance(data, bytes))]
 
     def repo(self, request: Request, kind: str, name: str, *, contents: bool = False) -> Repo:
         """The repo that is asked for, if whoever asks may see it (or, with `contents`, read its files)."""
@@ -176,7 +278,8 @@ async def info(hub: HubStandIn, request: Request, kind: str, name: str, rev: str
     blobs = "blobs" in request.query_params
     siblings = [{"rfilename": path, **(_blob(path, data) if blobs else {})} for path, data in repo.files(sha).items()]
     document = {"_id": "0" * 24, "id": name, "sha": sha, "private": repo.private, "siblings": siblings, "tags": []}
-    return JSONResponse({**document, "gated": "manual" if repo.gated else False, "disabled": False})
+    access = {"gated": "manual" if repo.gated else False, "disabled": False}
+    return JSONResponse({**document, **access, **({"cardData": repo.card} if repo.card else {})})
 
 
 async def auth_check(hub: HubStandIn, request: Request, kind: str, name: str) -> Response:
@@ -226,10 +329,13 @@ async def resolve(hub: HubStandIn, request: Request, name: str, rev: str, path: 
         refusal.headers.update(commit)
         return refusal
     content = files[path]
-    if not _is_lfs(path):
-        return Response(content, headers={**commit, "ETag": f'"{_git_blob(content)}"'})
-    digest = _sha256(content)
-    linked = {"X-Linked-Size": str(len(content)), "X-Linked-Etag": f'"{digest}"'}
+    if isinstance(content, bytes) and not _is_lfs(path, content):
+        return Response(content, headers={**commit, "ETag": f'"{git_blob(content)}"'})
+    digest, size = sha256(content), content.size if isinstance(content, Pointer) else len(content)
+    linked = {"X-Linked-Size": str(size), "X-Linked-Etag": f'"{digest}"'}
+    if digest in hub.xet_hashes:
+        linked["X-Xet-Hash"] = hub.xet_hashes[digest]
+        linked["X-Xet-Refresh-Route"] = f"{hub.url}/api/models/{name}/xet-read-token/{sha}"
     return Response(
         status_code=302, headers={**commit, **linked, "Location": f"http://localhost:{hub.port}/blob/{digest}"}
     )
@@ -237,11 +343,9 @@ async def resolve(hub: HubStandIn, request: Request, name: str, rev: str, path: 
 
 async def blob(hub: HubStandIn, request: Request, digest: str) -> Response:
     """A large file's bytes, by digest."""
-    for repo in hub.repos.values():
-        for files in repo.commits.values():
-            for content in files.values():
-                if _sha256(content) == digest:
-                    return Response(content, headers={"ETag": f'"{digest}"'})
+    for content in hub.blobs():
+        if sha256(content) == digest:
+            return Response(content, headers={"ETag": f'"{digest}"'})
     raise Refusal(404, "", "No such blob")
 
 
@@ -259,19 +363,19 @@ ROUTES: list[tuple[str, str, Handler]] = [
 ]
 
 
-def _blob(path: str, content: bytes) -> dict[str, Any]:
+def _blob(path: str, content: Content) -> dict[str, Any]:
     """A file as a repo's siblings describe it."""
-    described: dict[str, Any] = {"size": len(content), "blobId": _git_blob(content)}
-    if _is_lfs(path):
-        described["lfs"] = {"sha256": _sha256(content), "size": len(content), "pointerSize": 130}
+    described: dict[str, Any] = {"size": _size(content), "blobId": git_blob(content)}
+    if _is_lfs(path, content):
+        described["lfs"] = {"sha256": sha256(content), "size": _size(content), "pointerSize": 130}
     return described
 
 
-def _entry(path: str, content: bytes) -> dict[str, Any]:
+def _entry(path: str, content: Content) -> dict[str, Any]:
     """A file as a tree describes it."""
-    described: dict[str, Any] = {"type": "file", "path": path, "size": len(content), "oid": _git_blob(content)}
-    if _is_lfs(path):
-        described["lfs"] = {"oid": _sha256(content), "size": len(content), "pointerSize": 130}
+    described: dict[str, Any] = {"type": "file", "path": path, "size": _size(content), "oid": git_blob(content)}
+    if _is_lfs(path, content):
+        described["lfs"] = {"oid": sha256(content), "size": _size(content), "pointerSize": 130}
     return described
 
 
@@ -279,18 +383,35 @@ def _folder(path: str) -> dict[str, Any]:
     return {"type": "directory", "path": path, "size": 0, "oid": hashlib.sha1(path.encode()).hexdigest()}
 
 
-def _is_lfs(path: str) -> bool:
+def _is_lfs(path: str, content: Content) -> bool:
+    return isinstance(content, Pointer) or (bool(content) and is_lfs_name(path))
+
+
+def is_lfs_name(path: str) -> bool:
+    """Whether the Hub keeps a file of that name apart."""
     return path.endswith(LFS_SUFFIXES) or path.rpartition("/")[2] == "tokenizer.json"
 
 
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+def _size(content: Content) -> int:
+    return content.size if isinstance(content, Pointer) else len(content)
 
 
-def _git_blob(content: bytes) -> str:
-    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+def sha256(content: Content) -> str:
+    """The digest of a file."""
+    return content.oid if isinstance(content, Pointer) else hashlib.sha256(content).hexdigest()
+
+
+def git_blob(content: Content) -> str:
+    """Git's name for a file; for a large one, as on the real Hub, another than that of its bytes."""
+    data = f"pointer {content.oid}".encode() if isinstance(content, Pointer) else content
+    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
 
 def jsonl(rows: list[dict[str, Any]]) -> bytes:
     """Rows as a JSON Lines file."""
     return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+from . import writing  # noqa: E402
+
+ROUTES += writing.ROUTES

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from twinctl.demo import AUTHOR_ROWS, BASE
 
 from .conftest import Client
-from .stand_in import HubStandIn
+from .stand_in import Fault, HubStandIn
 
 MODEL = {path.name: path.read_bytes() for path in BASE.iterdir()}
 DATA = {"train.jsonl": AUTHOR_ROWS.read_bytes()}
@@ -95,3 +96,65 @@ def test_no_network_and_nothing_cached_is_said_within_seconds(client: Client, hu
     error = twinctl(client, *PREPARE, code=7)["error"]
     assert error["code"] == "HubError"
     assert error["hint"]
+
+
+TRAIN = ("train", "--max-steps", "2")
+
+
+@pytest.mark.parametrize("what", ["model", "rows"])
+@pytest.mark.parametrize("how", ["missing", "private", "unwell", "hanging"])
+def test_what_cannot_be_had_is_said_within_seconds(hub: HubStandIn, client: Client, what: str, how: str) -> None:
+    rights = {"private": True} if how == "private" else {}
+    if how != "missing" or what != "model":
+        hub.add("models", "meta-llama/Llama-3.1-8B", MODEL, **(rights if what == "model" else {}))
+    if how != "missing" or what != "rows":
+        hub.add("datasets", "author/posts", DATA, **(rights if what == "rows" else {}))
+    place = "/api/models/" if what == "model" else "/api/datasets/"
+    if how in ("unwell", "hanging"):
+        hub.faults = [Fault("GET", place, times=99, status=503, hang=how == "hanging")]
+    began = time.monotonic()
+    error = twinctl(client, *PREPARE, code=7)["error"]
+    assert time.monotonic() - began < 20
+    name = "meta-llama/Llama-3.1-8B" if what == "model" else "author/posts"
+    told = {"unwell": "it answered 503", "hanging": "no answer in time"}.get(how, f"{name} on the Hub")
+    assert told in error["message"]
+    assert error["hint"]
+
+
+@pytest.mark.parametrize("how", ["offline", "unreachable", "gated", "gone"])
+def test_train_says_at_once_why_it_has_no_weights(hub: HubStandIn, client: Client, how: str) -> None:
+    hub.add("models", "meta-llama/Llama-3.1-8B", MODEL)
+    hub.add("datasets", "author/posts", DATA)
+    twinctl(client, *PREPARE)
+    env = {"HF_HUB_OFFLINE": "1"} if how == "offline" else {}
+    if how == "unreachable":
+        hub.stop()
+    elif how == "gated":
+        hub.repos["models", "meta-llama/Llama-3.1-8B"].gated = True
+    elif how == "gone":
+        del hub.repos["models", "meta-llama/Llama-3.1-8B"]
+    began = time.monotonic()
+    error = twinctl(client, *TRAIN, code=7, **env)["error"]
+    assert time.monotonic() - began < 20
+    told = {
+        "offline": "not complete in the local cache",
+        "unreachable": "Cannot reach the Hub",
+        "gated": "is gated",
+        "gone": "There is no model meta-llama/Llama-3.1-8B",
+    }
+    assert told[how] in error["message"]
+    assert how != "gated" or f"{hub.url}/meta-llama/Llama-3.1-8B" in error["hint"]
+
+
+def test_a_cached_copy_serves_with_no_network(hub: HubStandIn, client: Client) -> None:
+    sha = hub.add("models", "meta-llama/Llama-3.1-8B", MODEL)
+    hub.add("datasets", "author/posts", DATA)
+    first = twinctl(client, *PREPARE)
+    client.run(f'hub.download_model("meta-llama/Llama-3.1-8B", "{sha}", weights=True)')
+    hub.stop()
+    for env in ({"HF_HUB_OFFLINE": "1"}, {}):
+        assert twinctl(client, *PREPARE, **env)["cached"] is True
+        found = client.ask(f'str(hub.download_model("meta-llama/Llama-3.1-8B", "{sha}", weights=True))', **env)
+        assert Path(found, "model.safetensors").is_file()
+    again = twinctl(client, *PREPARE, "--run", "other", HF_HUB_OFFLINE="1")
+    assert again["fingerprint"] == first["fingerprint"]

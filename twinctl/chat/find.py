@@ -24,7 +24,8 @@ def twin_files(workspace: Workspace, run: Run) -> dict[str, Any]:
     return {
         "adapter": artifact.out if record.produces == "adapter" else None,
         "model": artifact.out if record.produces == "model" else None,
-        "base": base.folder(weights=True),
+        # A whole model needs no base, which may not be on this machine.
+        "base": base.folder(weights=True) if record.produces == "adapter" else artifact.out,
         **_shared(workspace, *made_from(workspace, record, "tokens")[1:]),
     }
 

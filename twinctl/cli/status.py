@@ -10,7 +10,7 @@ import typer
 from twinctl.cli.begun import to_go_on
 from twinctl.cli.output import age, size
 from twinctl.cli.session import DebugOption, JsonOption, QuietOption, RunOption, Session, WorkspaceOption
-from twinctl.errors import UpstreamError
+from twinctl.errors import CheckFailed, HubError, UpstreamError
 from twinctl.phases.stale import stale_reasons
 from twinctl.phases.watch import kept_step
 from twinctl.workspace.artifact import Artifact
@@ -24,17 +24,19 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 @app.command()
 def status(
     verify: Annotated[bool, typer.Option("--verify", help="Read every byte of every result, and compare.")] = False,
+    remote: Annotated[bool, typer.Option("--remote", help="Ask the Hub whether it still has what was pushed.")] = False,
     run: RunOption = None,
     workspace: WorkspaceOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """What is there, in which state, since when, how large, why stale, and what to type. Reads the disk only.
+    """What is there, in which state, since when, how large, why stale, and what to type. Only --remote asks a network.
 
     \b
       twinctl status
       twinctl status --verify    after a move, a copy, a crash of the disk
+      twinctl status --remote    is what was pushed still what the Hub has?
       twinctl status --json
     """
     session = Session.open(workspace, run, json=json, quiet=quiet)
@@ -44,6 +46,7 @@ def status(
         {"run": name, "current": name == runs.current(), "phases": phases_of(place, runs.get(name), verify=verify)}
         for name in names
     ]
+    differing = _ask_the_hub(session, found) if remote else None
     if json:
         session.output.document({"command": "status", "workspace": str(place.root), "runs": found})
     else:
@@ -51,6 +54,30 @@ def status(
     damaged = [line for item in found for line in item["phases"] if line["state"] == "damaged"]
     if verify and damaged:
         raise typer.Exit(UpstreamError.exit_code)
+    if differing:
+        raise typer.Exit(differing)
+
+
+def _ask_the_hub(session: Session, found: list[dict[str, Any]]) -> int | None:
+    """Add to every push what the Hub says of it; gives the exit code where that is not as it should be."""
+    from twinctl.phases.push import on_the_hub
+
+    code, asked = None, dict[str, dict[str, Any]]()
+    for line in (line for item in found for line in item["phases"]):
+        record = session.workspace.artifact(line["artifact"]).record() if line["slot"].startswith("push-") else None
+        if record is None:
+            continue
+        try:
+            asked[line["artifact"]] = asked.get(line["artifact"]) or on_the_hub(record)
+        except HubError as error:
+            asked[line["artifact"]] = {"remote": "not asked", "remote_notes": [error.message]}
+            code = code or error.exit_code
+        line |= asked[line["artifact"]]
+        if line["remote"] in ("differs", "gone"):
+            code = CheckFailed.exit_code
+    if not asked:
+        session.output.say("nothing was pushed from here")
+    return code
 
 
 def _show(session: Session, found: list[dict[str, Any]]) -> None:
@@ -130,4 +157,6 @@ def _notes(line: dict[str, Any]) -> list[str]:
         notes.append("not proven: made with --no-verify")
     if line["step"] and line["state"] in ("partial", "failed"):
         notes.append(f"goes on from step {line['step']}")
+    if "remote" in line:
+        notes.append(f"on the Hub: {'; '.join([line['remote'], *line['remote_notes']])}")
     return [*(["; ".join(notes)] if notes else []), *([f"→ {line['type']}"] if line.get("type") else [])]

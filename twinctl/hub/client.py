@@ -12,12 +12,14 @@ import logging
 import os
 import re
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from twinctl.errors import HubError
 from twinctl.hub.failures import Target, hub_errors
+from twinctl.hub.hangup import Line
 
 if TYPE_CHECKING:
     import httpx
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 SECONDS = 8.0
 """How long one step of a request (connect, read) may take."""
+PATIENT_SECONDS = 60.0
+"""The same while files are sent: the Hub answers a large commit late."""
 
 
 def offline() -> bool:
@@ -57,6 +61,44 @@ def _bounded_client() -> httpx.Client:
     import httpx
 
     return httpx.Client(event_hooks={"request": [_refuse_offline]}, follow_redirects=True, timeout=SECONDS)
+
+
+@contextmanager
+def no_bars() -> Iterator[None]:
+    """Inside the block the client draws no progress: for files that are here before anybody could read it."""
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    was_drawn = not are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        if was_drawn:
+            enable_progress_bars()
+
+
+@contextmanager
+def patient() -> Iterator[None]:
+    """Inside the block a step of a request may take as long as a large commit takes the Hub, and Ctrl-C ends it."""
+    import httpx
+    import huggingface_hub
+
+    line = Line()
+
+    def client() -> httpx.Client:
+        made = _bounded_client()
+        made.timeout = httpx.Timeout(PATIENT_SECONDS, connect=SECONDS)
+        made.event_hooks["request"].append(line.watch)
+        return made
+
+    api()
+    huggingface_hub.set_client_factory(client)
+    try:
+        with line.cut_by_signals():
+            yield
+    finally:
+        if not line.is_cut:  # else threads of the client that are left behind would begin anew
+            huggingface_hub.set_client_factory(_bounded_client)
 
 
 def _refuse_offline(request: httpx.Request) -> None:

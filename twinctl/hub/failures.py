@@ -25,15 +25,23 @@ _TOKEN = "set HF_TOKEN in the environment or in .env"
 
 @dataclass(frozen=True)
 class Target:
-    """What was asked of the Hub: a model or dataset repo, at a branch, tag or commit (None: its main branch)."""
+    """What was asked of the Hub: a model or dataset repo, at a branch, tag or commit (None: its main branch).
+
+    `errand`: to read it, to write to it (push), or to bring back what was pushed (pull).
+    """
 
     kind: Literal["model", "dataset"]
     repo_id: str
     revision: str | None = None
+    errand: Literal["read", "push", "pull"] = "read"
 
     @property
     def elsewhere(self) -> str:
-        """The mend that needs no Hub."""
+        """The mend that needs no Hub; of a push and a pull: what the same command does."""
+        if self.errand == "push":
+            return "type the same command again: it sends only what is missing"
+        if self.errand == "pull":
+            return "type the same command again: it goes on"
         if self.kind == "model":
             return "name the same weights elsewhere: --model PATH_OR_ID (a local path will do)"
         return "give a local path to the rows"
@@ -90,6 +98,8 @@ def _refusal(error: HfHubHTTPError, target: Target) -> HubError:
 
     status = error.response.status_code
     what = f"{target.kind} {target.repo_id}"
+    if target.errand == "push" and (refused := _write_refusal(status, error, target)):
+        return refused
     if isinstance(error, errors.GatedRepoError):
         return _gated(status, target)
     if isinstance(error, errors.RevisionNotFoundError):
@@ -114,7 +124,35 @@ def _refusal(error: HfHubHTTPError, target: Target) -> HubError:
         return HubError(
             "The Hub asks to slow down (429).", f"Wait some minutes; with a token the limit is higher: {_TOKEN}."
         )
-    return HubError(f"The Hub is not well: it answered {status}.", f"Try again later, or {target.elsewhere}.")
+    unwell = HubError(f"The Hub is not well: it answered {status}.", f"Try again later, or {target.elsewhere}.")
+    unwell.may_pass = True
+    return unwell
+
+
+def _write_refusal(status: int, error: HfHubHTTPError, target: Target) -> HubError | None:
+    """The Hub takes no files, or not these; None for what is the same when reading."""
+    again = f"Look at {target.page()}, then {target.elsewhere}."
+    if status == 403 and "storage" in (error.server_message or "").lower():
+        return HubError(
+            f"The account has no room left for {target.repo_id} (403).",
+            f"Its storage is listed at {_endpoint()}/settings/billing: make room, or push to a public repository.",
+        )
+    if status == 403:
+        return HubError(
+            f"The Hub does not let this token write to {target.repo_id} (403).",
+            f"Make one with write access at {_endpoint()}/settings/tokens and {_TOKEN}.",
+        )
+    told = {
+        400: f"The Hub does not take what was sent to {target.repo_id} (400).",
+        409: f"Somebody else is changing {target.repo_id} at this moment (409).",
+        412: f"{target.repo_id} was changed while this was being sent (412); nothing of it was changed by this push.",
+        413: f"A file is larger than the Hub takes (413); nothing of {target.repo_id} was changed.",
+    }
+    mends = {
+        400: "--debug shows its words. Mend that, then type the same command again.",
+        413: "Push a smaller one: twinctl export -q q8_0.",
+    }
+    return HubError(told[status], mends.get(status, again)) if status in told else None
 
 
 def _gated(status: int, target: Target) -> HubError:
@@ -130,10 +168,13 @@ def unreachable(target: Target, error: BaseException | None = None) -> HubError:
     import httpx
 
     how = "no answer in time" if isinstance(error, httpx.TimeoutException) else "no connection"
-    return HubError(
+    elsewhere = f"or set HF_ENDPOINT to a mirror, or {target.elsewhere}"
+    found = HubError(
         f"Cannot reach the Hub at {urlsplit(_endpoint()).hostname} ({how}).",
-        f"Check the connection, or set HF_ENDPOINT to a mirror, or {target.elsewhere}.",
+        f"Check the connection, {elsewhere if target.errand == 'read' else 'then ' + target.elsewhere}.",
     )
+    found.may_pass = True
+    return found
 
 
 def not_cached(target: Target) -> HubError:
@@ -160,10 +201,16 @@ def _local_failure(error: Exception, target: Target) -> HubError:
         )
     if isinstance(error, ConnectionError):
         return unreachable(target, error)
+    done = "sent" if target.errand == "push" else "fetched"
     return HubError(
-        f"The {target.kind} {target.repo_id} could not be fetched ({type(error).__name__}).",
+        f"The {target.kind} {target.repo_id} could not be {done} ({type(error).__name__}).",
         f"--debug shows the cause. Try again, or {target.elsewhere}.",
     )
+
+
+def settings_page(name: str, repo: str = "") -> str:
+    """The page where an account, or a repo, is set up."""
+    return "/".join(part for part in (_endpoint(), repo, "settings", name) if part)
 
 
 def _endpoint() -> str:

@@ -13,6 +13,7 @@ TABLE = {
     "train": "twinctl.phases.train",
     "merge": "twinctl.phases.merge",
     "gguf": "twinctl.phases.gguf",
+    "push": "twinctl.phases.push",
 }
 
 

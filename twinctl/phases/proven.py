@@ -109,6 +109,12 @@ def reference_of(artifact: Artifact) -> Path:
     return artifact.path / REFERENCE
 
 
+def is_proven(record: Record) -> bool:
+    """Whether it is what was trained, or was proven to be when it was exported."""
+    is_exported = record.recipe.keys() & {"precision", "quant"}
+    return not is_exported or bool(record.metrics.get("proof"))
+
+
 def summary(report: Mapping[str, Any]) -> dict[str, Any]:
     """A report's figures for the record: KL in nats and share of equal most probable tokens, over so many positions."""
     found = report["checks"]["distributions"]

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from twinctl.data.tokens import TRAIN
 from twinctl.errors import ConfigError, UpstreamError
 from twinctl.phases.base import Attempt, Phase, Plan, Result
 from twinctl.phases.base_model import base_of
@@ -28,6 +29,12 @@ def plan(workspace: Workspace, run: Run, values: Values, trained_from: Run | Non
     """
     tokens_path, tokens, tokens_record = need(workspace, run, "tokens")
     require_current(workspace, run, tokens_record)
+    if not (tokens.out / f"{TRAIN}.arrow").is_file():
+        raise UpstreamError(
+            f"run “{run.name}” was pulled from the Hub, and the rows it was trained on stayed where they were",
+            f"train on from it, on new writing: twinctl prepare --run NEW -d FILE --model {base_of(run).locator}, "
+            f"then: twinctl train --run NEW --from {run.name}",
+        )
     base = base_of(run)
     base.check(workspace.memo, run.name)
     parent = _parent(workspace, run, trained_from) if trained_from else None

@@ -1,0 +1,49 @@
+"""`twinctl card`, through the real command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from twinctl.cli.app import app
+
+from .conftest import Desk
+
+
+@pytest.fixture
+def workspace(desk: Desk) -> str:
+    desk.make()
+    return str(desk.root)
+
+
+def cli(*words: object) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words], prog_name="twinctl")
+
+
+def test_it_prints_what_push_would_send(workspace: str, desk: Desk) -> None:
+    done = cli("card", "me/my-twin", "-w", workspace)
+    assert done.exit_code == 0 and done.stdout == desk.card("model").text
+    assert cli("card", "-w", workspace, "--gguf", "--no-sample").stdout == desk.card("gguf", None, sample=False).text
+
+
+def test_it_writes_the_card_with_its_pictures_beside_it(workspace: str, desk: Desk, tmp_path: Path) -> None:
+    done = cli("card", "me/my-twin", "--adapter", "-w", workspace, "-o", tmp_path / "README.md")
+    assert done.stdout.split() == [str(tmp_path / "README.md"), str(tmp_path / "loss_curve.png")]
+    card = desk.card("adapter")
+    assert (tmp_path / "README.md").read_text() == card.text
+    assert (tmp_path / "loss_curve.png").read_bytes() == card.files["loss_curve.png"]
+
+
+def test_json_is_one_document(workspace: str) -> None:
+    found = json.loads(cli("card", "--gguf", "-w", workspace, "--json").stdout)
+    assert (found["command"], found["kind"], found["run"], found["repo"]) == ("card", "gguf", "me", None)
+    assert found["files"] == ["loss_curve.png", "params", "template"] and found["text"].startswith("---\n")
+
+
+def test_what_cannot_be_is_said(workspace: str, tmp_path: Path) -> None:
+    assert cli("card", "--gguf", "--adapter", "-w", workspace).exit_code == 2
+    assert cli("card", "not a name", "-w", workspace).exit_code == 2
+    assert cli("card", "-w", tmp_path / "nothing").exit_code == 4

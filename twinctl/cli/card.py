@@ -1,0 +1,65 @@
+"""`twinctl card`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from twinctl.card import Card, render
+from twinctl.cli.session import DebugOption, JsonOption, QuietOption, RunOption, Session, WorkspaceOption
+from twinctl.errors import UsageError
+from twinctl.phases.upstream import find
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command()
+def card(
+    repo: Annotated[
+        str | None, typer.Argument(metavar="[REPO]", help="OWNER/NAME, for the commands in it.", show_default=False)
+    ] = None,
+    adapter: Annotated[bool, typer.Option("--adapter", help="Of the adapter.")] = False,
+    merged: Annotated[bool, typer.Option("--merged", help="Of the 16-bit model (the default, once exported).")] = False,
+    gguf: Annotated[bool, typer.Option("--gguf", help="Of the GGUF files.")] = False,
+    sample: Annotated[bool, typer.Option("--sample/--no-sample", help="A held-out prompt and its answer.")] = True,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="FILE", help="Write it there, its pictures beside it.")
+    ] = None,
+    run: RunOption = None,
+    workspace: WorkspaceOption = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """The model card that push would send, made from the records.
+
+    \b
+      twinctl card me/my-twin
+      twinctl card me/my-twin-GGUF --gguf -o README.md
+    """
+    session = Session.open(workspace, run, json=json, quiet=quiet)
+    thread = session.run()
+    kinds = [kind for kind, wanted in {"adapter": adapter, "model": merged, "gguf": gguf}.items() if wanted]
+    if len(kinds) > 1:
+        raise UsageError("a card is of one kind", "choose one of --adapter, --merged and --gguf")
+    there = (each for each in ("model", "adapter") if find(session.workspace, thread, each))
+    kind = kinds[0] if kinds else next(there, "model")
+    made = render(session.workspace, thread, kind, repo, sample=sample)
+    written = _write(made, out) if out else []
+    if json:
+        document = {"command": "card", "run": thread.name, "kind": kind, "repo": repo, "files": sorted(made.files)}
+        session.output.document({**document, "text": made.text, "written": [str(path) for path in written]})
+    elif out:
+        session.output.line("\n".join(str(path) for path in written))
+    else:
+        session.output.line(made.text.rstrip("\n"))
+
+
+def _write(card: Card, out: Path) -> list[Path]:
+    """The card, and its files where it looks for them."""
+    out.write_text(card.text, encoding="utf-8")
+    for name, content in card.files.items():
+        (out.parent / name).write_bytes(content)
+    return [out, *(out.parent / name for name in card.files)]

@@ -1,0 +1,119 @@
+"""A folder sent to a repo in one commit, and read back.
+
+What must stay true: what is in the folder is sent and nothing else; a repo that is made is private unless public was
+asked for, and is looked at again before the first file goes; the commit is refused when the repo changed meanwhile;
+what arrived is compared with what was sent, by size and digest.
+"""
+
+from __future__ import annotations
+
+import glob
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from twinctl.errors import CheckFailed
+from twinctl.hub.client import api, patient
+from twinctl.hub.failures import Target, hub_errors
+from twinctl.hub.hangup import interruptibly
+from twinctl.hub.remote import Local, Remote, look, require_visibility
+from twinctl.hub.waits import told_waits
+
+
+@dataclass(frozen=True)
+class Published:
+    """The repo after a push: the commit and where to see it; with a pull request, that."""
+
+    url: str
+    sha: str
+    commit_url: str
+    revision: str | None
+    pull_request: str | None
+    remote: Remote
+
+    @classmethod
+    def of(cls, remote: Remote) -> Published:
+        """A repo that has everything already."""
+        url = Target("model", remote.repo).page()
+        return cls(url, str(remote.sha), f"{url}/commit/{remote.sha}", remote.revision, None, remote)
+
+
+def publish(
+    remote: Remote,
+    folder: Path,
+    *,
+    public: bool,
+    message: str,
+    gone: Sequence[str] = (),
+    pull_request: bool = False,
+    say: Callable[[str], None],
+    show_progress: bool,
+) -> Published:
+    """Send the folder's files, and let go of `gone`, in one commit on what `remote` was. Raises HubError."""
+    target = Target("model", remote.repo, remote.revision, "push")
+    _show_progress(show_progress)
+    with patient(), told_waits(say), hub_errors(target):
+        ready = _ready(remote, public=public, say=say)
+        say(f"sending to {remote.repo}")
+        upload = partial(
+            api().upload_folder,
+            repo_id=remote.repo,
+            folder_path=folder,
+            revision=None if pull_request else remote.revision,
+            commit_message=message,
+            parent_commit=None if pull_request else ready.sha,
+            delete_patterns=[glob.escape(name) for name in gone] or None,
+            create_pr=pull_request,
+        )
+        info = interruptibly(upload)
+    revision = str(info.pr_revision) if info.pr_url else remote.revision
+    say("reading back what is there now")
+    with told_waits(say):
+        after = look(remote.repo, str(info.oid))
+    url = Target("model", remote.repo).page()
+    return Published(url, str(info.oid), str(info.commit_url), revision, info.pr_url, after)
+
+
+def _ready(remote: Remote, *, public: bool, say: Callable[[str], None]) -> Remote:
+    """The repo and the branch, made if need be."""
+    if not remote.exists:
+        say(f"making the {'public' if public else 'private'} repository {remote.repo}")
+        api().create_repo(remote.repo, private=not public, exist_ok=True)
+        remote = look(remote.repo, remote.revision)
+        require_visibility(remote, public=public)  # somebody may have made it meanwhile
+    if not remote.has_branch and remote.revision:
+        api().create_branch(remote.repo, branch=remote.revision, exist_ok=True)
+        remote = look(remote.repo, remote.revision)
+    return remote
+
+
+def _show_progress(wanted: bool) -> None:
+    from huggingface_hub.utils.tqdm import disable_progress_bars, enable_progress_bars
+
+    if wanted and sys.stderr.isatty():
+        enable_progress_bars()
+    else:
+        disable_progress_bars()
+
+
+def differences_on(remote: Remote, local: Mapping[str, Local]) -> list[str]:
+    """Which of the files are not on the Hub as they were sent: missing ones, and others in their place."""
+    found = []
+    for name, file in sorted(local.items()):
+        there = remote.files.get(name)
+        if there is None:
+            found.append(f"{name} is not there")
+        elif not there.holds(file.size, file.sha256, file.blob):
+            found.append(f"{name} is another file")
+    return found
+
+
+def require_same(remote: Remote, local: Mapping[str, Local]) -> None:
+    """Raise CheckFailed unless the Hub has all files as they were sent."""
+    if amiss := differences_on(remote, local):
+        raise CheckFailed(
+            f"what {remote.repo} holds is not what was sent: {'; '.join(amiss[:5])}",
+            f"look at {Target('model', remote.repo).page()}/tree/{remote.sha}, then type the same command again",
+        )

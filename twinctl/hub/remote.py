@@ -1,0 +1,219 @@
+"""What is there on the Hub before and after a push, and whether one may write to it.
+
+What must stay true: nothing here changes anything on the Hub; whatever would stop a push is found before the first
+byte of a file is sent; a remote file is compared by size and digest, never by name or date alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from twinctl.errors import HubError, UsageError
+from twinctl.hub.client import SECONDS, api, no_bars, offline
+from twinctl.hub.failures import Target, hub_errors, settings_page
+
+# The Hub's own rule for names: letters, digits, “-”, “_” and “.”, at most 96, no “--” or “..”, no such mark at an end.
+NAME = re.compile(
+    r"(?!.*(--|\.\.))(?!.*\.git$)[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9]([A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
+)
+Change = Literal["new", "changed", "same", "gone"]
+LARGE = 2**24  # above this, and below it for some names, the Hub knows a file by its sha256
+_MAY_WRITE = ("admin", "write", "contributor")
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file on the Hub: of a large one its sha256, of a small one git's name for its content."""
+
+    size: int
+    sha256: str | None
+    blob: str | None
+
+    def holds(self, size: int, sha256: str, blob: str) -> bool:
+        """Whether these are its bytes."""
+        return self.size == size and (self.sha256 == sha256 if self.sha256 else self.blob == blob)
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A repo at a revision. `sha` is None where the repo, or the branch, is not there yet."""
+
+    repo: str
+    revision: str | None
+    exists: bool = False
+    private: bool = True
+    sha: str | None = None
+    has_branch: bool = True
+    files: Mapping[str, RemoteFile] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Local:
+    """A file to be sent, and its digests as the Hub counts them."""
+
+    size: int
+    sha256: str
+    blob: str
+
+    @classmethod
+    def of(cls, content: Path | bytes, sha256: str = "") -> Local:
+        """Of bytes, or of a file whose sha256 has just been checked. The Hub keeps large files by sha256 alone."""
+        if isinstance(content, Path):
+            size = content.stat().st_size
+            if size > LARGE:
+                return cls(size, sha256, "")
+            content = content.read_bytes()
+        blob = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+        return cls(len(content), hashlib.sha256(content).hexdigest(), blob)
+
+
+def require_name(repo: str) -> None:
+    """Raise UsageError unless the Hub takes this name."""
+    if not NAME.fullmatch(repo):
+        raise UsageError(
+            f"“{repo}” is not a repository's name", "write OWNER/NAME, for example: twinctl push me/my-twin --dry-run"
+        )
+
+
+def has_token() -> bool:
+    """Whether there is a token to ask with: of the environment, of .env, or one that `hf auth login` stored."""
+    import huggingface_hub
+
+    return bool(huggingface_hub.get_token())
+
+
+def require_writer(repo: str) -> str:
+    """The account's name, if its token may write and the namespace is its own or its organisation's. One request.
+
+    Raises HubError.
+    """
+    target = Target("model", repo, errand="push")
+    if offline():
+        raise HubError("HF_HUB_OFFLINE is set, so nothing can be sent.", "Unset it, then type the same command again.")
+    if not has_token():
+        raise HubError(
+            "There is no token to write with.",
+            f"Make one with write access at {settings_page('tokens')} and set HF_TOKEN in the environment or in .env.",
+        )
+    with hub_errors(target):
+        found = api().whoami()
+    if _role(found) == "read":
+        raise HubError(
+            f"The token of {found['name']} may only read.",
+            f"Make one with write access at {settings_page('tokens')} and set HF_TOKEN in the environment or in .env.",
+        )
+    _require_namespace(repo, found)
+    return str(found["name"])
+
+
+def can_ask() -> str | None:
+    """Why the Hub cannot be asked about a push; None where it can."""
+    if offline():
+        return "HF_HUB_OFFLINE is set"
+    return None if has_token() else "there is no token"
+
+
+def ask(repo: str, revision: str | None, *, public: bool) -> Remote:
+    """Everything that could stop a push, and what is there. Raises HubError."""
+    require_writer(repo)
+    remote = look(repo, revision)
+    require_visibility(remote, public=public)
+    require_write(remote)
+    return remote
+
+
+def _role(found: Mapping[str, Any]) -> str:
+    return str(((found.get("auth") or {}).get("accessToken") or {}).get("role") or "")
+
+
+def _require_namespace(repo: str, found: Mapping[str, Any]) -> None:
+    owner, _, name = repo.partition("/")
+    orgs = {str(org["name"]): str(org.get("roleInOrg") or "write") for org in found.get("orgs") or ()}
+    mine = [str(found["name"]), *(org for org, role in orgs.items() if role in _MAY_WRITE)]
+    if owner in mine:
+        return
+    if owner in orgs:
+        message = f"{found['name']} may only read in the organisation {owner}."
+    else:
+        message = f"{owner} is not {found['name']}, nor an organisation of theirs."
+    raise HubError(
+        message, f"Push to {mine[0]}/{name}" + (f", or to one of {', '.join(mine[1:])}." if mine[1:] else ".")
+    )
+
+
+def look(repo: str, revision: str | None, *, errand: Literal["push", "pull"] = "push") -> Remote:
+    """What the repo holds at the revision now; one that is not there yet is no failure. Raises HubError."""
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
+    target = Target("model", repo, revision, errand)
+    with hub_errors(target):
+        try:
+            return _seen(
+                repo, revision, api().model_info(repo, revision=revision, files_metadata=True, timeout=SECONDS)
+            )
+        except RevisionNotFoundError:
+            now = _seen(repo, None, api().model_info(repo, files_metadata=True, timeout=SECONDS))
+            return Remote(repo, revision, True, now.private, now.sha, False, now.files)
+        except RepositoryNotFoundError as error:
+            if error.response.status_code == 401 and has_token():
+                raise
+            return Remote(repo, revision)
+
+
+def _seen(repo: str, revision: str | None, info: Any) -> Remote:
+    files = {
+        item.rfilename: RemoteFile(item.size or 0, item.lfs.sha256 if item.lfs else None, item.blob_id)
+        for item in info.siblings or ()
+    }
+    return Remote(repo, revision, True, bool(info.private), str(info.sha), True, files)
+
+
+def require_visibility(remote: Remote, *, public: bool) -> None:
+    """Raise HubError where the repo is there and shown to others than was asked: nothing makes one public by itself."""
+    if not remote.exists or remote.private is not public:
+        return
+    if public:
+        raise HubError(
+            f"{remote.repo} is there and private, and --public was given.",
+            f"Make it public at {settings_page('', remote.repo)}, or leave out --public.",
+        )
+    raise HubError(
+        f"{remote.repo} is there and public: everybody could read this twin.",
+        "If that is meant: --public. Else push to another name.",
+    )
+
+
+def require_write(remote: Remote) -> None:
+    """Ask the Hub whether the token may write to a repo that is there. Raises HubError."""
+    if remote.exists:
+        with hub_errors(Target("model", remote.repo, errand="push")):
+            api().auth_check(remote.repo, repo_type="model", write=True)
+
+
+def changes(local: Mapping[str, Local], remote: Remote, ours: Mapping[str, Local]) -> dict[str, Change]:
+    """What a push would do to each file. `ours`: what an earlier push put there; what of it is not sent any more and is
+    still as it was goes. Whatever else is in the repo stays.
+    """
+    found: dict[str, Change] = {}
+    for name, file in local.items():
+        there = remote.files.get(name)
+        same = there is not None and there.holds(file.size, file.sha256, file.blob)
+        found[name] = "same" if same else "changed" if there else "new"
+    for name, file in ours.items():
+        there = remote.files.get(name)
+        if name not in local and there is not None and there.holds(file.size, file.sha256, file.blob):
+            found[name] = "gone"
+    return found
+
+
+def small_file(remote: Remote, name: str) -> bytes | None:
+    """A small file's bytes as they are on the Hub; None where there is none. Raises HubError."""
+    if name not in remote.files or remote.files[name].size > 2**22:
+        return None
+    with no_bars(), hub_errors(Target("model", remote.repo, remote.sha)):
+        return Path(api().hf_hub_download(remote.repo, name, revision=remote.sha)).read_bytes()

@@ -1,0 +1,145 @@
+"""pull: a pushed twin back in a workspace, as a run to talk to, to export, or to train on from.
+
+What must stay true: a pulled result has the digest, recipe and figures of the one that was pushed, and its files were
+compared to the byte; rows do not travel, so what stands for the tokens is their template alone; nothing of the repo
+is executed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from twinctl.data.tokens import TokensInfo
+from twinctl.errors import ConfigError
+from twinctl.phases.base import Attempt, Phase, Plan, Result
+from twinctl.phases.travel import FILE, Made, Travelling, read
+from twinctl.recipes.base import Options, Recipe
+from twinctl.recipes.export import GgufRecipe
+from twinctl.recipes.pull import TemplateRecipe
+from twinctl.recipes.train import TrainRecipe
+from twinctl.workspace.workspace import Workspace
+
+_SHOWN = re.compile(r"\w[\w.:/-]{0,200}")  # hints tell people to type it
+
+
+def open_repo(repo: str, revision: str | None) -> tuple[Travelling, str]:
+    """What a repo that twinctl pushed tells of itself, and its commit. Raises HubError, ConfigError for another."""
+    from twinctl.hub.fetch import look_to_pull, require_pullable
+    from twinctl.hub.remote import require_name, small_file
+
+    require_name(repo)
+    remote = look_to_pull(repo, revision)
+    text = small_file(remote, FILE)
+    if text is None:
+        raise ConfigError(
+            f"{repo} was not pushed by twinctl: it has no {FILE}",
+            f"to train on top of it: twinctl prepare --model hf:{repo} -d FILE",
+        )
+    found = read(text, repo)
+    require_pullable(found.kind, [file.name for each in found.results for file in each.files], remote)
+    return found, str(remote.sha)
+
+
+def pins(found: Travelling) -> dict[str, Any]:
+    """A run's pins as prepare fixed them, without the sources, which stayed where they were. Raises ConfigError."""
+    from twinctl.phases.base_model import BaseModel
+
+    try:
+        model = BaseModel(**{**found.pins["model"], "path": None})
+        kept = {name: found.pins[name] for name in ("preset", "template", "max_length")}
+        if not _SHOWN.fullmatch(model.locator):
+            raise TypeError("a locator that is no name")
+    except (KeyError, TypeError) as error:
+        raise ConfigError(f"{FILE} does not tell of the base model", "push the twin again") from error
+    return {**kept, "model": model.stored(), "sources": []}
+
+
+def plan_tokens(found: Travelling) -> Plan:
+    """What stands for the tokens."""
+    info = TokensInfo(found.template, found.max_length, found.eos)
+    tokens = found.tokens()
+    digest = tokens.digest if tokens else ""
+    recipe = TemplateRecipe(template=str(found.pins["template"]), max_length=found.max_length)
+
+    def run(attempt: Attempt) -> Result:
+        info.write(attempt.out)
+        return Result(metrics={**(tokens.metrics if tokens else {}), "rows_here": 0}, digest=digest or None)
+
+    return Plan(
+        phase=Phase("pull", 1, "pull", TemplateRecipe, Options, run, makes=()),
+        slot="prepare",
+        slug=f"tokens-{recipe.template}",
+        produces="tokens",
+        recipe=recipe,
+        origins={},
+        inputs={"tokens": digest, "template": info.template, "eos": info.eos, **(tokens.inputs if tokens else {})},
+        parents={},
+        options=Options(),
+        locate=dict,
+    )
+
+
+def plan(workspace: Workspace, found: Travelling, made: Made, repo: str, sha: str) -> Plan:
+    """One pulled result, made from the tokens that stand in for those it was trained on."""
+    recipe = _recipe(found, made)
+    tokens = plan_tokens(found)
+    training = found.training()
+    inputs = {name: value for name, value in training.inputs.items() if name in ("tokens", "base")}
+    return Plan(
+        phase=Phase("pull", 1, "pull", type(recipe), Options, _run_of(found, made), makes=()),
+        slot=made.slot if found.kind == "gguf" else "train",
+        slug=f"{found.kind}-{found.run.lower()}",
+        produces=found.kind,
+        recipe=recipe,
+        origins={},
+        inputs={**inputs, "kind": found.kind, "files": {file.name: file.sha256 for file in made.files}},
+        parents={"tokens": tokens.path(workspace)},
+        options=Options(),
+        locate=lambda: {"repo": repo, "sha": sha},
+    )
+
+
+def _recipe(found: Travelling, made: Made) -> Recipe:
+    """What was asked for: of an adapter or model the training, whatever merged it. Raises ConfigError for another's."""
+    try:
+        if found.kind == "gguf":
+            return GgufRecipe.model_validate(made.recipe)
+        return TrainRecipe.model_validate(found.training().recipe)
+    except ValidationError as error:
+        raise ConfigError(
+            f"{FILE} has settings that this twinctl does not know: {error.errors()[0]['loc'][0]}", "update twinctl"
+        ) from error
+
+
+def _run_of(found: Travelling, made: Made) -> Any:
+    files: Mapping[str, tuple[int, str]] = {file.name: (file.bytes, file.sha256) for file in made.files}
+
+    def run(attempt: Attempt) -> Result:
+        from twinctl.hub.fetch import fetch
+
+        repo, sha = attempt.inputs["repo"], attempt.inputs["sha"]
+        partial: Path = attempt.work / "files"
+        size = sum(size for size, _ in files.values()) / 2**20
+        attempt.stage(f"fetching {len(files)} files of {repo}, {size:,.1f} MiB")
+        fetch(
+            repo,
+            sha,
+            files,
+            partial,
+            say=attempt.stage,
+            progress=lambda done, total: attempt.event("progress", bytes=done, of=total),
+        )
+        for name in files:
+            (partial / name).rename(attempt.out / name)
+        for step, loss in found.losses:
+            attempt.artifact.append_event("step", step=step, loss=loss)
+        for step, loss in found.evaluations:
+            attempt.artifact.append_event("evaluation", step=step, eval_loss=loss)
+        return Result(metrics={**made.metrics, "pulled": {"repo": repo, "commit": sha}}, digest=made.digest)
+
+    return run

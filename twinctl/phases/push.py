@@ -1,0 +1,145 @@
+"""push: a result's files to a repository on the Hub, and the proof that they arrived.
+
+What must stay true: unlike other phases, a push that was done before is done again, since the Hub may have changed;
+what is there already is not sent; the record is written only after the remote list was read back and is the same.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from twinctl import __version__
+from twinctl.phases.base import Attempt, Phase, Plan, Result
+from twinctl.phases.parcel import CARD, KINDS, Parcel
+from twinctl.phases.travel import FILE
+from twinctl.recipes.push import PushOptions, PushRecipe
+from twinctl.workspace.artifact import Record
+from twinctl.workspace.fingerprint import fingerprint
+from twinctl.workspace.run import Run
+from twinctl.workspace.workspace import Workspace
+
+
+def slot_of(recipe: PushRecipe) -> str:
+    """The run's slot for a repository, and a branch or the pull request of it."""
+    branch = "pr" if recipe.pull_request else recipe.revision
+    return f"push-{recipe.repo}" + (f"@{branch}" if branch else "")
+
+
+def opened_request(workspace: Workspace, run: Run, recipe: PushRecipe) -> str | None:
+    """The ref of the pull request that the run opened there last, if it did."""
+    path = run.slots.get(slot_of(recipe)) if recipe.pull_request else None
+    record = workspace.artifact(path).record() if path else None
+    return str(record.metrics["revision"]) if record and record.metrics["revision"] else None
+
+
+def plan(run: Run, parcel: Parcel, recipe: PushRecipe, options: PushOptions) -> Plan:
+    """The request: these results to that place."""
+    return Plan(
+        phase=PHASE,
+        slot=slot_of(recipe),
+        slug=f"{recipe.kind}-{recipe.repo.replace('/', '-').lower()}",
+        produces="push",
+        recipe=recipe,
+        origins={},
+        inputs={record.slot: record.digest for _, _, record in parcel.made},
+        parents={record.slot: path for path, _, record in parcel.made},
+        options=options,
+        locate=lambda: {"parcel": parcel},
+    )
+
+
+def run(attempt: Attempt) -> Result:
+    """Send what is missing, read the repo back, compare. Leaves the card, twinctl.json and remote.json's figures.
+
+    Raises HubError, CheckFailed when what arrived is not what was sent.
+    """
+    from twinctl.hub.publish import Published, publish, require_same
+
+    recipe, options = attempt.recipe, attempt.options
+    assert isinstance(recipe, PushRecipe) and isinstance(options, PushOptions)
+    parcel: Parcel = attempt.inputs["parcel"]
+    assert parcel.remote is not None
+    folder = attempt.work / "stage"
+    stage(parcel.files, folder)
+    if parcel.is_there:
+        done = Published.of(parcel.remote)
+    else:
+        done = publish(
+            parcel.remote,
+            folder,
+            public=options.public,
+            message=options.message or f"{KINDS[recipe.kind]} by twinctl {__version__}",
+            gone=parcel.gone,
+            pull_request=recipe.pull_request,
+            say=attempt.stage,
+            show_progress=options.progress,
+        )
+    require_same(done.remote, parcel.local)
+    for name in (CARD, FILE):
+        shutil.copyfile(folder / name, attempt.out / name)
+    sent = [] if parcel.is_there else parcel.to_send
+    return Result(metrics=_metrics(recipe, parcel, done, sent), digest=_digest(parcel), warnings=[*parcel.warnings])
+
+
+def stage(files: Mapping[str, Path | bytes], folder: Path) -> None:
+    """A folder with exactly these files: links to what lies elsewhere, so that nothing is copied."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, content in files.items():
+        place = folder / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, bytes):
+            place.write_bytes(content)
+        else:
+            place.symlink_to(content.resolve())
+
+
+def _metrics(recipe: PushRecipe, parcel: Parcel, done: Any, sent: list[str]) -> dict[str, Any]:
+    files = [
+        {"name": name, "bytes": file.size, "sha256": file.sha256, "blob": file.blob}
+        for name, file in parcel.local.items()
+    ]
+    return {
+        "repo": recipe.repo,
+        "url": done.url,
+        "commit": done.sha,
+        "commit_url": done.commit_url,
+        "revision": done.revision,
+        "pull_request": done.pull_request,
+        "private": done.remote.private,
+        "sent": sent,
+        "sent_bytes": parcel.bytes(sent),
+        "removed": parcel.gone,
+        "files": files,
+    }
+
+
+def _digest(parcel: Parcel) -> str:
+    return fingerprint({name: file.sha256 for name, file in parcel.local.items()})
+
+
+def on_the_hub(record: Record) -> dict[str, Any]:
+    """Whether the Hub still has what this push sent: `remote` says so, `remote_notes` what is otherwise. Asks it.
+
+    A card edited there is no difference: the next push keeps it. Raises HubError.
+    """
+    from twinctl.hub.publish import differences_on
+    from twinctl.hub.remote import Local, look
+
+    sent = record.metrics
+    now = look(sent["repo"], sent["revision"])
+    if not now.exists or not now.has_branch:
+        return {"remote": "gone", "remote_notes": [f"{sent['repo']} is not there any more, or not for this account"]}
+    local = {each["name"]: Local(each["bytes"], each["sha256"], each["blob"]) for each in sent["files"]}
+    amiss = differences_on(now, {name: file for name, file in local.items() if name != CARD})
+    notes = [*amiss]
+    if differences_on(now, {CARD: local[CARD]}):
+        notes.append("the card was edited there")
+    if now.private is not sent["private"]:
+        notes.append(f"it is {'private' if now.private else 'public'} now")
+    return {"remote": "differs" if amiss else "same", "remote_notes": notes}
+
+
+PHASE = Phase("push", 1, "push", PushRecipe, PushOptions, run, makes=())
