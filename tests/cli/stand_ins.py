@@ -106,15 +106,35 @@ def _proof(attempt: Attempt) -> dict[str, Any] | None:
 
 @dataclass
 class FakeSpeaker:
-    """Gives the queued answers, and keeps what it was asked."""
+    """Gives the queued answers, and keeps what it was asked. A word is a token."""
 
     queue: Sequence[str]
     name: str = "tiny"
+    context: int = 4096
+    is_single_turn: bool = False
     history: list[tuple[list[Message], Sampling]] = field(default_factory=list)
+    closed: bool = False
+
+    def count(self, messages: list[Message]) -> int:
+        return sum(len(message["content"].split()) for message in messages)
 
     def answer(self, messages: list[Message], sampling: Sampling, show: Callable[[str], None]) -> Answer:
         text = self.queue[len(self.history)]
-        self.history.append((messages, sampling))
+        self.history.append(([*messages], sampling))
         for word in text.split(" "):
             show(word if text.startswith(word) else f" {word}")
-        return Answer(text, tokens=len(text.split()), finish="stop", seconds=0.5)
+        return Answer(
+            text,
+            tokens=len(text.split()),
+            finish="stop",
+            seconds=0.5,
+            prompt_tokens=self.count(messages),
+            first_token_seconds=0.1,
+            seed=sampling.seed,
+        )
+
+    def answers(self, talks: Sequence[list[Message]], sampling: Sampling) -> list[Answer]:
+        return [self.answer(talk, sampling, lambda piece: None) for talk in talks]
+
+    def close(self) -> None:
+        self.closed = True

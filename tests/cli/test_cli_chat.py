@@ -1,22 +1,33 @@
-"""chat: answers to stdout, figures to stderr, and a conversation in a real terminal."""
+"""chat for scripts: answers to stdout, figures to stderr, a JSON line an answer, and what one can be asked with."""
 
 from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pexpect
 import pytest
 
-from twinctl.chat.speaker import Answer
+from twinctl.chat.speaker import Answer, Speaker
+from twinctl.chat.voices import Voices, Wanted
 
 from .conftest import Cli
-from .stand_ins import FakeSpeaker
+from .stand_ins import FakeSpeaker, write_rows
 
+SCRIPT = """
+import sys
+from twinctl.chat.voices import Voices, Wanted
+from twinctl.cli import app, chat
+sys.path.insert(0, {tests!r})
+from cli.stand_ins import FakeSpeaker
+chat.find_voices = lambda *_: [Voices(("tiny",), lambda: [FakeSpeaker({answers})])]
+sys.argv = ["twinctl", "chat", *{words!r}]
+app.main()
+"""
 Speak = Callable[..., FakeSpeaker]
 
 
@@ -26,7 +37,7 @@ def speak(trained: object, monkeypatch: pytest.MonkeyPatch) -> Speak:
 
     def queue(*answers: str) -> FakeSpeaker:
         speaker = FakeSpeaker(answers)
-        monkeypatch.setattr("twinctl.cli.chat.load_speaker", lambda *_, **__: speaker)
+        monkeypatch.setattr("twinctl.cli.chat.find_voices", lambda *_: [Voices((speaker.name,), lambda: [speaker])])
         return speaker
 
     return queue
@@ -42,7 +53,8 @@ def test_answer_on_stdout_and_figures_on_stderr(cli: Cli, speak: Speak) -> None:
     speaker = speak("A harbour is for ships.")
     shown = cli("chat", "-p", "What is a harbour for?").ok()
     assert shown.out == "A harbour is for ships.\n"
-    assert shown.err == "[5 tokens, 10.0 tokens/s, ended by itself]\n"
+    assert shown.err == "loading tiny …\n[5 tokens, 10.0 tokens/s, ended by itself]\n"
+    assert speaker.closed
     assert asked(speaker) == ["What is a harbour for?"]
 
 
@@ -62,10 +74,10 @@ def test_json_is_a_line_an_answer(cli: Cli, speak: Speak) -> None:
     speak("One.", "Two words.")
     shown = cli("chat", "-p", "a", "-p", "b", "--seed", "5", "--json").ok()
     lines = [json.loads(line) for line in shown.out.splitlines()]
-    common = {"schema": 1, "finish": "stop", "seed": 5}
+    common = {"schema": 1, "model": "tiny", "finish": "stop", "seed": 5, "seconds": 0.5, "first_token_seconds": 0.1}
     assert lines == [
-        {**common, "prompt": "a", "text": "One.", "tokens": 1, "tokens_per_second": 2.0},
-        {**common, "prompt": "b", "text": "Two words.", "tokens": 2, "tokens_per_second": 4.0},
+        {**common, "prompt": "a", "prompt_tokens": 1, "text": "One.", "tokens": 1, "tokens_per_second": 2.0},
+        {**common, "prompt": "b", "prompt_tokens": 1, "text": "Two words.", "tokens": 2, "tokens_per_second": 4.0},
     ]
     assert shown.err == ""
 
@@ -100,75 +112,130 @@ def test_cut_answer_says_so(cli: Cli, speak: Speak, monkeypatch: pytest.MonkeyPa
 def test_bad_sampling_is_refused_before_anything_is_loaded(
     cli: Cli, speak: Speak, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("twinctl.cli.chat.load_speaker", lambda *_, **__: pytest.fail("the model was loaded"))
+    monkeypatch.setattr("twinctl.cli.chat.find_voices", lambda *_: pytest.fail("the model was loaded"))
     shown = cli("chat", "-p", "x", "--top-p", "2")
     assert (shown.code, "chat.top_p = 2.0 (from --top-p)" in shown.err) == (3, True)
 
 
 def test_ctrl_c_while_it_loads(cli: Cli, trained: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: object, **__: object) -> FakeSpeaker:
+    def interrupted() -> list[Speaker]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("twinctl.cli.chat.load_speaker", interrupted)
+    monkeypatch.setattr("twinctl.cli.chat.find_voices", lambda *_: [Voices(("tiny",), interrupted)])
     shown = cli("chat", "-p", "x")
-    assert (shown.code, shown.out, shown.err) == (130, "", "interrupted\n")
+    assert (shown.code, shown.out, shown.err) == (130, "", "loading tiny …\ninterrupted\n")
     assert cli("chat", "-p", "x", "--json").document["error"]["code"] == "Interrupted"
 
 
-# In a terminal
+def test_ctrl_c_during_an_answer_keeps_what_came(cli: Cli, speak: Speak, monkeypatch: pytest.MonkeyPatch) -> None:
+    speaker = speak()
 
-TALK = """
-import sys
-from twinctl.cli import app, chat
-sys.path.insert(0, {tests!r})
-from cli.stand_ins import FakeSpeaker
-chat.load_speaker = lambda *_, **__: FakeSpeaker({answers!r})
-sys.argv = ["twinctl", "chat", *{words!r}]
-app.main()
-"""
+    def stopped(messages: object, sampling: object, show: Callable[[str], None]) -> Answer:
+        show("and then")
+        return Answer("and then", tokens=2, finish="interrupted", seconds=1.0)
 
-
-@pytest.fixture
-def terminal(trained: object, home: Path) -> Iterator[Callable[..., Any]]:
-    """`twinctl chat` in a pseudo-terminal."""
-    children = []
-
-    def start(*answers: str, words: tuple[str, ...] = ()) -> Any:
-        script = TALK.format(tests=str(Path(__file__).parents[1]), answers=answers, words=words)
-        env = {**os.environ, "PROMPT_TOOLKIT_NO_CPR": "1"}  # nobody answers where the cursor is
-        child = pexpect.spawn(sys.executable, ["-c", script], env=env, encoding="utf-8", timeout=15)
-        children.append(child)
-        return child
-
-    yield start
-    for child in children:
-        child.close(force=True)
+    monkeypatch.setattr(speaker, "answer", stopped)
+    shown = cli("chat", "-p", "x", "-p", "y")
+    assert (shown.code, shown.out) == (130, "and then\n")
+    assert "[2 tokens, 2.0 tokens/s, stopped]" in shown.err
 
 
-def test_conversation(terminal: Callable[..., Any]) -> None:
-    child = terminal("For ships.", "For bread.")
-    child.expect_exact("tiny>")
-    child.send("What is a harbour for?\r")
-    child.expect_exact("For ships.")
-    child.expect_exact("ended by itself")
-    child.expect_exact("tiny>")
-    child.send("half a quest")
-    child.expect_exact("half a quest")
-    child.sendintr()  # clears the line and stays
-    child.expect_exact("tiny>")
-    child.send("And an oven?\r")
-    child.expect_exact("For bread.")
-    child.expect_exact("tiny>")
-    child.sendeof()
+def test_sampling_reaches_the_speaker(cli: Cli, speak: Speak) -> None:
+    speaker = speak("a")
+    first = ["--top-k", 5, "--min-p", 0.1, "--repetition-penalty", 1.2, "--top-p", 0.5]
+    cli("chat", "-p", "x", *first, "--stop", "END", "--stop", "FIN", "--system", "Short.").ok()
+    (talk, sampling), *_ = speaker.history
+    assert (sampling.top_k, sampling.min_p, sampling.repetition_penalty, sampling.top_p) == (5, 0.1, 1.2, 0.5)
+    assert sampling.stop == ("END", "FIN")
+    assert talk == [{"role": "system", "content": "Short."}, {"role": "user", "content": "x"}]
+
+
+def test_a_dash_asks_the_whole_input_at_once(cli: Cli, speak: Speak) -> None:
+    speaker = speak("Yes.")
+    cli("chat", "-p", "-", input="Two lines:\nis it one question?\n").ok()
+    assert asked(speaker) == ["Two lines:\nis it one question?"]
+
+
+def test_a_file_of_prompts_is_answered_in_lines(cli: Cli, speak: Speak, home: Path) -> None:
+    speaker = speak("1", "2", "3", "4")
+    talk = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
+    rows = ["one", {"prompt": "two"}, {"instruction": "three", "input": "more"}, {"messages": talk}]
+    write_rows(home / "asked.jsonl", [json.dumps(row) for row in rows])
+    shown = cli("chat", "--prompts", "asked.jsonl").ok()
+    lines = [json.loads(line) for line in shown.out.splitlines()]
+    assert [(line["prompt"], line["text"]) for line in lines] == [
+        ("one", "1"), ("two", "2"), ("three\n\nmore", "3"), ("c", "4")
+    ]  # fmt: skip
+    assert speaker.history[-1][0] == talk
+
+
+@pytest.mark.parametrize("line", ["{}", "no quotes", '{"messages": []}', '{"messages": [{"role": "user"}]}', "3"])
+def test_a_bad_line_of_prompts_is_named(cli: Cli, speak: Speak, home: Path, line: str) -> None:
+    speaker = speak()
+    write_rows(home / "asked.jsonl", ['"fine"', line])
+    shown = cli("chat", "--prompts", "asked.jsonl")
+    assert (shown.code, "asked.jsonl:2" in shown.err) == (3, True)
+    assert not speaker.history
+
+
+def test_several_speakers_are_named_and_loaded_one_after_the_other(
+    cli: Cli, trained: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, twin, gguf = (FakeSpeaker([name], name) for name in ("base", "tiny", "tiny-q8_0.gguf"))
+
+    def last() -> list[Speaker]:
+        assert base.closed and twin.closed
+        return [gguf]
+
+    voices = [Voices(("base", "tiny"), lambda: [base, twin]), Voices(("tiny-q8_0.gguf",), last)]
+    monkeypatch.setattr("twinctl.cli.chat.find_voices", lambda *_: voices)
+    shown = cli("chat", "-p", "x", "--all").ok()
+    assert shown.out == "base:\nbase\ntiny:\ntiny\ntiny-q8_0.gguf:\ntiny-q8_0.gguf\n"
+    assert "loading base and tiny …" in shown.err
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (["--gguf"], Wanted(gguf="")),
+        (["--gguf", "--greedy"], Wanted(gguf="")),
+        (["--gguf", "q8_0"], Wanted(gguf="q8_0")),
+        (["--all"], Wanted(all=True)),
+        (["--compare", "--checkpoint", "12"], Wanted(compare=True, checkpoint=12)),
+        (["--merged", "--base", "--4bit"], Wanted(merged=True, base=True, four_bit=True)),
+    ],
+)
+def test_who_is_asked(
+    cli: Cli, trained: object, monkeypatch: pytest.MonkeyPatch, words: list[str], wanted: Wanted
+) -> None:
+    found = []
+
+    def find(workspace: object, run: object, wanted: Wanted) -> list[Voices]:
+        found.append(wanted)
+        return [Voices(("tiny",), lambda: [FakeSpeaker(["a"])])]
+
+    monkeypatch.setattr("twinctl.cli.chat.find_voices", find)
+    cli("chat", "-p", "x", *words).ok()
+    assert found == [wanted]
+
+
+def test_a_closed_pipe_ends_quietly(trained: object, home: Path) -> None:
+    answers = "['word ' * 2000] * 300"
+    script = SCRIPT.format(tests=str(Path(__file__).parents[1]), answers=answers, words=["-p", "x"] * 300)
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.stdout and child.stderr
+        child.stdout.read(10)
+        child.stdout.close()
+        err = child.stderr.read().decode()
+    assert "Traceback" not in err and "rror" not in err
+
+
+def test_a_terminal_gets_no_colour_with_no_color_and_no_commands(trained: object, home: Path) -> None:
+    answers = ("[red]For \x1b[31mships.",)
+    script = SCRIPT.format(tests=str(Path(__file__).parents[1]), answers=answers, words=["-p", "What for?"])
+    child = pexpect.spawn(sys.executable, ["-c", script], env={**os.environ}, encoding="utf-8", timeout=15)
     child.expect(pexpect.EOF)
-    child.wait()
+    child.close()
     assert child.exitstatus == 0
-
-
-def test_terminal_gets_no_colour_with_no_color(terminal: Callable[..., Any]) -> None:
-    child = terminal("[red]For ships.", words=("-p", "What for?"))
-    child.expect(pexpect.EOF)
-    child.wait()
-    assert child.exitstatus == 0
-    assert child.before.splitlines()[-2:] == ["[red]For ships.", "[2 tokens, 4.0 tokens/s, ended by itself]"]
+    assert child.before.splitlines()[-2:] == ["[red]For [31mships.", "[2 tokens, 4.0 tokens/s, ended by itself]"]
     assert "\x1b[3" not in child.before

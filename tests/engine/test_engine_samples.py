@@ -124,6 +124,7 @@ class Letters:
     """A tokenizer of one token a letter; the template is that of Alpaca, shortened. ■ ends an answer, □ pads."""
 
     eos_token_id, pad_token_id, padding_side = ord("■"), ord("□"), "right"
+    all_special_ids, added_tokens_decoder, chat_template = (ord("■"), ord("□")), dict[int, Any](), "Q: … A: …"
 
     def __call__(self, text: str, *, add_special_tokens: bool) -> dict[str, list[int]]:
         assert not add_special_tokens

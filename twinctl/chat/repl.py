@@ -1,45 +1,110 @@
 """The conversation in a terminal: read a line, stream the answer, again.
 
-What must stay true: Ctrl-C ends the answer and not the program; Ctrl-D leaves; answers are shown as plain text.
+What must stay true: something is on the screen at once, and questions can be typed while the model loads; Ctrl-C ends
+the answer and not the program; Ctrl-D leaves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TextIO
 
-from twinctl.chat.speaker import Answer, Speaker
+from twinctl.chat.commands import complete, perform
+from twinctl.chat.conversation import Conversation
+from twinctl.chat.loading import Load, Loading
+from twinctl.chat.screen import Screen
+from twinctl.chat.talks import Talk
+from twinctl.chat.typist import Lines, typist
+from twinctl.errors import Interrupted, TwinctlError
 from twinctl.recipes.chat import Sampling
 
 
-def converse(
-    speaker: Speaker,
-    prompts: Iterator[str],
+def talk(
+    name: str,
+    load: Load,
     sampling: Sampling,
+    kept: Talk,
     *,
-    show: Callable[[str], None],
-    done: Callable[[str, Answer], None],
-) -> int:
-    """Answer each prompt on its own; `show` gets the pieces, `done` each finished answer. Returns how many were
-    answered.
+    prompts: Callable[[], Sequence[str]] = lambda: (),
+    together: bool = False,
+    history: Path | None = None,
+    quiet: bool = False,
+    command: str = "twinctl chat",
+    stream: TextIO | None = None,
+) -> None:
+    """Talk with `name`, one of the speakers that `load` returns, until the person leaves.
+
+    `load` runs in a thread beside and must print nothing. `prompts` are those of /prompts; `together` asks everybody
+    from the start; `history` is the file of what was typed; `command` is how this conversation was begun, to say how to
+    go on with it. Raises what loading raised.
     """
-    count = 0
-    for prompt in prompts:
-        if not prompt.strip():
-            continue
-        done(prompt, speaker.answer([{"role": "user", "content": prompt}], sampling, show))
-        count += 1
-    return count
+    screen, loading = Screen(stream, quiet=quiet), Loading(load)
+    conversation = Conversation(screen, loading, name, _resumed(sampling, kept), kept, prompts)
+    conversation.together = together
+    conversation.typist = typist(screen, loading, history, lambda begun: complete(conversation, begun))
+    loading.start()
+    _greet(conversation)
+    if isinstance(conversation.typist, Lines):
+        _ = conversation.speakers
+    try:
+        while _next(conversation):
+            pass
+    except Interrupted as error:
+        _end_loading(conversation, loading, error)
+        raise
+    if kept.path and kept.path.exists():
+        screen.note(f"kept as talk {kept.number}; to go on with it: {command} --resume {kept.number}")
+    _end_loading(conversation, loading)
+    for speaker in loading.speakers(screen).values():
+        speaker.close()
 
 
-def typed_prompts(name: str) -> Iterator[str]:
-    """What a person types, with line editing; ends at Ctrl-D. Ctrl-C clears the line."""
-    from prompt_toolkit import PromptSession
+def _end_loading(conversation: Conversation, loading: Loading, error: Interrupted | None = None) -> None:
+    """Who leaves while the model loads leaves at once: an import can neither be stopped nor outlive Python's end."""
+    if loading.is_under_way:
+        if error:
+            conversation.screen.line(error.message)
+        os._exit(error.exit_code if error else 0)
 
-    session: PromptSession[str] = PromptSession()
-    while True:
-        try:
-            yield session.prompt(f"{name}> ")
-        except KeyboardInterrupt:
-            continue
-        except EOFError:
-            return
+
+def _next(conversation: Conversation) -> bool:
+    """One line and what it leads to. False when it was the last."""
+    screen = conversation.screen
+    try:
+        line = conversation.typist.read(conversation.label)
+        if line.startswith("/"):
+            perform(conversation, line)
+        elif line.strip():
+            conversation.ask(line.strip())
+    except KeyboardInterrupt:
+        screen.note("Ctrl-D leaves; Ctrl-C stops an answer")
+    except EOFError:
+        return False
+    except TwinctlError as error:
+        if conversation.failed or isinstance(error, Interrupted):
+            raise
+        screen.error(error)
+    return True
+
+
+def _resumed(sampling: Sampling, kept: Talk) -> Sampling:
+    """The sampling with the talk's own system message, unless another is asked for."""
+    system = kept.turns[-1].system if kept.turns else ""
+    return sampling if sampling.system or not system else sampling.model_copy(update={"system": system})
+
+
+def _greet(conversation: Conversation) -> None:
+    screen, sampling, turns = conversation.screen, conversation.sampling, conversation.talk.turns
+    how = "greedy" if not sampling.temperature else f"temperature {sampling.temperature:g}, top-p {sampling.top_p:g}"
+    longest = f"at most {sampling.max_new_tokens} tokens"
+    screen.note(f"{how}, {longest}, seed {sampling.seed}; /help lists what there is, Ctrl-D leaves")
+    if sampling.system:
+        screen.note(f"system: {sampling.system}")
+    if turns:
+        screen.note(
+            f"talk {conversation.talk.number}, {len(turns)} turn{'s' if len(turns) > 1 else ''} so far; the last:"
+        )
+        screen.line(f"{conversation.name}> {turns[-1].question}")
+        screen.line(turns[-1].answer.text if turns[-1].answer else "(not answered; /retry asks it again)")

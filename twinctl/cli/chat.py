@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from typing import Annotated
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer.core import TyperCommand
 
-from twinctl.chat.find import base_files, twin_files
-from twinctl.chat.repl import converse, typed_prompts
-from twinctl.chat.speaker import Answer, Speaker
-from twinctl.cli.output import Output
+from twinctl.chat.repl import talk
+from twinctl.chat.speaker import Speaker
+from twinctl.chat.voices import Voices, Wanted, find_voices
+from twinctl.cli.answers import asked, tell_all
 from twinctl.cli.session import (
     DebugOption,
     JsonOption,
@@ -21,22 +23,63 @@ from twinctl.cli.session import (
     Session,
     WorkspaceOption,
 )
+from twinctl.cli.verdict import judge
 from twinctl.recipes.chat import Sampling
 from twinctl.settings.resolve import values_of
 from twinctl.workspace.run import Run
 
+if TYPE_CHECKING:
+    from typer._click import Context
+
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
+LAST = {"--gguf": "", "--resume": "0"}  # what these options mean without a value
 
 
-@app.command()
+class ChatCommand(TyperCommand):
+    """A command some of whose options can stand without their value."""
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        """Put the missing values in."""
+        whole = []
+        for word, following in zip(args, [*args[1:], "-"], strict=False):
+            whole += [word, LAST[word]] if word in LAST and following.startswith("-") else [word]
+        return super().parse_args(ctx, whole)
+
+
+@app.command(cls=ChatCommand)
 def chat(
-    prompt: Annotated[list[str] | None, typer.Option("--prompt", "-p", help="Answer this and end; repeatable.")] = None,
+    prompt: Annotated[
+        list[str] | None, typer.Option("--prompt", "-p", help="Answer this and end; repeatable; - is the input's text.")
+    ] = None,
+    prompts: Annotated[
+        Path | None, typer.Option("--prompts", metavar="FILE", help="JSON lines to answer, with a JSON line each.")
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Test the twin on fixed and held-out prompts.")] = False,
+    resume: Annotated[
+        int | None, typer.Option("--resume", metavar="[N]", help="Go on with the last talk, or talk N.")
+    ] = None,
     base: Annotated[bool, typer.Option("--base", help="Ask the base model instead of the twin.")] = False,
+    compare: Annotated[bool, typer.Option("--compare", help="Ask base and twin, with the same seed.")] = False,
+    checkpoint: Annotated[
+        int | None, typer.Option("--checkpoint", metavar="STEP", help="Ask a checkpoint, also while training goes on.")
+    ] = None,
+    merged: Annotated[bool, typer.Option("--merged", help="Ask the merged 16-bit model.")] = False,
+    gguf: Annotated[
+        str | None,
+        typer.Option("--gguf", metavar="[FILE]", help="Ask a GGUF file, or the exported one, through llama.cpp."),
+    ] = None,
+    everyone: Annotated[bool, typer.Option("--all", help="Ask all of them: base, twin, and what is exported.")] = False,
+    four_bit: Annotated[bool, typer.Option("--4bit", help="Load the weights in 4 bits: a quarter of memory.")] = False,
     greedy: Annotated[bool, typer.Option("--greedy", help="Always the likeliest token (temperature 0).")] = False,
     temperature: Annotated[float | None, typer.Option(help="Higher is freer.")] = None,
     top_p: Annotated[float | None, typer.Option(help="Nucleus sampling.")] = None,
+    top_k: Annotated[int | None, typer.Option(help="Only the likeliest so many tokens; 0: all.")] = None,
+    min_p: Annotated[float | None, typer.Option(help="Only tokens with this part of the likeliest's chance.")] = None,
+    repetition_penalty: Annotated[float | None, typer.Option(help="Above 1, what was said is less likely.")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="The longest answer in tokens.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed and prompt give the same answer.")] = None,
+    stop: Annotated[list[str] | None, typer.Option(help="End an answer at this text; repeatable.")] = None,
+    system: Annotated[str | None, typer.Option(help="The system message.")] = None,
     model_path: ModelPathOption = None,
     preset: PresetOption = None,
     run: RunOption = None,
@@ -48,56 +91,53 @@ def chat(
     """Talk to the twin. Ctrl-C stops an answer, Ctrl-D leaves.
 
     \b
-      twinctl chat                                    a conversation
-      twinctl chat -p "What is a harbour for?"        one answer, streamed
-      twinctl chat -p "What is a harbour for?" --base what the base model says
-      twinctl chat -p "…" --json                      one JSON line an answer
+      twinctl chat                       a conversation; /help lists its commands
+      twinctl chat -p "What is it for?"  one answer, streamed
+      twinctl chat -p "…" --compare      base and twin, with the same seed
+      twinctl chat -p "…" --all --greedy is an export still the model?
+      twinctl chat --prompts ask.jsonl   a JSON line an answer, in batches
+      twinctl chat --check               does it end, loop, copy, sound right?
     """
     flags = {
-        "temperature": 0.0 if greedy else temperature,
-        "top_p": top_p,
-        "max_new_tokens": max_new_tokens,
-        "seed": seed,
+        **{"temperature": 0.0 if greedy else temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p},
+        **{"repetition_penalty": repetition_penalty, "max_new_tokens": max_new_tokens, "seed": seed},
+        **{"stop": stop or None, "system": system},
     }
     session = Session.open(workspace, run, json=json, quiet=quiet)
     thread = session.run(preset, model_path)
     sampling = values_of("chat", (Sampling,), thread.pins["preset"], flags).build(Sampling)
-    speaker = load_speaker(session, thread, base=base)
-    prompts = (
-        iter(prompt) if prompt else typed_prompts(speaker.name) if sys.stdin.isatty() else map(str.strip, sys.stdin)
+    wanted = Wanted(base, compare, merged, gguf, checkpoint, everyone, four_bit)
+    if check:
+        judge(session, thread, wanted, sampling)
+    elif (questions := asked(prompt, prompts, sampling)) is not None:
+        voices = find_voices(session.workspace, thread, wanted)
+        tell_all(session.output, voices, questions, sampling, as_lines=json or prompts is not None)
+    else:
+        converse(session, thread, wanted, sampling, resume)
+
+
+def converse(session: Session, run: Run, wanted: Wanted, sampling: Sampling, resume: int | None) -> None:
+    """A conversation with a person; where the twin's weights hold the base as well, it is there to be compared."""
+    from twinctl.chat import talks
+    from twinctl.chat.check import suggested
+
+    voices = find_voices(session.workspace, run, wanted.with_base_if_free)
+    names = [name for group in voices for name in group.names]
+    kept = talks.begin(session.workspace, run.name)
+    if resume is not None:
+        kept = talks.resume(session.workspace, run.name, resume or None)
+    talk(
+        names[0] if wanted.base else next((name for name in names if name != "base"), names[0]),
+        lambda: _all_of(voices),
+        sampling,
+        kept,
+        prompts=lambda: suggested(session.workspace, run),
+        together=wanted.compare or wanted.all,
+        history=talks.folder(session.workspace, run.name) / "history",
+        quiet=session.output.quiet,
+        command=shlex.join(["twinctl", "chat", "--run", run.name]),
     )
-    shown = Shown(session.output, sampling)
-    converse(speaker, prompts, sampling, show=shown.piece, done=shown.answer)
 
 
-def load_speaker(session: Session, run: Run, *, base: bool) -> Speaker:
-    """The run's twin or its base, loaded; says so first, since that takes a while."""
-    files = base_files(session.workspace, run) if base else twin_files(session.workspace, run)
-    session.output.say("loading Unsloth and the model (10 to 20 s) …")
-    from twinctl.engine.generation import LocalModel
-
-    return LocalModel.load(**files, name="base" if base else run.name)
-
-
-class Shown:
-    """Answers as a terminal or a script wants them."""
-
-    def __init__(self, output: Output, sampling: Sampling) -> None:
-        self._output, self._sampling = output, sampling
-
-    def piece(self, text: str) -> None:
-        """A piece of an answer, as it comes."""
-        if not self._output.json:
-            print(text, end="", flush=True)
-
-    def answer(self, prompt: str, answer: Answer) -> None:
-        """A whole answer: its figures, or with --json its line."""
-        if self._output.json:
-            line = {"prompt": prompt, "text": answer.text, "tokens": answer.tokens, "finish": answer.finish}
-            speed = round(answer.tokens_per_second, 1)
-            self._output.json_line({**line, "seed": self._sampling.seed, "tokens_per_second": speed})
-            return
-        print(flush=True)
-        cut = f"cut at {self._sampling.max_new_tokens} tokens"
-        ended = {"stop": "ended by itself", "length": cut, "interrupted": "stopped"}[answer.finish]
-        self._output.say(f"[{answer.tokens} tokens, {answer.tokens_per_second:.1f} tokens/s, {ended}]")
+def _all_of(voices: list[Voices]) -> list[Speaker]:
+    return [speaker for group in voices for speaker in group.load()]

@@ -12,6 +12,7 @@ from twinctl.cli.begun import slots_of
 from twinctl.cli.output import size, text_of
 from twinctl.cli.samples import as_json, sections, show
 from twinctl.cli.session import DebugOption, JsonOption, QuietOption, RunOption, Session, WorkspaceOption
+from twinctl.cli.talks import show_chat
 from twinctl.errors import UpstreamError, UsageError
 from twinctl.phases.base_model import base_of
 from twinctl.phases.prepare import AUDIT_FILE, PHASE
@@ -28,7 +29,7 @@ SAMPLES = 5
 @app.command()
 def inspect(
     phase: Annotated[
-        str, typer.Argument(metavar="PHASE", help="prepare, train, export (merge and gguf), or one of those.")
+        str, typer.Argument(metavar="PHASE", help="prepare, train, export (merge and gguf), one of those, or chat.")
     ],
     rows: Annotated[int | None, typer.Option(min=1, help="prepare: so many samples as the model sees them.")] = None,
     source: Annotated[str | None, typer.Option(help="prepare: samples of this source (a part of its name).")] = None,
@@ -37,6 +38,7 @@ def inspect(
     dropped: Annotated[
         str | None, typer.Option(metavar="REASON", help="prepare: rows dropped for this reason; all for every one.")
     ] = None,
+    talk: Annotated[int | None, typer.Option(min=1, metavar="N", help="chat: this talk in full.")] = None,
     run: RunOption = None,
     workspace: WorkspaceOption = None,
     json: JsonOption = False,
@@ -50,6 +52,7 @@ def inspect(
       twinctl inspect prepare --rows 5       samples, masked and learnt apart
       twinctl inspect prepare --grep "harbour" --json
       twinctl inspect prepare --dropped "over max length"
+      twinctl inspect chat             the talks, the last in full, and the checks
     """
     session = Session.open(workspace, run, json=json, quiet=quiet)
     thread = session.workspace.run(session.run_name)
@@ -59,6 +62,11 @@ def inspect(
             raise UsageError(f"inspect {phase} has no samples to show", "for example: twinctl inspect prepare --rows 5")
         _look(session, thread, rows=rows or SAMPLES, source=source, longest=longest, grep=grep, dropped=dropped)
         return
+    if phase == "chat":
+        show_chat(session, thread, talk)
+        return
+    if talk is not None:
+        raise UsageError(f"inspect {phase} has no talks to show", "for example: twinctl inspect chat --talk 1")
     if not (slots := slots_of(thread.started, phase)):
         raise UpstreamError(f"run “{thread.name}” has no {phase}", f"there: {', '.join(thread.started)}")
     artifacts = {slot: session.workspace.artifact(thread.slots.get(slot, thread.started[slot])) for slot in slots}

@@ -1,32 +1,49 @@
 """Answers from a loaded model: streamed one by one, or in batches.
 
 What must stay true: the prompt is rendered by the template the model was trained with (it travels on the tokenizer);
-generation ends at the model's own stop tokens; special tokens are never part of a text.
+generation ends at the model's own stop tokens; special tokens are never part of a text; a streamed answer is the one
+that nobody watches.
 """
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from twinctl.chat.speaker import Answer, Finish
+from twinctl.chat.halt import Halt, halted_by_ctrl_c
+from twinctl.chat.speaker import (
+    WINDOW,
+    Answer,
+    Finish,
+    Show,
+    is_made_for_single_turns,
+    last_question,
+    refuse_long,
+)
 from twinctl.data.template import Message
 from twinctl.engine.models import beside_its_base, dress, load_model
+from twinctl.engine.spoken import Spoken, listener
 from twinctl.engine.start import into_log, start
-from twinctl.errors import EngineError
+from twinctl.errors import ConfigError, EngineError
 from twinctl.recipes.chat import Sampling
+
+TOGETHER = 16  # prompts in a batch
 
 
 class LocalModel:
     """A model in this process: the twin, or with `use_base` its base from the same weights."""
 
-    def __init__(self, model: Any, tokenizer: Any, name: str) -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, name: str, *, four_bit: bool = False, window: int | None = None
+    ) -> None:
         self._model, self._tokenizer, self.name = model, tokenizer, name
+        self._four_bit = four_bit
         self.use_base = False
+        self.context: int = window or getattr(model.config, "max_position_embeddings", None) or WINDOW
+        self.is_single_turn = is_made_for_single_turns(str(tokenizer.chat_template))
 
     @classmethod
     def load(
@@ -40,61 +57,110 @@ class LocalModel:
         eos: str | None,
         name: str,
         log: Path,
+        four_bit: bool = False,
     ) -> LocalModel:
-        """The adapter beside its base, or a whole `model`. What the libraries print goes to `log`."""
-        with into_log(log):
+        """The adapter beside its base, or a whole `model`. What the libraries print goes to `log`.
+
+        Raises EngineError when memory does not suffice, or the files cannot be loaded.
+        """
+        with into_log(log), _enough_memory(four_bit):
             unsloth = start("auto")
-            if adapter is not None:
-                with beside_its_base(adapter, base) as folder:
-                    loaded, tokenizer = load_model(unsloth, folder, max_length=max_length)
-            else:
-                loaded, tokenizer = load_model(unsloth, model or base, max_length=max_length)
+            window = _window(model or base, max_length)
+            how: dict[str, Any] = {"max_length": window, "method": "qlora" if four_bit else "lora"}
+            with beside_its_base(adapter, base) if adapter else nullcontext(model or base) as folder:
+                loaded, tokenizer = load_model(unsloth, folder, **how)
             unsloth.FastLanguageModel.for_inference(loaded)
         dress(tokenizer, template, eos)
-        return cls(loaded, tokenizer, name)
+        return cls(loaded, tokenizer, name, four_bit=four_bit, window=window)
 
-    def answer(self, messages: list[Message], sampling: Sampling, show: Callable[[str], None]) -> Answer:
-        """See Speaker.answer. Raises EngineError when generation fails."""
-        from transformers import TextIteratorStreamer
+    def as_base(self, name: str = "base") -> LocalModel:
+        """The base, speaking from the same weights with the adapter switched off."""
+        base = LocalModel(self._model, self._tokenizer, name, four_bit=self._four_bit, window=self.context)
+        base.use_base = True
+        return base
 
-        inputs = self._prompts([messages])
-        streamer = TextIteratorStreamer(self._tokenizer, skip_prompt=True, skip_special_tokens=True)
-        generation = _Generation(self, inputs, sampling, streamer)
-        began, pieces = time.monotonic(), []
-        finish: Finish = "length"
-        generation.start()
+    def close(self) -> None:
+        """Free the model, once nobody else speaks from its weights."""
+        import gc
+
+        import torch
+
+        self._model = None
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def count(self, messages: list[Message]) -> int:
+        """See Speaker.count."""
+        return len(self._tokenizer(self.rendered(messages), add_special_tokens=False)["input_ids"])
+
+    def rendered(self, messages: list[Message]) -> str:
+        """The prompt's text. Raises ConfigError when the template refuses the talk."""
+        seen = last_question(messages) if self.is_single_turn else messages
         try:
-            for piece in streamer:
-                if piece:
-                    pieces.append(piece)
-                    show(piece)
-        except KeyboardInterrupt:
-            generation.halt.set()
-            finish = "interrupted"
-        ids = generation.result()[0][inputs["input_ids"].shape[1] :]
-        if finish != "interrupted" and int(ids[-1]) in self._stops():
-            finish = "stop"
-        return Answer("".join(pieces), len(ids), finish, time.monotonic() - began)
+            text: str = self._tokenizer.apply_chat_template(seen, tokenize=False, add_generation_prompt=True)
+        except Exception as error:  # a template refuses by raising, and can trip over anything
+            raise ConfigError(
+                f"the template refuses this talk: {error}", "leave out --system, or begin anew: /clear"
+            ) from error
+        return text
 
-    def answers(self, talks: list[list[Message]], sampling: Sampling, *, batch_size: int = 16) -> list[Answer]:
-        """Answers to many talks, in batches; in their order."""
-        found: list[Answer] = []
-        for start_at in range(0, len(talks), batch_size):
-            began = time.monotonic()
-            inputs = self._prompts(talks[start_at : start_at + batch_size])
-            outputs = self.generate(inputs, sampling)[:, inputs["input_ids"].shape[1] :]
-            seconds = time.monotonic() - began
-            found += [self.answer_of(row.tolist(), seconds) for row in outputs]
-        return found
+    def answer(self, messages: list[Message], sampling: Sampling, show: Show) -> Answer:
+        """See Speaker.answer."""
+        began = time.monotonic()
+        with halted_by_ctrl_c() as halt:
+            return self._answered([messages], sampling, [show], halt, began)[0]
+
+    def answers(self, talks: Sequence[list[Message]], sampling: Sampling) -> list[Answer]:
+        """See Speaker.answers; in batches of prompts that are about equally long."""
+        order = sorted(range(len(talks)), key=lambda place: self.count(talks[place]))
+        found: dict[int, Answer] = {}
+        for start_at in range(0, len(order), TOGETHER):
+            places = order[start_at : start_at + TOGETHER]
+            found.update(zip(places, self._batch([talks[place] for place in places], sampling), strict=True))
+        return [found[place] for place in range(len(talks))]
+
+    def _batch(self, talks: list[list[Message]], sampling: Sampling) -> list[Answer]:
+        """The answers, in halves where memory does not suffice for all at once."""
+        import torch
+
+        try:
+            return self._answered(talks, sampling, [_silent] * len(talks), None, time.monotonic())
+        except EngineError as error:
+            if len(talks) == 1 or not isinstance(error.__cause__, torch.OutOfMemoryError):
+                raise
+        half = len(talks) // 2
+        return self._batch(talks[:half], sampling) + self._batch(talks[half:], sampling)
+
+    def _answered(
+        self, talks: list[list[Message]], sampling: Sampling, shows: list[Show], halt: Halt | None, began: float
+    ) -> list[Answer]:
+        inputs = self._prompts(talks)
+        lengths = inputs["attention_mask"].sum(dim=1).tolist()
+        width = inputs["input_ids"].shape[1]
+        refuse_long(width, self.context)
+        fitted = sampling.model_copy(update={"max_new_tokens": min(sampling.max_new_tokens, self.context - width)})
+        spoken = [Spoken(self._tokenizer, self._stops(), sampling.stop, show) for show in shows]
+        try:
+            with _enough_memory(self._four_bit):
+                self.generate(inputs, fitted, stopping_criteria=_criteria(listener(spoken, halt)))
+        except KeyboardInterrupt:
+            if halt is None:
+                raise
+            halt.wanted = True
+        for each in spoken:
+            each.close()
+        about: dict[str, Any] = {"began": began, "seed": sampling.seed, "halted": halt is not None and halt.wanted}
+        seconds = time.monotonic() - began
+        return [
+            _answer(each, seconds, prompt_tokens=length, **about) for each, length in zip(spoken, lengths, strict=True)
+        ]
 
     def generate(self, inputs: Any, sampling: Sampling, **more: Any) -> Any:
         """transformers' generate with this sampling; ids of shape (rows, prompt + answer)."""
         import torch
 
         torch.manual_seed(sampling.seed)
-        how: dict[str, Any] = {"do_sample": False}
-        if sampling.temperature > 0:
-            how = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
         with torch.inference_mode(), self._weights():
             return self._model.generate(
                 **inputs,
@@ -102,7 +168,7 @@ class LocalModel:
                 eos_token_id=sorted(self._stops()),
                 pad_token_id=self._tokenizer.pad_token_id,
                 use_cache=True,
-                **how,
+                **_how(sampling),
                 **more,
             )
 
@@ -113,9 +179,7 @@ class LocalModel:
         return nullcontext()
 
     def _prompts(self, talks: list[list[Message]]) -> Any:
-        texts = [
-            self._tokenizer.apply_chat_template(talk, tokenize=False, add_generation_prompt=True) for talk in talks
-        ]
+        texts = [self.rendered(talk) for talk in talks]
         self._tokenizer.padding_side = "left"
         batch = self._tokenizer(texts, return_tensors="pt", padding=len(texts) > 1, add_special_tokens=False)
         batch.pop("token_type_ids", None)
@@ -128,43 +192,73 @@ class LocalModel:
 
     def answer_of(self, ids: list[int], seconds: float) -> Answer:
         """The answer that generated ids (without the prompt, pads behind its end) are, made in so many seconds."""
-        end = next((place for place, token in enumerate(ids) if token in self._stops()), None)
-        text = self._tokenizer.decode(ids[:end], skip_special_tokens=True)
-        length = len(ids) if end is None else end + 1
-        return Answer(text, length, "length" if end is None else "stop", seconds)
+        spoken = Spoken(self._tokenizer, self._stops(), (), _silent)
+        for token in ids:
+            spoken.add(token)
+        spoken.close()
+        return _answer(spoken, seconds)
 
 
-class _Generation(threading.Thread):
-    """Generation beside the reader of its stream; an error there is raised where the result is asked for."""
+def _answer(
+    spoken: Spoken, seconds: float, *, prompt_tokens: int = 0, began: float = 0.0, seed: int = 0, halted: bool = False
+) -> Answer:
+    finish: Finish = "stop" if spoken.ended else "interrupted" if halted else "length"
+    return Answer(
+        spoken.text,
+        spoken.tokens,
+        finish,
+        seconds,
+        prompt_tokens=prompt_tokens,
+        first_token_seconds=spoken.first - began if spoken.first else 0.0,
+        seed=seed,
+        specials=spoken.specials,
+    )
 
-    def __init__(self, model: LocalModel, inputs: Any, sampling: Sampling, streamer: Any) -> None:
-        super().__init__(daemon=True)
-        self.halt = threading.Event()
-        self._model, self._inputs, self._sampling, self._streamer = model, inputs, sampling, streamer
-        self._ids: Any = None
-        self._error: Exception | None = None
 
-    def run(self) -> None:
-        """Generate until the model stops or `halt` is set."""
-        from transformers import StoppingCriteriaList
+def _how(sampling: Sampling) -> dict[str, Any]:
+    """generate's settings; all of them, so that none of the model's own counts."""
+    penalty = {"repetition_penalty": sampling.repetition_penalty}
+    if sampling.temperature == 0:
+        return {"do_sample": False, **penalty}
+    names = ("temperature", "top_p", "top_k", "min_p")
+    return {"do_sample": True, **penalty, **{name: getattr(sampling, name) for name in names}}
 
-        halted = StoppingCriteriaList([lambda ids, scores, **_: self._halted(ids)])
-        try:
-            self._ids = self._model.generate(
-                self._inputs, self._sampling, streamer=self._streamer, stopping_criteria=halted
-            )
-        except Exception as error:
-            self._error = error
-            self._streamer.end()
 
-    def _halted(self, ids: Any) -> Any:
-        import torch
+def _window(folder: Path, max_length: int) -> int:
+    """The tokens that a talk can have: the model's own window up to WINDOW, and what it was trained with."""
+    from transformers import AutoConfig
 
-        return torch.full((ids.shape[0],), self.halt.is_set(), dtype=torch.bool, device=ids.device)
+    config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
+    own = getattr(config.get_text_config(), "max_position_embeddings", None) or max_length
+    return max(max_length, min(own, WINDOW))
 
-    def result(self) -> Any:
-        """The ids. Raises EngineError when generation failed."""
-        self.join()
-        if self._error is not None:
-            raise EngineError(f"generation failed: {self._error}", "try a shorter prompt") from self._error
-        return self._ids
+
+def _criteria(listen: Callable[..., Any]) -> Any:
+    from transformers import StoppingCriteriaList
+
+    return StoppingCriteriaList([listen])
+
+
+def _silent(piece: str) -> None:
+    """Show nothing."""
+
+
+@contextmanager
+def _enough_memory(four_bit: bool) -> Iterator[None]:
+    """Inside, memory that does not suffice is an EngineError with what would; anything else of torch's, one too."""
+    import torch
+
+    try:
+        yield
+    except (EngineError, torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        cause = error.__cause__ if isinstance(error, EngineError) else error
+        if isinstance(error, EngineError) and not isinstance(cause, (torch.OutOfMemoryError, MemoryError)):
+            raise
+        if isinstance(cause, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in str(cause):
+            smaller = "a shorter prompt or answer, or a smaller model" if four_bit else "add --4bit: a quarter of it"
+            raise EngineError(f"not enough memory for the model: {_first_line(cause)}", smaller) from cause
+        raise EngineError(f"generation failed: {_first_line(cause)}", "try a shorter prompt") from error
+
+
+def _first_line(error: object) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

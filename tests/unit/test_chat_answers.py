@@ -1,0 +1,148 @@
+"""What an answer's text goes through: stop texts while it grows, and what is wrong with it once it is there."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import numpy as np
+import pytest
+
+from twinctl.chat.copying import SEED, Corpus
+from twinctl.chat.faults import WORD, Frame, faults_of, loop_in
+from twinctl.chat.speaker import Answer
+from twinctl.chat.style import Author
+from twinctl.chat.text import Growing
+
+# Growing
+
+
+@pytest.mark.parametrize("stop", [(), ("END",), ("\n\n", "###"), ("aab", "ab"), ("",)])
+def test_pieces_are_the_text_up_to_the_first_stop_text(stop: tuple[str, ...]) -> None:
+    random.seed(1)
+    for _ in range(300):
+        whole = "".join(random.choice(["a", "b", "E", "N", "D", "\n", "#", "東", "🙂"]) for _ in range(30))
+        shown: list[str] = []
+        growing = Growing(stop, shown.append)
+        at = 0
+        while at < len(whole):
+            size = random.randint(1, 4)
+            growing.add(whole[at : at + size])
+            at += size
+        growing.end()
+        ends = [place for text in stop if text and (place := whole.find(text)) >= 0]
+        assert growing.text == "".join(shown) == whole[: min(ends, default=len(whole))]
+        assert growing.stopped == bool(ends)
+
+
+def test_text_is_shown_as_soon_as_it_cannot_be_a_stop_text() -> None:
+    shown: list[str] = []
+    growing = Growing(("STOP",), shown.append)
+    for piece in ("a", "S", "T", "x", "ST"):
+        growing.add(piece)
+    assert shown == ["a", "STx"]
+
+
+# Faults
+
+
+def answer(text: str) -> Answer:
+    return Answer(text, tokens=1, finish="stop", seconds=1.0)
+
+
+FRAME = Frame.of("<s>Below is a task.\n\n### Instruction:\nasked?\n\n### Response:\n", "asked?", ["<s>"])
+
+
+def test_the_frame_is_what_the_template_writes() -> None:
+    assert FRAME.lines == ("Below is a task.", "### Instruction:", "### Response:")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It is good. It is very good. It is the best that there is, and I like it a lot.",
+        "No, no, no! I said no.",
+        "one two three four five six seven eight nine ten eleven twelve",
+        "1. Bread\n2. Butter\n3. Salt\n4. Water\n5. Time",
+        "東京は日本の首都です。大阪は西にあります。",
+        "Row, row, row your boat, gently down the stream, merrily, merrily, merrily, merrily, life is but a dream.",
+    ],
+)
+def test_sound_answers_have_no_fault(text: str) -> None:
+    assert faults_of(answer(text), FRAME) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["the sea " * 8, "A long way home, and then again. " * 4, "好" * 20, "ha " * 13, "Well. " + "a b c d " * 5]
+)
+def test_loops_are_seen(text: str) -> None:
+    assert loop_in(WORD.findall(text)) is not None
+
+
+# Copies
+
+
+def longest_by_hand(ids: list[int], rows: list[list[int]]) -> int:
+    best = 0
+    for row in rows:
+        for i in range(len(ids)):
+            for j in range(len(row)):
+                length = 0
+                while i + length < len(ids) and j + length < len(row) and ids[i + length] == row[j + length] >= 0:
+                    length += 1
+                best = max(best, length)
+    return best if best >= SEED else 0
+
+
+def test_the_longest_run_is_the_one_found_by_hand() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        rows = [rng.integers(0, 3, rng.integers(1, 30)).tolist() for _ in range(4)]
+        rows[0][len(rows[0]) // 2] = -100  # not learnt
+        ids = rng.integers(0, 3, 25).tolist()
+        assert Corpus(rows).longest_run(ids)[1] == longest_by_hand(ids, rows)
+
+
+def test_a_run_ends_with_its_row() -> None:
+    corpus = Corpus([[1, 2, 3, 4, 5, 6, 7], [8, 9, 10, 11, 12, 13]])
+    assert corpus.longest_run([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]) == (1, 7)
+    assert corpus.longest_run([]) == corpus.longest_run([1, 2, 3]) == (0, 0)
+    assert Corpus([]).longest_run([1] * 20) == (0, 0)
+
+
+def test_thirteen_thousand_rows_take_seconds() -> None:
+    rng = np.random.default_rng(0)
+    rows = [rng.integers(0, 128_000, 250) for _ in range(13_000)]
+    began = time.monotonic()
+    corpus = Corpus(rows)
+    found = [corpus.longest_run([*range(5), *row[20:90].tolist(), 1, 2]) for row in rows[:100]]
+    assert found == [(5, 70)] * 100
+    assert time.monotonic() - began < 20
+
+
+# Style
+
+SALTY = "The sea, my dear, is the sea: it takes the boat, and it gives the fish, and I thank it. "
+DRY = "Supervised methods optimise parameters. Researchers evaluate metrics. Results improve when datasets grow. "
+
+
+def test_own_writing_is_nearer_than_another_hand() -> None:
+    words = SALTY.split()
+    random.seed(0)
+    texts = [" ".join(random.sample(words, len(words)) * 4) for _ in range(20)]
+    author = Author(texts[:15])
+    own, other = author.distance(texts[15:]), author.distance([DRY * 20])
+    assert own is not None and other is not None and own < other / 3
+
+
+def test_nothing_is_said_of_few_words() -> None:
+    assert Author([SALTY]).distance([SALTY * 50]) is None
+    assert Author([SALTY * 50]).distance([SALTY]) is None
+    assert Author([]).measure([]).distance is None
+
+
+def test_measures_do_not_grow_with_the_text() -> None:
+    author = Author([SALTY * 50])
+    one, many = author.measure([SALTY * 10]), author.measure([SALTY * 10] * 9)
+    assert one.rounded() == pytest.approx(many.rounded(), rel=0.02, abs=0.02)
+    assert one.sentence == pytest.approx(len(SALTY.split()), abs=1)

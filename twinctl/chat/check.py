@@ -1,0 +1,235 @@
+"""The quick test of a twin: fixed and held-out prompts, what is wrong with the answers, and whose style they have.
+
+What must stay true: the prompts, their order, the seed and the limits are fixed, so two checks of one model agree; what
+the answers are compared to (held-out rows) was never trained on; a result says what it was judged by.
+
+The limits, and why. Endless: a long answer may be cut at 256 tokens, but most must end by themselves. Copies: a run of
+50 tokens is what studies of memorisation call verbatim (Carlini and others, “Quantifying memorization across neural
+language models”, 2023); an author who repeats himself does so in held-out rows too, and then their longest run counts.
+Anything else is wrong in one answer already.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from twinctl.chat.copying import Corpus
+from twinctl.chat.faults import Frame, faults_of
+from twinctl.chat.speaker import Answer, Show, Speaker, opening
+from twinctl.chat.style import Author, Style
+from twinctl.data.tokenizer import TextTokenizer
+from twinctl.data.tokens import EVAL, IGNORED, read_tokens, samples
+from twinctl.recipes.chat import Sampling
+from twinctl.workspace.run import Run
+from twinctl.workspace.workspace import Workspace
+
+PROMPTS = (
+    "Write a paragraph to introduce supervised fine-tuning.",
+    "Who are you, and what do you write about?",
+    "Give me one piece of advice, in one sentence.",
+    "What did you think about this morning?",
+)
+HELD_OUT = 8
+TOKENS = 256
+COPY = 50
+MAY_BE_CUT = 0.25  # of the answers
+FAULTS = {
+    "endless": "did not end by its own stop token",
+    "empty": "came back empty",
+    "special": "shows special tokens",
+    "template": "repeats the template",
+    "loop": "loops",
+    "copy": "copies a training row",
+}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a check compares to. `held_out`: (question, the author's answer), never trained on."""
+
+    held_out: list[tuple[str, str]]
+    corpus: Corpus
+    frame: Frame
+    tokenizer: TextTokenizer
+
+    @classmethod
+    def read(cls, tokens: Path, base: Path, template: str, eos: str | None) -> Evidence:
+        """From a tokens folder and the base model's tokenizer."""
+        from twinctl.data.template import MODEL, Template
+
+        tokenizer = TextTokenizer.load(base)
+        stop = eos or tokenizer.eos
+        jinja = Template(MODEL, template, tokenizer.bos, stop, -1, {**tokenizer.named, "eos_token": stop})
+        question = "twinctl asks"
+        prompt = jinja.prompt([{"role": "user", "content": question}])
+        frame = Frame.of(prompt, question, tokenizer.specials)
+        held_out = _held_out(tokens, tokenizer, asks=prompt.rpartition(question)[2])
+        return cls(held_out, Corpus.read(tokens), frame, tokenizer)
+
+    @property
+    def most_repeated(self) -> int:
+        """The longest run, in tokens, that a held-out answer has in common with the training rows."""
+        return max((self.copied(answer)[1] for _, answer in self.held_out), default=0)
+
+    def copied(self, text: str) -> tuple[str, int]:
+        """(text, tokens) of the longest run that the text has in common with the training rows."""
+        (ids,) = self.tokenizer.encode([text])
+        start, length = self.corpus.longest_run(ids)
+        return self.tokenizer.decode([ids[start : start + length]])[0], length
+
+
+def _held_out(tokens: Path, tokenizer: TextTokenizer, asks: str) -> list[tuple[str, str]]:
+    """The author's held-out rows: question and last answer. `asks`: what the template writes between the two."""
+    table = read_tokens(tokens, EVAL)
+    roles, prompts = table["role"].to_pylist(), table["prompt"].to_pylist()
+    wanted = [place for place, role in enumerate(roles) if role == "author"] or range(len(roles))
+    learnt = [labels[labels != IGNORED].tolist() for _, labels in samples(table)]
+    texts = tokenizer.decode([_answer_of(learnt[place], asks, tokenizer) for place in wanted])
+    return [(prompts[place], text) for place, text in zip(wanted, texts, strict=True)]
+
+
+def _answer_of(ids: list[int], asks: str, tokenizer: TextTokenizer) -> list[int]:
+    """The learnt ids without special tokens; where the question is learnt as well, what comes behind it."""
+    (text,) = tokenizer.decode([ids])
+    if asks and asks in text:
+        (ids,) = tokenizer.encode([text.rpartition(asks)[2]])
+    return [each for each in ids if each not in tokenizer.special_ids]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One answer and what is wrong with it. `copied`: its longest run from a training row, in tokens, and the run."""
+
+    prompt: str
+    answer: Answer
+    faults: tuple[str, ...]
+    copied: int
+    run: str
+
+    def document(self) -> dict[str, Any]:
+        """For --json, and to keep."""
+        answer = self.answer
+        about = {"prompt": self.prompt, "text": answer.text, "tokens": answer.tokens, "finish": answer.finish}
+        return {**about, "faults": list(self.faults), "copied": self.copied, "run": self.run}
+
+
+@dataclass
+class Check:
+    """The outcome. `styles`: of the author, the speaker and the base beside it."""
+
+    speaker: str
+    sampling: Sampling
+    copy_limit: int
+    answers: list[Checked] = field(default_factory=list)
+    styles: dict[str, Style] = field(default_factory=dict)
+    stopped: bool = False
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many answers have each fault."""
+        found = Counter(fault for each in self.answers for fault in each.faults)
+        return {name: found[name] for name in FAULTS}
+
+    @property
+    def failures(self) -> list[str]:
+        """What makes the check fail, in words."""
+        allowed = {"endless": int(MAY_BE_CUT * len(self.answers))}
+        total = len(self.answers)
+        found = [
+            f"{count} of {total} answers: {FAULTS[name]}"
+            for name, count in self.counts.items()
+            if count > allowed.get(name, 0)
+        ]
+        if (near := self.is_nearer) is not None and not near:
+            found.append("the twin is no nearer to the author's style than the base")
+        return found
+
+    @property
+    def is_nearer(self) -> bool | None:
+        """Whether the speaker is nearer to the author's style than the base; None where that cannot be told."""
+        own, base = (self.styles[name].distance if name in self.styles else None for name in (self.speaker, "base"))
+        return None if own is None or base is None else own < base
+
+    def document(self) -> dict[str, Any]:
+        """For --json, and to keep."""
+        return {
+            "speaker": self.speaker,
+            "passed": not self.failures,
+            "failures": self.failures,
+            "faults": self.counts,
+            "copy_limit": self.copy_limit,
+            "sampling": self.sampling.model_dump(mode="json"),
+            "styles": {name: style.rounded() for name, style in self.styles.items()},
+            "answers": [each.document() for each in self.answers],
+        }
+
+
+def check(
+    speaker: Speaker,
+    base: Speaker | None,
+    evidence: Evidence,
+    sampling: Sampling,
+    *,
+    ask: Callable[[str], None],
+    show: Show,
+    done: Callable[[Checked], None],
+) -> Check:
+    """Ask the speaker all prompts, streaming, and the base those that the author answered as well.
+
+    `ask` gets each prompt, `show` the answer's pieces, `done` what was seen. Ctrl-C ends it, with what came.
+    """
+    fixed = sampling.model_copy(update={"max_new_tokens": TOKENS, "stop": ()})
+    found = Check(speaker.name, fixed, max(COPY, evidence.most_repeated + 1))
+    held_out = spread([row for row in evidence.held_out if row[0].strip()], HELD_OUT)
+    for prompt in (*PROMPTS, *(question for question, _ in held_out)):
+        ask(prompt)
+        answer = speaker.answer(_talk(prompt, fixed), fixed, show)
+        if answer.finish == "interrupted":
+            found.stopped = True
+            return found
+        found.answers.append(_checked(prompt, answer, evidence, found.copy_limit))
+        done(found.answers[-1])
+    _compare(found, base, held_out, evidence, fixed)
+    return found
+
+
+def suggested(workspace: Workspace, run: Run) -> list[str]:
+    """What one could ask: the check's own prompts, and questions of held-out rows."""
+    from twinctl.chat.find import evidence_files
+
+    table = read_tokens(evidence_files(workspace, run)["tokens"], EVAL)
+    questions = [(text, "") for text in table["prompt"].to_pylist() if text.strip()]
+    return [*PROMPTS, *(question for question, _ in spread(questions, HELD_OUT))]
+
+
+def _checked(prompt: str, answer: Answer, evidence: Evidence, limit: int) -> Checked:
+    run, length = evidence.copied(answer.text)
+    copy = ("copy",) if length >= limit else ()
+    return Checked(prompt, answer, (*faults_of(answer, evidence.frame), *copy), length, run)
+
+
+def _compare(
+    found: Check, base: Speaker | None, asked: Sequence[tuple[str, str]], evidence: Evidence, sampling: Sampling
+) -> None:
+    """Measure the styles of all answers to the held-out prompts, the author's own too, against his other rows."""
+    author = Author([text for row in evidence.held_out if row not in asked for text in row[1:]])
+    found.styles["author"] = author.measure([text for _, text in asked])
+    found.styles[found.speaker] = author.measure([each.answer.text for each in found.answers[len(PROMPTS) :]])
+    if base is not None:
+        answers = base.answers([_talk(question, sampling) for question, _ in asked], sampling)
+        found.styles["base"] = author.measure([answer.text for answer in answers])
+
+
+def _talk(prompt: str, sampling: Sampling) -> list[dict[str, str]]:
+    return [*opening(sampling), {"role": "user", "content": prompt}]
+
+
+def spread(rows: Sequence[tuple[str, str]], count: int) -> list[tuple[str, str]]:
+    """`count` rows of different questions, or all, as far apart as they can be."""
+    different = list({question: (question, text) for question, text in reversed(rows)}.values())[::-1]
+    count = min(count, len(different))
+    return [different[(2 * number + 1) * len(different) // (2 * count)] for number in range(count)]

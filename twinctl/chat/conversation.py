@@ -1,0 +1,128 @@
+"""A conversation: who is asked, how, and what was said so far.
+
+What must stay true: a question is kept before it is asked and its answer as soon as it ends; everyone who is asked at
+once gets the same messages and seed; a failure or a Ctrl-C ends the answer, never the conversation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from twinctl.chat.loading import Loading
+from twinctl.chat.memory import View, view_of
+from twinctl.chat.screen import Screen
+from twinctl.chat.speaker import Answer, Speaker
+from twinctl.chat.talks import Talk, Turn
+from twinctl.chat.typist import Typist
+from twinctl.errors import Interrupted, TwinctlError, UsageError
+from twinctl.recipes.chat import Sampling
+
+Prompts = Callable[[], Sequence[str]]
+
+
+class Conversation:
+    """What the commands change. `name` is who is talked to; `together`: everybody is asked, side by side."""
+
+    typist: Typist
+
+    def __init__(
+        self, screen: Screen, loading: Loading, name: str, sampling: Sampling, talk: Talk, prompts: Prompts
+    ) -> None:
+        self.screen, self.name, self.sampling, self.talk, self.prompts = screen, name, sampling, talk, prompts
+        self.home = name
+        self.together = False
+        self._loading = loading
+        self._dropped = 0
+        self._told: set[str] = set()
+
+    @property
+    def speakers(self) -> Mapping[str, Speaker]:
+        """Everybody who is here, by name; waits until they are loaded."""
+        return self._loading.speakers(self.screen)
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is nobody to talk to."""
+        return self._loading.error is not None
+
+    @property
+    def label(self) -> str:
+        """Who is asked next."""
+        return f"{self.name} + all" if self.together else self.name
+
+    @property
+    def last(self) -> Turn:
+        """The last turn. Raises UsageError before the first one."""
+        if not self.talk.turns:
+            raise UsageError("nothing was asked yet", "type a question, or /prompts for some")
+        return self.talk.turns[-1]
+
+    def ask(self, question: str, *, together: bool = False) -> None:
+        """Ask, show the answer as it comes, and keep it."""
+        self.talk.ask(question, self.sampling)
+        self._reply(self.sampling, together or self.together)
+
+    def retry(self) -> None:
+        """Ask the last question again, with another seed if it was answered."""
+        last = self.last
+        seed = last.answer.seed + 1 if last.answer else self.sampling.seed
+        self._reply(self.sampling.model_copy(update={"seed": seed}), self.together or bool(last.beside))
+        if last.answer and not self.sampling.temperature:
+            self.screen.note("greedy answers do not depend on the seed; to have others: /set temperature 0.7")
+
+    def _reply(self, sampling: Sampling, together: bool) -> None:
+        """The answers to the last question; a turn that gets none is taken back."""
+        try:
+            speakers = self.speakers
+            with self.screen.untyped():
+                self._hear(speakers if together else {self.name: speakers[self.name]}, sampling)
+        except KeyboardInterrupt:
+            self.screen.note("stopped")
+        except TwinctlError as error:
+            if self.failed or isinstance(error, Interrupted):
+                raise
+            self.screen.error(error)
+        if self.talk.turns and self.talk.turns[-1].answer is None:
+            self.talk.undo()
+        self._tell_once("fault", f"this talk is not kept: {self.talk.fault}" if self.talk.fault else "")
+
+    def _hear(self, speakers: Mapping[str, Speaker], sampling: Sampling) -> None:
+        views = {name: view_of(self.talk.turns, speaker, sampling) for name, speaker in speakers.items()}
+        for name, view in views.items():
+            self._tell_what_is_unseen(name, speakers[name], view)
+        with self.screen.panes(list(speakers)) as panes:
+            for name, speaker in speakers.items():
+                panes.begin(name)
+                answer = speaker.answer(views[name].messages, sampling, panes.show)
+                panes.end(self._figures(answer, speaker, sampling))
+                if answer.text or answer.finish != "interrupted":
+                    self.talk.answer(name, answer, sampling, beside=name != self.name)
+                if answer.finish == "interrupted":
+                    break
+
+    def _tell_what_is_unseen(self, name: str, speaker: Speaker, view: View) -> None:
+        if speaker.is_single_turn and len(self.talk.turns) > 1:
+            self._tell_once(
+                f"single {name}", f"{name}’s template is made for single turns: it sees this question alone"
+            )
+        if view.dropped > self._dropped:
+            turns = "turn is" if view.dropped == 1 else f"{view.dropped} turns are"
+            self.screen.note(f"the oldest {turns} not seen any more: the window is {speaker.context} tokens")
+        self._dropped = max(view.dropped, self._dropped)
+
+    def _tell_once(self, key: str, text: str) -> None:
+        if text and key not in self._told:
+            self._told.add(key)
+            self.screen.note(text)
+
+    def forget(self) -> None:
+        """What was said of the talk so far is not said of another one."""
+        self._dropped = 0
+
+    def _figures(self, answer: Answer, speaker: Speaker, sampling: Sampling) -> str:
+        full = answer.tokens < sampling.max_new_tokens
+        cut = f"the window of {speaker.context} tokens is full" if full else f"cut at {sampling.max_new_tokens} tokens"
+        ended = {"stop": "ended by itself", "length": cut, "interrupted": "stopped"}[answer.finish]
+        seed = f", seed {sampling.seed}" if sampling.seed != self.sampling.seed else ""
+        nothing = "nothing was said: " if not answer.text.strip() else ""
+        return f"[{nothing}{answer.tokens} tokens, {answer.tokens_per_second:.1f} tokens/s, {ended}{seed}]"

@@ -1,0 +1,54 @@
+"""A model that loads while its first question is typed.
+
+What must stay true: what goes wrong in loading is raised where the model is asked for, never lost in the thread.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from twinctl.chat.screen import Screen
+from twinctl.chat.speaker import Speaker
+
+Load = Callable[[], Sequence[Speaker]]
+
+
+class Loading(threading.Thread):
+    """Loads speakers."""
+
+    def __init__(self, load: Load) -> None:
+        super().__init__(daemon=True)
+        self._load = load
+        self._began = time.monotonic()
+        self._speakers: Mapping[str, Speaker] = {}
+        self._done = threading.Event()  # a join that Ctrl-C interrupts would count the thread as ended (Python 3.11)
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        """Load them."""
+        try:
+            self._speakers = {speaker.name: speaker for speaker in self._load()}
+        except BaseException as error:
+            self.error = error
+        finally:
+            self._done.set()
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether they are not there yet."""
+        return not self._done.is_set()
+
+    @property
+    def label(self) -> str:
+        """What to show until then."""
+        return f"loading the model … {time.monotonic() - self._began:.0f} s"
+
+    def speakers(self, screen: Screen) -> Mapping[str, Speaker]:
+        """The speakers by name, as soon as they are there. Raises what loading raised."""
+        if self.is_under_way:
+            screen.wait(self._done, lambda: self.label)
+        if self.error is not None:
+            raise self.error
+        return self._speakers
