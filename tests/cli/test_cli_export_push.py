@@ -39,7 +39,8 @@ def test_export_lists_its_files(cli: Cli, exported: dict[str, Any]) -> None:
     shown = cli("export").ok().out.splitlines()
     assert shown[0].startswith("merge: already done (cached)")
     digest = hashlib.sha256(b"merged" * 1000).hexdigest()[:12]
-    assert shown[2].split() == ["model.safetensors", "5.9", "KiB", digest]
+    assert "proven: mean KL" in shown[1]
+    assert ["model.safetensors", "5.9", "KiB", digest] in [line.split() for line in shown]
 
 
 def test_second_export_is_a_hit(cli: Cli, exported: dict[str, Any]) -> None:
@@ -157,3 +158,16 @@ def test_an_adapter_is_not_merged_into_another_base(
         assert shown.code == 4, shown
         assert "another base model" in shown.err
         assert "twinctl train --run tiny" in shown.err
+
+
+def test_a_merge_that_does_not_fit_on_the_disk_is_refused_before_it_starts(
+    cli: Cli, trained: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+
+    usage = shutil.disk_usage(".")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    document = cli("export", "--json").document
+    assert document["error"]["code"] == "ConfigError"
+    assert "the merged model needs" in document["error"]["message"]
+    assert "twinctl clean" in document["error"]["hint"]

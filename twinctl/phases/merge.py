@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
+from twinctl.errors import ConfigError
 from twinctl.phases.base import Attempt, Phase, Plan, Result
 from twinctl.phases.base_model import base_of
 from twinctl.phases.proven import prove_model
@@ -24,6 +27,7 @@ def plan(workspace: Workspace, run: Run, recipe: MergeRecipe) -> Plan:
 
     def locate() -> dict[str, Any]:
         adapter.check(file_sha256, run.name)  # what is shipped is made of what was written, to the byte
+        require_room(workspace.root, base.folder(weights=True))
         return {
             "adapter": str(adapter.out.resolve()),
             "base": str(base.folder(weights=True)),
@@ -48,6 +52,17 @@ def plan(workspace: Workspace, run: Run, recipe: MergeRecipe) -> Plan:
         options=Options(),
         locate=locate,
     )
+
+
+def require_room(folder: Path, base: Path) -> None:
+    """Raise ConfigError when the merged weights, as large as the base's, do not fit on the folder's disk."""
+    needed = sum(path.stat().st_size for path in base.glob("*.safetensors"))
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise ConfigError(
+            f"{folder} has {free / 2**30:.1f} GiB free, the merged model needs {needed / 2**30:.1f}",
+            "make room there (twinctl clean frees what no run needs), or move the workspace to a larger disk",
+        )
 
 
 def run(attempt: Attempt) -> Result:
