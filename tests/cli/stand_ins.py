@@ -88,7 +88,7 @@ def fake_merge(attempt: Attempt) -> Result:
     """Leave the files of a merged model."""
     _write(attempt.out / "config.json", {"model_type": "llama"})
     (attempt.out / "model.safetensors").write_bytes(b"merged" * 1000)
-    return Result(metrics={"parameters": 1000, "proof": _proof(attempt)})
+    return Result(metrics={"parameters": 1000, "proof": a_proof(attempt)})
 
 
 def fake_gguf(attempt: Attempt) -> Result:
@@ -96,10 +96,11 @@ def fake_gguf(attempt: Attempt) -> Result:
     recipe = attempt.recipe
     assert isinstance(recipe, GgufRecipe)
     (attempt.out / f"{recipe.name}-{recipe.quant}.gguf").write_bytes(b"GGUF" + recipe.quant.encode())
-    return Result(metrics={"bytes": 8, "proof": _proof(attempt)})
+    return Result(metrics={"bytes": 8, "proof": a_proof(attempt)})
 
 
-def _proof(attempt: Attempt) -> dict[str, Any] | None:
+def a_proof(attempt: Attempt) -> dict[str, Any] | None:
+    """What a record says of a proof, where one was asked for."""
     verify = attempt.recipe.model_dump().get("verify")
     return {"kl": 1e-6, "top1": 0.99, "positions": 3072} if verify else None
 

@@ -169,7 +169,7 @@ def test_what_must_not_leave_stops_the_push(hub: HubStandIn, twin: Client) -> No
     shard.write_bytes(data[:-1] + b"x")
     assert "is not the file that was written" in refused(twin.command(*PUSH), 4)
     shard.write_bytes(data)
-    path.write_text(json.dumps({**record, "metrics": {**record["metrics"], "verified": False}}))
+    path.write_text(json.dumps({**record, "metrics": {**record["metrics"], "proof": None}}))
     assert "is not verified" in refused(twin.command(*PUSH), 8)
     assert hub.repos == {}
     assert "the merge is pushed unverified" in twin.command(*PUSH, "--unverified").ok().document["warnings"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli.stand_ins import fake_gguf, fake_train, make_model, rows, write_rows
+from cli.stand_ins import a_proof, fake_gguf, fake_train, make_model, rows, write_rows
 from typer.testing import CliRunner
 
 from twinctl.cli.app import app
@@ -32,7 +32,7 @@ def sharded_merge(attempt: Attempt) -> Result:
     (attempt.out / "model.safetensors.index.json").write_text('{"weight_map": {}}')
     for seed, name in enumerate(SHARDS):
         (attempt.out / name).write_bytes(weights(seed))
-    return Result(metrics={"tensors": 2})
+    return Result(metrics={"tensors": 2, "proof": a_proof(attempt)})
 
 
 def make_twin(home: Path) -> Path:
