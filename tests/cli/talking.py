@@ -18,11 +18,10 @@ import struct
 import sys
 import termios
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pyte
 
@@ -31,7 +30,7 @@ from twinctl.chat.repl import talk
 from twinctl.chat.speaker import Answer, Show, Speaker
 from twinctl.cli import app
 from twinctl.data.template import Message
-from twinctl.errors import EngineError, TwinctlError
+from twinctl.errors import EngineError, SigTerm, TwinctlError
 from twinctl.recipes.chat import Sampling
 from twinctl.workspace.workspace import Workspace
 
@@ -84,6 +83,8 @@ def main(how: dict[str, Any]) -> None:
         talk("tiny", load, sampling, kept, prompts=lambda: PROMPTS, history=workspace.root / "history")
     except TwinctlError as error:
         sys.exit(f"{error.message} → {error.hint}")
+    except SigTerm:
+        sys.exit("terminated → the same command goes on")
     finally:
         asked = {each.name: [(said, _changed(how)) for said, how in each.history] for each in speakers}
         Path(ASKED).write_text(json.dumps(asked))
@@ -91,27 +92,6 @@ def main(how: dict[str, Any]) -> None:
 
 def _changed(sampling: Sampling) -> dict[str, Any]:
     return sampling.model_dump(mode="json", exclude_defaults=True)
-
-
-def _be_the_program(how: dict[str, Any], size: bytes, env: dict[str, str]) -> NoReturn:
-    """In the fork: never come back into the tests."""
-    status = 70
-    try:
-        fcntl.ioctl(1, termios.TIOCSWINSZ, size)
-        sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115
-        for name in ("NO_COLOR", "COLUMNS"):
-            os.environ.pop(name, None)
-        os.environ.update(env)
-        main(how)
-        status = 0
-    except SystemExit as error:
-        print(error.code)
-        status = 1
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        os._exit(status)
 
 
 class _Screen(pyte.Screen):
@@ -124,11 +104,9 @@ class _Screen(pyte.Screen):
 
 
 class Terminal:
-    """The person's side. The program is a fork of this process, which has imported everything already."""
+    """The person's side. The program is a process of its own: in a fork of this one a lock could stay shut."""
 
     def __init__(self, folder: Path, how: dict[str, Any], columns: int, env: dict[str, str]) -> None:
-        import prompt_toolkit.shortcuts  # noqa: F401  # so that no fork does
-
         self.folder, self.raw = folder, ""
         self._screen = _Screen(columns, ROWS)
         self._screen.answers = self.type
@@ -139,7 +117,10 @@ class Terminal:
         size = struct.pack("HHHH", ROWS, columns, 0, 0)
         self.process, self._end = pty.fork()
         if self.process == 0:
-            _be_the_program(how, size, {"TERM": "xterm", **env})
+            kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS")}
+            about = {"PYTHONPATH": str(Path(__file__).parents[1]), "TERM": "xterm"}
+            words = [sys.executable, "-m", "cli.talking", json.dumps(how)]
+            os.execve(sys.executable, words, {**kept, **about, **env})
         fcntl.ioctl(self._end, termios.TIOCSWINSZ, size)
 
     @property
@@ -225,3 +206,7 @@ class Terminal:
 
 def _prompts(lines: list[str]) -> int:
     return sum(bool(re.match(r"(tiny|base|mended)( \+ all)?>( |$)", line)) for line in lines)
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))

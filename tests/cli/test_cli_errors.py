@@ -189,7 +189,7 @@ def test_nothing_to_inspect(fails: Fails) -> None:
 @pytest.mark.parametrize(
     ("words", "kind", "command"),
     [
-        (["chat", "-p", "hi"], "adapter", "twinctl train --run tiny"),
+        (["chat", "-p", "hi"], "trained model", "twinctl train --run tiny"),
         (["export"], "adapter", "twinctl train --run tiny"),
         (["export", "--adapter"], "adapter", "twinctl train --run tiny"),
         (["push", "me/twin", "--dry-run"], "model", "twinctl export --run tiny"),

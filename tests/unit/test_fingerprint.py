@@ -25,6 +25,7 @@ GOLDEN = {
     "train": "9a995d066111772d7edaba79f8723a2e78b59cb76d87ec4784a8fe4f45d28438",
     "merge": "408c405a78907acba6853eb44401e1f4f8f47de614247794fa49c7f654b6e6fd",
     "gguf": "926024f363310b8967e4058b58e764f239f80777089dab26302f8f66c39c2c4d",
+    "push": "89246bc9f033c99fe77f35ac1be51c3b802a18ac8b7cd58cacb96d597e439c25",
 }
 
 
@@ -32,12 +33,13 @@ def plan_of(name: str, recipe: Mapping[str, Any] | None = None, options: Mapping
     """A request of the phase with these fields, all others at their defaults."""
     declared = phase(name)
     needed = {"model": "somewhere"} if "model" in declared.options.model_fields else {}
+    asked = {"repo": "me/twin"} if "repo" in declared.recipe.model_fields else {}
     return Plan(
         phase=declared,
         slot=name,
         slug="any",
         produces="any",
-        recipe=declared.recipe.model_validate(recipe or {}),
+        recipe=declared.recipe.model_validate({**asked, **(recipe or {})}),
         origins={},
         inputs={"upstream": "0" * 64},
         parents={},

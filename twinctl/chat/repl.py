@@ -17,7 +17,7 @@ from twinctl.chat.loading import Load, Loading
 from twinctl.chat.screen import Screen
 from twinctl.chat.talks import Talk
 from twinctl.chat.typist import Lines, typist
-from twinctl.errors import Interrupted, TwinctlError
+from twinctl.errors import Interrupted, SigTerm, Terminated, TwinctlError
 from twinctl.recipes.chat import Sampling
 
 
@@ -51,6 +51,9 @@ def talk(
     try:
         while _next(conversation):
             pass
+    except SigTerm:
+        _end_loading(conversation, loading, Terminated("terminated"))
+        raise
     except Interrupted as error:
         _end_loading(conversation, loading, error)
         raise
