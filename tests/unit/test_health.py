@@ -81,3 +81,10 @@ def test_a_model_that_begins_worse_than_a_guess_may() -> None:
     health = _health()
     for step in range(1, 30):
         health.check(step, 12.0, 1.0)
+
+
+def test_a_resumed_training_that_fails_at_once_keeps_what_it_went_on_from() -> None:
+    health = Health(VOCABULARY, float16=False, begins=50)
+    with pytest.raises(CheckFailed):
+        health.check(51, math.nan, 1.0)
+    assert health.last_good == 50

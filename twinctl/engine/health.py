@@ -18,16 +18,18 @@ FLOAT16_SKIPS = 20  # the scaler of float16 skips steps whose gradients overflow
 
 
 class Health:
-    """Looks at each step's figures. `last_good`: the last step whose loss was about the first's or below it."""
+    """Looks at each step's figures. `last_good`: the last step whose loss was about the first's or below it; before the
+    first, the step that training `begins` behind, whose checkpoint was good enough to go on from.
+    """
 
-    def __init__(self, vocabulary: int, *, float16: bool) -> None:
+    def __init__(self, vocabulary: int, *, float16: bool, begins: int = 0) -> None:
         self._guess = math.log(vocabulary)  # nats a token of a model that knows nothing
         self._skips = FLOAT16_SKIPS if float16 else 1
         self._losses: deque[float] = deque(maxlen=WINDOW)
         self._first: float | None = None
         self._bound = math.inf
         self._still = self._overflows = 0
-        self.last_good = 0
+        self.last_good = begins
 
     def check(self, step: int, loss: float, grad_norm: float) -> None:
         """Raise CheckFailed when nothing good can come of going on."""

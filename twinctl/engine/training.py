@@ -94,7 +94,7 @@ class Training:
             with self._attempt.stop.deferred():
                 self._train(trainer, resume)
         except CheckFailed as error:
-            raise self._gone_wrong(error, watcher) from error
+            raise self._gone_wrong(error) from error
         finally:
             if self._tracker:
                 self._tracker.end()
@@ -193,7 +193,8 @@ class Training:
         self._evaluations = self._evaluating(trainer, trainer.data_collator)
         counter = TokenCounter(trainer.data_collator)
         trainer.data_collator = counter
-        self._health = Health(self._model.config.vocab_size, float16=self._facts["dtype"] == "float16")
+        begins = step_of(resume) if resume else 0
+        self._health = Health(self._model.config.vocab_size, float16=self._facts["dtype"] == "float16", begins=begins)
         watcher = WatchTraining(self._attempt, counter, self._progress, self._health, self._evaluations)
         watcher.stop_at = self._recipe.stop_at
         watcher.try_the_worst = partial(self._try_the_worst, trainer)
@@ -297,7 +298,7 @@ class Training:
             instead = "gradient checkpointing"
         return GoOn(options, f"out of memory with a micro-batch of {self._split.micro_batch}; going on with {instead}")
 
-    def _gone_wrong(self, error: CheckFailed, watcher: WatchTraining) -> CheckFailed:
+    def _gone_wrong(self, error: CheckFailed) -> CheckFailed:
         drop_after(self._checkpoints, self._health.last_good)
         kept = last_whole(self._checkpoints)
         rest = f"the checkpoint of step {step_of(kept)} is kept" if kept else "no checkpoint was written before"
