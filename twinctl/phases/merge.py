@@ -27,18 +27,10 @@ def plan(workspace: Workspace, run: Run, recipe: MergeRecipe) -> Plan:
 
     def locate() -> dict[str, Any]:
         adapter.check(file_sha256, run.name)  # what is shipped is made of what was written, to the byte
-        require_room(workspace.root, base.folder(weights=True))
-        return {
-            "adapter": str(adapter.out.resolve()),
-            "base": str(base.folder(weights=True)),
-            **tokens_info(workspace, tokens, tokens_record),
-            "trained": {
-                "base": str(base.folder(weights=True)),
-                "adapter": str(adapter.out.resolve()),
-                "tokens": str(tokens.out.resolve()),
-                "info": tokens_info(workspace, tokens, tokens_record),
-            },
-        }
+        folder, info = base.folder(weights=True), tokens_info(workspace, tokens, tokens_record)
+        require_room(workspace.root, folder)
+        where = {"adapter": str(adapter.out.resolve()), "base": str(folder)}
+        return {**where, **info, "trained": {**where, "tokens": str(tokens.out.resolve()), "info": info}}
 
     return Plan(
         phase=PHASE,

@@ -8,7 +8,6 @@ a path or a training's private state in any of them stops the push; nothing is w
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -158,14 +157,14 @@ def _document(workspace: Workspace, run: Run, kind: Kind, made: Sequence[Found],
 
 def _licence(base: BaseModel, repo: str, contents: _Contents) -> list[str]:
     """Put the licence's texts beside the files; what a person should know of it before the twin is handed on."""
-    from twinctl.card.licences import TERMS, base_licence
+    from twinctl.card.licences import base_licence, terms_of
     from twinctl.hub.licence import licence_texts
 
     texts = licence_texts(base.repo, base.sha, base.local)
     for name, text in texts.items():
         contents.add(name, text)
     licence = base_licence(base)
-    terms = licence.terms or (None if licence.id else TERMS.get(_llama_of(base.public_name)))
+    terms = terms_of(base, licence)
     if terms is None:
         known = licence.id or base.locator.startswith("bundled:")
         return [] if known else ["the base model's licence is not known: see what it allows before handing the twin on"]
@@ -178,11 +177,6 @@ def _licence(base: BaseModel, repo: str, contents: _Contents) -> list[str]:
     if not any(text.upper().startswith("LICEN") for text in texts):
         found.append(f"the licence of {terms.family} must go with every copy, and its text was not found")
     return found
-
-
-def _llama_of(name: str) -> str:
-    found = re.search(r"llama[-_ ]?([234](?:\.\d)?)(?![\d.]*b\b)", name, re.IGNORECASE)
-    return f"llama{found[1]}" if found else ""
 
 
 def _add_card(
