@@ -197,7 +197,7 @@ def test_tab_completes_commands_and_what_they_take(start: Start, home: Path) -> 
     (home / "mine.jsonl").touch()
     terminal = start("Yes.", sampling={"seed": 3})
     terminal.type("/s\t")
-    terminal.until(lambda lines: [line.strip() for line in lines[2:5]] == ["/system", "/set", "/save"])
+    terminal.until(lambda lines: [line.strip() for line in lines[2:]] == ["/system", "/set", "/save"])
     terminal.type("\x15")
     for begun, whole, rest in (
         ("/sy", "/system ", "Be kind."), ("/set repe", "/set repetition_penalty ", "1.5"), ("/p", "/prompts ", "2"),

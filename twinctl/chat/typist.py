@@ -101,7 +101,7 @@ class Editor:
 
     def _watch(self) -> None:
         """While a line is typed, let the line below say that the model loads, and go when it has."""
-        if not self._loading.is_under_way:
+        if self._session.bottom_toolbar is None:  # loading may have ended since that was set
             return
         import asyncio
 
