@@ -82,8 +82,13 @@ class Terminated(Interrupted):
     exit_code = 143
 
 
-class SigTerm(BaseException):
-    """Raised where SIGTERM finds a command. No Exception: those are caught, by libraries and by us, to be explained."""
+class SigTerm(SystemExit):
+    """Raised where SIGTERM finds a command. No Exception: those are caught, by libraries and by us, to be explained. And
+    of the two others that asyncio lets out of an event loop's callback; any third it would only print.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(Terminated.exit_code)
 
 
 _PERMISSION = "check the permissions there, or choose another folder: --workspace DIR"

@@ -61,3 +61,16 @@ def test_work_left_by_a_kill_is_not_mixed_into_the_next_result(cli: Cli, prepare
         "tokens.json",
         "train.arrow",
     ]
+
+
+def test_a_signal_that_finds_an_event_loop_at_work_ends_it_too() -> None:
+    """asyncio prints what a callback raises and goes on; a prompt is drawn in such a callback."""
+    program = (
+        "import asyncio, os, signal; from twinctl.cli import app; signal.signal(signal.SIGTERM, app._terminate)\n"
+        "async def prompt():\n"
+        "    asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGTERM)\n"
+        "    await asyncio.sleep(20)\n"
+        "asyncio.run(prompt())\n"
+    )
+    process = subprocess.run([sys.executable, "-c", program], timeout=20, capture_output=True, text=True)
+    assert (process.returncode, process.stderr) == (143, "")

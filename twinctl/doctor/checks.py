@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from twinctl.engine.device import nvidia_driver
-from twinctl.errors import ConfigError, explained
+from twinctl.errors import ConfigError, SigTerm, explained
 from twinctl.workspace.workspace import Workspace
 
 GIB = 2**30
@@ -44,6 +44,8 @@ def checked(name: str, check: Callable[[str], Finding], mend: str, *, tell: bool
     """
     try:
         return check(name)
+    except SigTerm:
+        raise
     except (Exception, SystemExit) as error:
         if known := explained(error):
             return Finding(name, "failed", known.message, known.hint or mend)
