@@ -83,8 +83,8 @@ class Terminated(Interrupted):
 
 
 class SigTerm(SystemExit):
-    """Raised where SIGTERM finds a command. No Exception: those are caught, by libraries and by us, to be explained. And
-    of the two others that asyncio lets out of an event loop's callback; any third it would only print.
+    """Raised where SIGTERM finds a command. No Exception: those are caught, by libraries and by us, to be explained.
+    Of all others, asyncio lets only this kind and KeyboardInterrupt out of an event loop.
     """
 
     def __init__(self) -> None:

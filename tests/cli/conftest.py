@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from twinctl.cli.app import app
-from twinctl.phases import gguf, merge, train
+from twinctl.phases import gguf, merge, merge_4bit, train
 
 from .prepared import Prepare, Prepared, load
 from .stand_ins import fake_gguf, fake_merge, fake_train, make_model, rows, write_rows
@@ -118,8 +118,8 @@ def prepares(cli: Cli, home: Path, model: Path) -> Prepare:
 
 @pytest.fixture
 def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """train, merge and gguf at once and without a worker."""
-    for phase, run in ((train, fake_train), (merge, fake_merge), (gguf, fake_gguf)):
+    """train, the merges and gguf at once and without a worker."""
+    for phase, run in ((train, fake_train), (merge, fake_merge), (merge_4bit, fake_merge), (gguf, fake_gguf)):
         monkeypatch.setattr(phase, "PHASE", replace(phase.PHASE, run=run, in_worker=False))
 
 

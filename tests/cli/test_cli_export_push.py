@@ -57,6 +57,27 @@ def test_one_merge_serves_every_gguf(cli: Cli, exported: dict[str, Any]) -> None
     assert cli("export", "--merged", "--json").ok().document["fingerprint"] == exported["fingerprint"]
 
 
+def test_one_merge_serves_the_one_in_4_bit(cli: Cli, exported: dict[str, Any], home: Path) -> None:
+    document = cli("export", "--merged", "4bit", "--json").ok().document
+    assert [(each["phase"], each["cached"]) for each in document["artifacts"]] == [("merge-4bit", False)]
+    both = cli("export", "16bit", "4bit", "-o", "away", "--json").ok().document
+    assert [(each["phase"], each["cached"]) for each in both["artifacts"]] == [("merge", True), ("merge-4bit", True)]
+    assert both["artifacts"][0]["fingerprint"] == exported["fingerprint"]
+    assert sorted(path.name for path in (home / "away").iterdir()) == ["merge", "merge-4bit"]
+
+
+def test_a_gguf_is_never_made_from_the_one_in_4_bit(cli: Cli, exported: dict[str, Any]) -> None:
+    of_16 = cli("export", "-q", "f16", "--json").ok().document["fingerprint"]
+    cli("export", "4bit").ok()
+    again = cli("export", "-q", "f16", "--json").ok().document
+    assert (again["fingerprint"], again["cached"]) == (of_16, True)
+
+
+def test_a_precision_that_there_is_not(cli: Cli, trained: object) -> None:
+    done = cli("export", "--merged", "5bit")
+    assert done.code == 3 and "5bit" in done.err
+
+
 def test_quantisations_of_the_config_file(cli: Cli, trained: object, home: Path) -> None:
     (home / "twinctl.toml").write_text('[export]\nquant = ["bf16", "f16"]\n')
     document = cli("export", "--gguf", "--json").ok().document

@@ -127,3 +127,46 @@ def test_a_file_of_the_wrong_weights_is_found(fault: str, made: Made, tmp_path: 
         written = write_gguf(folder, tmp_path / f"{quant}.gguf", quant, name="twin")
         with pytest.raises(CheckFailed, match=FAULTS[fault][1]):
             prove_gguf(written.path, quant, made.reference, log=made.log)
+
+
+@pytest.fixture(scope="module")
+def rounded(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The merge in 4 bit, by bitsandbytes."""
+    from twinctl.engine.rounding import round_to_4bit
+
+    folder = tmp_path_factory.mktemp("rounded")
+    assert round_to_4bit(made.merged, folder) > 100
+    return folder
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_merge_in_4_bit_passes_with_a_limit_of_its_own(made: Made, rounded: Path) -> None:
+    found = prove_merged(rounded, made.reference, "4bit", log=made.log)["checks"]["distributions"]
+    assert 1e-3 < found["kl"] < 5e-2
+    with pytest.raises(CheckFailed, match="names no quantisation"):
+        prove_merged(made.merged, made.reference, "4bit", log=made.log)
+
+
+def test_a_merge_in_4_bit_is_small_and_has_the_tokenizer_of_the_merge(made: Made, rounded: Path) -> None:
+    assert (rounded / "model.safetensors").stat().st_size < 0.55 * (made.merged / "model.safetensors").stat().st_size
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        assert (rounded / name).read_bytes() == (made.merged / name).read_bytes()
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_base_in_4_bit_is_not_the_merge(made: Made, tmp_path: Path) -> None:
+    from twinctl.engine.rounding import round_to_4bit
+
+    shutil.copytree(made.merged, tmp_path / "base")
+    _not_merged(tmp_path / "base")
+    round_to_4bit(tmp_path / "base", tmp_path)
+    with pytest.raises(CheckFailed, match="what was trained is in it"):
+        prove_merged(tmp_path, made.reference, "4bit", log=made.log)
+
+
+def test_a_cut_file_in_4_bit_is_told(made: Made, rounded: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(rounded, tmp_path / "cut")
+    with (folder / "model.safetensors").open("r+b") as file:
+        file.truncate((folder / "model.safetensors").stat().st_size - 1)
+    with pytest.raises(CheckFailed, match="its safetensors are damaged"):
+        prove_merged(folder, made.reference, "4bit", log=made.log)

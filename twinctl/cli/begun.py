@@ -15,11 +15,13 @@ from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.lock import read_owner
 from twinctl.workspace.run import Run
 
-ALSO = {"export": ("merge", "gguf")}
+ALSO = {"export": ("merge", "merge-4bit", "gguf")}
 PhaseArgument = Annotated[
     str | None,
     typer.Argument(
-        metavar="[PHASE]", help="prepare, train, export (merge and gguf), or one of those.", show_default=False
+        metavar="[PHASE]",
+        help="prepare, train, export (merge, merge-4bit and gguf), or one of those.",
+        show_default=False,
     ),
 ]
 

@@ -21,11 +21,11 @@ from twinctl.cli.session import (
     WorkspaceOption,
 )
 from twinctl.errors import ConfigError
-from twinctl.phases import gguf, merge
+from twinctl.phases import gguf, merge, merge_4bit
 from twinctl.phases.execute import Outcome
 from twinctl.phases.proven import prove_again
 from twinctl.phases.upstream import need, trained
-from twinctl.recipes.export import QUANTS, ExportOptions, GgufRecipe, MergeRecipe
+from twinctl.recipes.export import QUANTS, ExportOptions, GgufRecipe, Merge4bitRecipe, MergeRecipe
 from twinctl.settings.resolve import values_of
 from twinctl.workspace.run import Run
 
@@ -34,9 +34,11 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 @app.command()
 def export(
-    merged: Annotated[
-        bool, typer.Option("--merged", help="The merged 16-bit model, as safetensors (the default).")
-    ] = False,
+    precision: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[16bit|4bit]...", help="Which merged models; means --merged.", show_default=False),
+    ] = None,
+    merged: Annotated[bool, typer.Option("--merged", help="The merged model, as safetensors (the default).")] = False,
     adapter: Annotated[bool, typer.Option("--adapter", help="The adapter as it was trained.")] = False,
     with_gguf: Annotated[bool, typer.Option("--gguf", help="GGUF files for llama.cpp, Ollama and LM Studio.")] = False,
     quant: Annotated[
@@ -64,23 +66,30 @@ def export(
 
     \b
       twinctl export                   the merged 16-bit model
+      twinctl export --merged 4bit     the same, a third as large
       twinctl export --gguf            a q4_k_m GGUF file
       twinctl export -q f16 -q q8_0    two GGUF files from the same merge
       twinctl export --gguf -o DIR     the files there, to take away
     """
     session = Session.open(workspace, run, json=json, quiet=quiet)
     thread = session.run(preset, model_path)
-    options = values_of("export", (ExportOptions,), thread.pins["preset"], {"quant": quant}).build(ExportOptions)
+    asked = {"quant": quant or None, "precision": precision or None}
+    options = values_of("export", (ExportOptions,), thread.pins["preset"], asked).build(ExportOptions)
     wants_gguf = with_gguf or bool(quant) or ollama
+    wants_merged = merged or bool(precision) or not (adapter or wants_gguf)
     if wants_gguf:
         gguf.require_writable(thread)  # before the merge, which takes long
     outcomes = []
     if adapter:
         _, artifact, record = need(session.workspace, thread, "adapter")
         outcomes.append(Outcome(artifact, record, cached=True))
-    if merged or wants_gguf or not adapter:
+    made = dict.fromkeys(options.precision if wants_merged else ())
+    if made or wants_gguf:
         model = model_of(session, thread, MergeRecipe(verify=verify is not False), wait=wait, restart=restart)
-        outcomes += [model] if merged or not wants_gguf else []
+        outcomes += [model] if "16bit" in made else []
+    if "4bit" in made:
+        rounded = merge_4bit.plan(session.workspace, session.run(), Merge4bitRecipe(verify=verify is not False))
+        outcomes.append(session.execute(thread.name, rounded, wait=wait, restart=restart))
     for name in options.quant if wants_gguf else ():
         recipe = GgufRecipe(name=thread.name, quant=name, verify=verify is not False)
         plan = gguf.plan(session.workspace, session.run(), recipe)

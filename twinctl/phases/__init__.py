@@ -12,6 +12,7 @@ TABLE = {
     "prepare": "twinctl.phases.prepare",
     "train": "twinctl.phases.train",
     "merge": "twinctl.phases.merge",
+    "merge-4bit": "twinctl.phases.merge_4bit",
     "gguf": "twinctl.phases.gguf",
     "push": "twinctl.phases.push",
 }
@@ -24,7 +25,7 @@ def phase(name: str) -> Phase:
 
 
 def makers() -> dict[str, str]:
-    """Every kind of result and the command that makes it: tokens, adapter, model, gguf."""
+    """Every kind of result and the command that makes it: tokens, adapter, model, model-4bit, gguf."""
     declared = [phase(name) for name in TABLE]
     first = {kind: each.command for each in reversed(declared) for kind in each.makes[:1]}
     return {kind: each.command for each in declared for kind in each.makes} | first

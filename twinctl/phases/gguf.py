@@ -10,7 +10,7 @@ from twinctl import __version__
 from twinctl.errors import ConfigError, TwinctlError
 from twinctl.phases.base import Attempt, Phase, Plan, Result
 from twinctl.phases.base_model import BaseModel, base_of
-from twinctl.phases.proven import locate_trained, prove_file, reference_of
+from twinctl.phases.proven import locate_reference, prove_file
 from twinctl.phases.upstream import made_from, need, tokens_info
 from twinctl.recipes.base import Options
 from twinctl.recipes.export import GgufRecipe
@@ -35,8 +35,7 @@ def plan(workspace: Workspace, run: Run, recipe: GgufRecipe) -> Plan:
             "license": _license_of(base),
             "digest": record.digest,
             "max_length": tokens_info(workspace, *made_from(workspace, record, "tokens")[1:])["max_length"],
-            "reference": str(reference_of(model)),
-            "trained": None if reference_of(model).is_dir() else locate_trained(workspace, run, model, record),
+            **locate_reference(workspace, run, model, record),
         }
 
     return Plan(

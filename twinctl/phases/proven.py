@@ -42,6 +42,13 @@ def locate_trained(workspace: Workspace, run: Run, model: Artifact, record: Reco
     }
 
 
+def locate_reference(workspace: Workspace, run: Run, model: Artifact, record: Record) -> dict[str, Any]:
+    """Where a merged model keeps what the trained model said, and, if that is gone, where that model lies."""
+    reference = reference_of(model)
+    trained = None if reference.is_dir() else locate_trained(workspace, run, model, record)
+    return {"reference": str(reference), "trained": trained}
+
+
 def prove_model(attempt: Attempt) -> dict[str, Any]:
     """The merged model in the attempt's `out`, which also gets the report. Raises CheckFailed."""
     from twinctl.proof.prove import prove_merged
@@ -58,19 +65,37 @@ def prove_model(attempt: Attempt) -> dict[str, Any]:
     return summary(found)
 
 
+def prove_4bit(attempt: Attempt) -> dict[str, Any]:
+    """The merged model, rounded, in the attempt's `out`, which also gets the report. Raises CheckFailed."""
+    from twinctl.proof.prove import prove_merged
+
+    reference, log = _reference(attempt), attempt.artifact.path / "log.txt"
+    attempt.stage("proving that it is the model that was trained")
+    report = attempt.out / REPORT
+    found = prove_merged(attempt.out, reference, "4bit", log=log, report=report, progress=_telling(attempt))
+    return summary(found)
+
+
 def prove_file(attempt: Attempt, file: Path, quant: str) -> dict[str, Any]:
     """A GGUF file, whose report comes to lie beside it. Raises CheckFailed."""
-    from twinctl.proof.apart import make_reference
     from twinctl.proof.prove import prove_gguf
 
-    log, reference = attempt.artifact.path / "log.txt", Path(attempt.inputs["reference"])
-    if not reference.is_dir():
-        attempt.stage("asking the trained model")
-        reference = attempt.artifact.path / REFERENCE
-        make_reference(reference, trained_of(attempt.inputs["trained"]), log=log, progress=_telling(attempt))
+    reference, log = _reference(attempt), attempt.artifact.path / "log.txt"
     attempt.stage(f"proving {file.name}")
     report = file.with_name(f"{file.name}.{REPORT}")
     return summary(prove_gguf(file, quant, reference, log=log, report=report, progress=_telling(attempt)))
+
+
+def _reference(attempt: Attempt) -> Path:
+    """What the trained model said, which is asked now if the merged model has lost it."""
+    from twinctl.proof.apart import make_reference
+
+    reference = Path(attempt.inputs["reference"])
+    if not reference.is_dir():
+        attempt.stage("asking the trained model")
+        reference, log = attempt.artifact.path / REFERENCE, attempt.artifact.path / "log.txt"
+        make_reference(reference, trained_of(attempt.inputs["trained"]), log=log, progress=_telling(attempt))
+    return reference
 
 
 def prove_again(workspace: Workspace, run: Run, artifact: Artifact, record: Record) -> dict[str, Any]:
@@ -90,8 +115,8 @@ def prove_again(workspace: Workspace, run: Run, artifact: Artifact, record: Reco
         if not reference.is_dir():
             reference = Path(folder, REFERENCE)
             make_reference(reference, trained_of(locate_trained(workspace, run, model, model_record)), log=log)
-        if record.produces == "model":
-            return prove_merged(artifact.out, reference, log=log)
+        if record.produces != "gguf":
+            return prove_merged(artifact.out, reference, record.recipe.get("precision", "16bit"), log=log)
         file = next(artifact.out.glob("*.gguf"))
         return prove_gguf(file, record.recipe["quant"], reference, log=log)
 

@@ -37,26 +37,28 @@ class Check:
 def prove_merged(
     model: Path,
     reference: Path,
+    kind: str = limits.MERGED,
     *,
     log: Path,
     trained: Trained | None = None,
     report: Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Check a merged model's folder against what the trained model said, which is in the folder `reference`, or is
-    asked first and kept there where `trained` is given. The report, which is written to `report` if it passes.
+    """Check a merged model's folder, of a `kind` in `limits.LIMITS`, against what the trained model said, which is in
+    the folder `reference`, or is asked first and kept there where `trained` is given. The report, which is written to
+    `report` if it passes.
 
     Raises CheckFailed with each check that failed.
     """
     began, name = time.monotonic(), "the merged model"
-    if wrong := lacks(model):
+    if wrong := lacks(model, quantised=kind != limits.MERGED):
         raise _failure(name, [Check("files", "; ".join(wrong))])
     seen = ask_merged(model, reference, trained=trained, log=log, progress=progress)
     said = Reference.load(reference)
     checks = [Check("files", ""), _tokens(said, seen), _stops(said, _in_folder(seen))]
     checks.append(_rotary(said, seen.facts["rotary"]))
-    checks += _sayings(said, seen, limits.MERGED)
-    return _report(name, limits.MERGED, checks, said, began, report)
+    checks += _sayings(said, seen, kind)
+    return _report(name, kind, checks, said, began, report)
 
 
 def prove_gguf(

@@ -1,0 +1,60 @@
+"""merge-4bit: the merged model with its matrices in 4 bit (bitsandbytes' NF4), as transformers and vLLM load it.
+
+What must stay true: it is rounded once, from the 16-bit merge. Merging into a base that is in 4 bit already, as is
+often done, loses what was learnt in its rounding.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from twinctl.phases.base import Attempt, Phase, Plan, Result
+from twinctl.phases.base_model import base_of
+from twinctl.phases.merge import require_room
+from twinctl.phases.proven import locate_reference, prove_4bit
+from twinctl.phases.upstream import need
+from twinctl.recipes.base import Options
+from twinctl.recipes.export import Merge4bitRecipe
+from twinctl.workspace.memo import file_sha256
+from twinctl.workspace.run import Run
+from twinctl.workspace.workspace import Workspace
+
+
+def plan(workspace: Workspace, run: Run, recipe: Merge4bitRecipe) -> Plan:
+    """The run's merged model in 4 bit. Raises UpstreamError when there is none."""
+    path, model, record = need(workspace, run, "model")
+
+    def locate() -> dict[str, Any]:
+        model.check(file_sha256, run.name)  # what is shipped is made of what was written, to the byte
+        require_room(workspace.root, model.out)
+        return {"model": str(model.out.resolve()), **locate_reference(workspace, run, model, record)}
+
+    return Plan(
+        phase=PHASE,
+        slot="merge-4bit",
+        slug=f"4bit-{base_of(run).name}",
+        produces="model-4bit",
+        recipe=recipe,
+        origins={},
+        inputs={"model": record.digest},
+        parents={"model": path},
+        options=Options(),
+        locate=locate,
+    )
+
+
+def run(attempt: Attempt) -> Result:
+    """Round and prove it. Raises CheckFailed, EngineError without memory."""
+    from twinctl.engine.rounding import round_to_4bit
+
+    assert isinstance(attempt.recipe, Merge4bitRecipe)
+    attempt.stage("rounding the merged model to 4 bit")
+    tensors = round_to_4bit(Path(attempt.inputs["model"]), attempt.out)
+    proof = prove_4bit(attempt) if attempt.recipe.verify else None
+    return Result(metrics={"tensors": tensors, "proof": proof})
+
+
+PHASE = Phase(
+    "merge-4bit", 1, "export --merged 4bit", Merge4bitRecipe, Options, run, makes=("model-4bit",), in_worker=True
+)
