@@ -8,6 +8,10 @@ from typing import Any
 
 import pytest
 
+from twinctl.phases import merge_4bit
+from twinctl.recipes.export import Merge4bitRecipe
+from twinctl.workspace.workspace import Workspace
+
 from .conftest import Cli
 
 
@@ -64,6 +68,12 @@ def test_one_merge_serves_the_one_in_4_bit(cli: Cli, exported: dict[str, Any], h
     assert [(each["phase"], each["cached"]) for each in both["artifacts"]] == [("merge", True), ("merge-4bit", True)]
     assert both["artifacts"][0]["fingerprint"] == exported["fingerprint"]
     assert sorted(path.name for path in (home / "away").iterdir()) == ["merge", "merge-4bit"]
+
+
+def test_the_worker_that_rounds_finds_everything_from_wherever_it_runs(exported: object) -> None:
+    workspace = Workspace.open(Path(".twinctl"))
+    found = merge_4bit.plan(workspace, workspace.run(None), Merge4bitRecipe()).locate()
+    assert all(Path(found[name]).is_absolute() for name in ("model", "reference"))
 
 
 def test_a_gguf_is_never_made_from_the_one_in_4_bit(cli: Cli, exported: dict[str, Any]) -> None:

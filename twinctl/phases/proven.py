@@ -46,7 +46,7 @@ def locate_reference(workspace: Workspace, run: Run, model: Artifact, record: Re
     """Where a merged model keeps what the trained model said, and, if that is gone, where that model lies."""
     reference = reference_of(model)
     trained = None if reference.is_dir() else locate_trained(workspace, run, model, record)
-    return {"reference": str(reference), "trained": trained}
+    return {"reference": str(reference.resolve()), "trained": trained}
 
 
 def prove_model(attempt: Attempt) -> dict[str, Any]:
