@@ -11,11 +11,12 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from twinctl.data.html import Block
 
 Format = Literal["md", "html", "txt"]
-# A heading's level and text; 0 is a paragraph.
-Block = tuple[int, str]
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from itertools import groupby
 from bs4 import BeautifulSoup, XMLParsedAsHTMLWarning
 from bs4.element import NavigableString, Tag
 
-from twinctl.data.documents import Block
-
+# A heading's level and text; 0 is a paragraph.
+Block = tuple[int, str]
 HEADINGS = ["h1", "h2", "h3", "h4", "h5", "h6"]
 BLOCK = re.compile(
     r"\[document\]|address|article|aside|blockquote|body|caption|center|dd|details|div|dl|dt|fieldset|figure|footer|h[1-6]"

@@ -15,8 +15,7 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 from markdown_it.tree import SyntaxTreeNode
 
-from twinctl.data.documents import Block
-from twinctl.data.html import read_fragment
+from twinctl.data.html import Block, read_fragment
 
 LEFT_OUT = {"fence": "code block", "code_block": "code block", "table": "table"}
 # Jekyll's and Hugo's code blocks are no Markdown, and what is in them must not be read as Markdown.
