@@ -1,6 +1,7 @@
 """Speed of a streamed answer: twinctl's against the same model's bare `generate` with a TextStreamer, in one run.
 
     python tests/benchmarks/chat.py [--workspace .twinctl] [--run NAME] [--tokens 256] [--rounds 5] [--4bit]
+    python tests/benchmarks/chat.py --model FOLDER       # any model, also one of random weights, without a run
 
 Both are greedy, never end early, and print into a file. They take turns, so that what else the machine does falls on
 both; medians are compared. Tokens/s are of the whole answer, prompt included; the first token is counted from the
@@ -81,18 +82,41 @@ def never_stop(speaker: Any) -> None:
     speaker._stops = set
 
 
+def twin_of(workspace: Path, run: str | None, four_bit: bool) -> Any:
+    """The run's twin, loaded."""
+    opened = Workspace.open(workspace)
+    (voices,) = find_voices(opened, opened.run(run), Wanted(four_bit=four_bit))
+    (speaker,) = voices.load()
+    return speaker
+
+
+def model_in(folder: Path, four_bit: bool) -> Any:
+    """The model in a folder, loaded as chat loads one and asked in the book's template."""
+    from twinctl.data.template import load_template
+    from twinctl.data.tokenizer import TextTokenizer
+    from twinctl.engine.generation import LocalModel
+
+    template = load_template("alpaca", folder, TextTokenizer.load(folder))
+    about: dict[str, Any] = {"max_length": 2048, "template": template.text, "eos": template.eos}
+    with tempfile.NamedTemporaryFile(suffix=".txt") as log:
+        where: dict[str, Any] = {"model": folder, "adapter": None, "base": folder, "log": Path(log.name)}
+        return LocalModel.load(**where, **about, name=folder.name, four_bit=four_bit)
+
+
 def main() -> int:
     """Measure, print the table, judge."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workspace", type=Path, default=Path(".twinctl"))
     parser.add_argument("--run")
+    parser.add_argument("--model", type=Path, metavar="FOLDER")
     parser.add_argument("--tokens", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--4bit", dest="four_bit", action="store_true")
     given = parser.parse_args()
-    workspace = Workspace.open(given.workspace)
-    (voices,) = find_voices(workspace, workspace.run(given.run), Wanted(four_bit=given.four_bit))
-    (speaker,) = voices.load()
+    if given.model:
+        speaker = model_in(given.model.resolve(), given.four_bit)
+    else:
+        speaker = twin_of(given.workspace, given.run, given.four_bit)
     never_stop(speaker)
     talk = [{"role": "user", "content": QUESTION}]
     took: dict[str, list[Took]] = {"bare generate": [], "twinctl": []}

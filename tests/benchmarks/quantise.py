@@ -4,8 +4,8 @@
 
 A model of Llama 3.1 8B's shape (or of fewer layers) is made of random bfloat16 weights, once. "Ours" is from the stored
 bytes of a layer's matrices to the encoded ones; "the function" is `ggml_quantize_chunk` alone over the same numbers, in
-float32 and in memory already, in the same slices on the same number of threads. They are measured in turn, and the best
-of each counts: other people use the machine. "File" is a whole `write_gguf` to the disk, in a process of its own. Sizes
+float32 and in memory already, in the same slices on the same number of threads. They are measured in turn; shown are the
+median of each and of the rounds' ratios, since other people use the machine. "File" is a whole `write_gguf` to the disk, in a process of its own. Sizes
 of the whole 8B follow from its tensors' types, beside those in llama.cpp's tools/quantize/README.md.
 """
 
@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from math import prod
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -152,7 +153,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--threads", type=int, default=available_cores())
     parser.add_argument("--quant", nargs="+", default=list(QUANTS))
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="where the model and the files lie meanwhile")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -165,14 +166,15 @@ def main() -> None:
 
 
 def table(folder: Path, asked: argparse.Namespace) -> None:
-    print(f"Llama 3.1 8B's shape, {asked.layers} of {LAYERS} layers, {asked.threads} threads, best of {asked.rounds}")
+    print(f"Llama 3.1 8B's shape, {asked.layers} of {LAYERS} layers, {asked.threads} threads, {asked.rounds} rounds")
     print("quant   M elements/s: ours  the function  ratio | file: seconds  peak MiB | 32 layers: GiB  llama.cpp")
     for quant in asked.quant:
         shown = f"{'-':>18}  {'-':>12}  {'-':>5}"
         if find_quant(quant).is_quantised:
             rounds = [speeds(folder, quant, asked.layers, asked.threads) for _ in range(asked.rounds)]
-            mine, alone = (max(each) for each in zip(*rounds, strict=True))
-            shown = f"{mine / 1e6:18.1f}  {alone / 1e6:12.1f}  {mine / alone:5.2f}"
+            mine, alone = (median(each) for each in zip(*rounds, strict=True))
+            ratio = median(ours / theirs for ours, theirs in rounds)
+            shown = f"{mine / 1e6:18.1f}  {alone / 1e6:12.1f}  {ratio:5.2f}"
         file = whole(folder, quant, asked.threads)
         known = f"{LLAMA_CPPS[quant]:9.2f}" if quant in LLAMA_CPPS else f"{'-':>9}"
         print(

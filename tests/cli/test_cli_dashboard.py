@@ -317,7 +317,7 @@ class Terminal:
         words = ["-c", VIEWER, str(self._path)]
         environ = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "COLUMNS", "LINES")}
         environ |= {"TERM": "xterm-256color", **env}
-        return pexpect.spawn(sys.executable, words, encoding="utf-8", timeout=20, dimensions=size, env=environ)
+        return pexpect.spawn(sys.executable, words, encoding="utf-8", timeout=60, dimensions=size, env=environ)
 
 
 @pytest.fixture

@@ -221,7 +221,7 @@ def _on_a_terminal(*words: str, **env: str) -> str:
     full = {**os.environ, "TERM": "xterm-256color", **env}
     full.pop("NO_COLOR")
     command = ["-m", "twinctl.cli.app", "inspect", "prepare", *words]
-    child = pexpect.spawn(sys.executable, command, encoding="utf-8", timeout=30, dimensions=(50, 100), env=full)
+    child = pexpect.spawn(sys.executable, command, encoding="utf-8", timeout=60, dimensions=(50, 100), env=full)
     child.expect(pexpect.EOF)
     child.wait()
     assert child.exitstatus == 0

@@ -104,7 +104,7 @@ def test_markup_in_names_is_text(cli: Cli, prepare: list[str]) -> None:
 
 def test_terminal_has_a_live_line_that_is_gone_at_the_end(prepare: list[str], home: Path) -> None:
     words = ["-m", "twinctl.cli.app", *prepare]
-    child = pexpect.spawn(sys.executable, words, encoding="utf-8", timeout=20, dimensions=(24, 100))
+    child = pexpect.spawn(sys.executable, words, encoding="utf-8", timeout=60, dimensions=(24, 100))
     child.expect_exact("prepare: reading posts.jsonl")
     child.expect_exact("\x1b[2K")  # the line is erased
     child.expect_exact("prepare: done")
@@ -118,7 +118,7 @@ def test_reader_that_leaves_early_is_no_bug(shell: Cli, prepared: dict[str, Any]
     import subprocess
 
     command = f"{sys.executable} -m twinctl.cli.app inspect prepare | head -n 1"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=30)
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
     assert done.stdout.startswith("prepare: complete")
     assert "Traceback" not in done.stderr
     assert "bug" not in done.stderr

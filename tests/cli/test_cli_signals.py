@@ -34,7 +34,7 @@ def test_stopped_prepare_leaves_no_record_and_can_be_repeated(
     while "1,000 rows" not in process.stderr.readline():
         assert process.poll() is None
     os.kill(process.pid, number)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=60)
 
     assert (process.returncode, out) == (code, ""), err
     assert says in err
@@ -72,5 +72,5 @@ def test_a_signal_that_finds_an_event_loop_at_work_ends_it_too() -> None:
         "    await asyncio.sleep(20)\n"
         "asyncio.run(prompt())\n"
     )
-    process = subprocess.run([sys.executable, "-c", program], timeout=20, capture_output=True, text=True)
+    process = subprocess.run([sys.executable, "-c", program], timeout=60, capture_output=True, text=True)
     assert (process.returncode, process.stderr) == (143, "")

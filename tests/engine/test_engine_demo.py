@@ -122,7 +122,7 @@ def test_ctrl_c_ends_a_merge_and_the_same_command_makes_it(demo: Demo, tmp_path:
     assert process.stderr is not None
     assert any("loading Unsloth" in line for line in process.stderr)
     os.killpg(process.pid, signal.SIGINT)
-    out, _ = process.communicate(timeout=20)
+    out, _ = process.communicate(timeout=60)
     assert (process.returncode, json.loads(out)["error"]["code"]) == (130, "Interrupted")
     document = moved.type("export")
     assert document["cached"] is False

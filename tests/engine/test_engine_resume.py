@@ -157,7 +157,7 @@ def test_ctrl_c_while_libraries_load_ends_at_once(folder: Folder) -> None:
     assert process.stderr is not None
     assert any("loading Unsloth" in line for line in process.stderr)
     os.killpg(process.pid, signal.SIGINT)
-    out, _ = process.communicate(timeout=20)
+    out, _ = process.communicate(timeout=60)
     assert process.returncode == 130, out
 
 
@@ -200,6 +200,6 @@ def test_a_second_ctrl_c_kills_and_is_no_error(folder: Folder) -> None:
     for _ in range(2):
         os.killpg(process.pid, signal.SIGINT)
         time.sleep(0.5)
-    out, _ = process.communicate(timeout=20)
+    out, _ = process.communicate(timeout=60)
     assert (process.returncode, json.loads(out)["error"]["code"]) == (130, "Interrupted")
     assert not (folder.artifact("train") / "failure.json").exists()

@@ -277,7 +277,7 @@ def test_who_stops_it_waits_for_one_batch_at_the_most(monkeypatch: pytest.Monkey
     before = time.monotonic()
     with _sources(("rows.jsonl", "author", rows)) as sources, pytest.raises(KeyboardInterrupt):
         _prepare(sources, stop)
-    assert time.monotonic() - before < 3
+    assert time.monotonic() - before < 10
     assert batches == [2]
     assert [thread.name for thread in threading.enumerate() if "ThreadPool" in thread.name] == []
 

@@ -200,7 +200,7 @@ def test_who_holds_the_lock_is_told_and_nobody_waits_longer(
     began = time.monotonic()
     with pytest.raises(BusyError, match="is being worked on by process"):
         toy.execute(workspace)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     assert f"process {os.getpid()}" in owner_text(lock.folder)
     lock.release()
     assert text_of(toy.execute(workspace).artifact) == "hellohellohello"
