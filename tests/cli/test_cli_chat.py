@@ -178,6 +178,34 @@ def test_a_bad_line_of_prompts_is_named(cli: Cli, speak: Speak, home: Path, line
     assert not speaker.history
 
 
+@pytest.mark.parametrize("form", ["-p", "--prompts"])
+def test_a_prompt_that_does_not_fit_is_named_before_any_is_answered(
+    cli: Cli, speak: Speak, home: Path, form: str
+) -> None:
+    speaker = speak("never")
+    texts = ["fine", "rain " * 5000]
+    write_rows(home / "asked.jsonl", map(json.dumps, texts))
+    words = ["--prompts", "asked.jsonl"] if form == "--prompts" else ["-p", texts[0], "-p", texts[1]]
+    shown = cli("chat", *words)
+    assert (shown.code, shown.out, speaker.history) == (3, "", [])
+    assert "prompt 2 (“rain rain" in shown.err and "has 5000 tokens, and the model's window is 4096" in shown.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["-p", " "], "the prompt is empty"),
+        (["-p", "-"], "the prompt is empty"),
+        (["-p", "x", "--resume"], "a talk is taken up in a terminal"),
+        (["--check", "-p", "x"], "--check asks prompts of its own"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(cli: Cli, speak: Speak, words: list[str], said: str) -> None:
+    speaker = speak("never")
+    shown = cli("chat", *words, input="")
+    assert (shown.code, said in shown.err, speaker.history) == (2, True, [])
+
+
 def test_several_speakers_are_named_and_loaded_one_after_the_other(
     cli: Cli, trained: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import random
 import time
+from typing import Any
 
 import numpy as np
 import pytest
 
 from twinctl.chat.copying import SEED, Corpus
 from twinctl.chat.faults import WORD, Frame, faults_of, loop_in
+from twinctl.chat.figures import figures
+from twinctl.chat.screen import Columns, Screen
 from twinctl.chat.speaker import Answer
 from twinctl.chat.style import Author
 from twinctl.chat.text import Growing
+from twinctl.engine.spoken import BEHIND, Spoken
+from twinctl.recipes.chat import Sampling
 
 # Growing
 
@@ -41,6 +47,62 @@ def test_text_is_shown_as_soon_as_it_cannot_be_a_stop_text() -> None:
     for piece in ("a", "S", "T", "x", "ST"):
         growing.add(piece)
     assert shown == ["a", "STx"]
+
+
+# Tokens
+
+
+class Letters:
+    """A tokenizer whose ids are letters, and what it was asked to decode."""
+
+    added_tokens_decoder: dict[int, Any] = {}  # noqa: RUF012
+    all_special_ids: list[int] = []  # noqa: RUF012
+
+    def __init__(self) -> None:
+        self.decoded: list[int] = []
+
+    def decode(self, ids: list[int], **_: object) -> str:
+        self.decoded.append(len(ids))
+        return "".join(map(chr, ids))
+
+
+def test_a_token_costs_the_same_however_long_the_answer_is() -> None:
+    tokenizer, shown = Letters(), []
+    spoken = Spoken(tokenizer, (), (), shown.append)
+    for letter in "It rains. " * 500:
+        spoken.add(ord(letter))
+    assert spoken.text == "".join(shown) == "It rains. " * 500
+    assert max(tokenizer.decoded) <= 2 * BEHIND and len(tokenizer.decoded) < 1.2 * 5000
+
+
+# Figures
+
+
+@pytest.mark.parametrize(
+    ("about", "said"),
+    [
+        ({"finish": "stop"}, "[1 token, 2.0 tokens/s, ended by itself]"),
+        ({"finish": "length", "tokens": 8}, "[8 tokens, 16.0 tokens/s, cut at 8 tokens]"),
+        ({"finish": "length", "prompt_tokens": 99}, "[1 token, 2.0 tokens/s, the window of 100 tokens is full]"),
+        ({"finish": "interrupted", "text": " "}, "[nothing was said: 1 token, 2.0 tokens/s, stopped]"),
+        ({"finish": "stop", "seed": 3}, "[1 token, 2.0 tokens/s, ended by itself, seed 3]"),
+    ],
+)
+def test_figures_say_why_an_answer_ended(about: dict[str, Any], said: str) -> None:
+    given = Answer(**{"text": "Yes.", "tokens": 1, "seconds": 0.5, **about})
+    assert figures(given, Sampling(max_new_tokens=8)) == said
+
+
+@pytest.mark.parametrize(("names", "beside"), [(["base", "tiny"], True), (["base", "tiny", "merged"], False)])
+def test_answers_stand_side_by_side_where_each_has_room(
+    names: list[str], beside: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    stream = io.StringIO()
+    monkeypatch.setattr(stream, "isatty", lambda: True)
+    screen = Screen(stream)
+    assert screen.width == 80
+    assert isinstance(screen.panes(names), Columns) == beside
 
 
 # Faults

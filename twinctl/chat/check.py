@@ -182,7 +182,7 @@ def check(
 
     `ask` gets each prompt, `show` the answer's pieces, `done` what was seen. Ctrl-C ends it, with what came.
     """
-    fixed = sampling.model_copy(update={"max_new_tokens": TOKENS, "stop": ()})
+    fixed = as_checked(sampling)
     found = Check(speaker.name, fixed, max(COPY, evidence.most_repeated + 1))
     held_out = spread([row for row in evidence.held_out if row[0].strip()], HELD_OUT)
     for prompt in (*PROMPTS, *(question for question, _ in held_out)):
@@ -195,6 +195,11 @@ def check(
         done(found.answers[-1])
     _compare(found, base, held_out, evidence, fixed)
     return found
+
+
+def as_checked(sampling: Sampling) -> Sampling:
+    """The sampling with the check's own length, and no stop texts: a twin must end by its own stop token."""
+    return sampling.model_copy(update={"max_new_tokens": TOKENS, "stop": ()})
 
 
 def suggested(workspace: Workspace, run: Run) -> list[str]:

@@ -191,7 +191,7 @@ def _lines(path: Path) -> list[str]:
 def _prompts(conversation: Conversation, words: str) -> None:
     prompts = conversation.prompts()
     if words.isdecimal() and 0 < int(words) <= len(prompts):
-        conversation.screen.line(prompts[int(words) - 1])
+        conversation.screen.text(prompts[int(words) - 1])
         conversation.ask(prompts[int(words) - 1])
     elif words:
         raise UsageError(f"there is no prompt “{words}”", f"a number from 1 to {len(prompts)}")
@@ -243,13 +243,13 @@ def _table(conversation: Conversation, rows: Sequence[tuple[str, str]]) -> None:
     widest = max(len(name) for name, _ in rows)
     narrow = conversation.screen.width < widest + 2 + max(len(text) for _, text in rows)
     for name, text in rows:
-        conversation.screen.line(f"{name}\n    {text}" if narrow else f"{name:<{widest}}  {text}")
+        conversation.screen.text(f"{name}\n    {text}" if narrow else f"{name:<{widest}}  {text}")
 
 
 COMMANDS: dict[str, Command] = {
     "help": Command(_help, "this list"),
     "base": Command(_base, "talk to the base model, and back to the twin"),
-    "compare": Command(_compare, "ask both at once, this or from now on", "[TEXT]"),
+    "compare": Command(_compare, "ask all who are here, this or from now on", "[TEXT]"),
     "system": Command(_system, "the system message; none takes it out", "[TEXT]"),
     "set": Command(_set, "the sampling, as it is or changed", "[NAME VALUE]", _names),
     "retry": Command(_retry, "the same question with another seed"),

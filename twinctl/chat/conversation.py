@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from twinctl.chat.figures import figures
 from twinctl.chat.loading import Loading
 from twinctl.chat.memory import View, view_of
 from twinctl.chat.screen import Screen
-from twinctl.chat.speaker import Answer, Speaker
+from twinctl.chat.speaker import Speaker
 from twinctl.chat.talks import Talk, Turn
 from twinctl.chat.typist import Typist
 from twinctl.errors import Interrupted, TwinctlError, UsageError
@@ -89,22 +90,20 @@ class Conversation:
     def _hear(self, speakers: Mapping[str, Speaker], sampling: Sampling) -> None:
         views = {name: view_of(self.talk.turns, speaker, sampling) for name, speaker in speakers.items()}
         for name, view in views.items():
-            self._tell_what_is_unseen(name, speakers[name], view)
+            self._tell_what_is_unseen(speakers[name], view)
         with self.screen.panes(list(speakers)) as panes:
             for name, speaker in speakers.items():
                 panes.begin(name)
                 answer = speaker.answer(views[name].messages, sampling, panes.show)
-                panes.end(self._figures(answer, speaker, sampling))
+                panes.end(figures(answer, self.sampling))
                 if answer.text or answer.finish != "interrupted":
                     self.talk.answer(name, answer, sampling, beside=name != self.name)
                 if answer.finish == "interrupted":
                     break
 
-    def _tell_what_is_unseen(self, name: str, speaker: Speaker, view: View) -> None:
+    def _tell_what_is_unseen(self, speaker: Speaker, view: View) -> None:
         if speaker.is_single_turn and len(self.talk.turns) > 1:
-            self._tell_once(
-                f"single {name}", f"{name}’s template is made for single turns: it sees this question alone"
-            )
+            self._tell_once("single", "the template is made for single turns: each question is seen alone")
         if view.dropped > self._dropped:
             turns = "turn is" if view.dropped == 1 else f"{view.dropped} turns are"
             self.screen.note(f"the oldest {turns} not seen any more: the window is {speaker.context} tokens")
@@ -118,11 +117,3 @@ class Conversation:
     def forget(self) -> None:
         """What was said of the talk so far is not said of another one."""
         self._dropped = 0
-
-    def _figures(self, answer: Answer, speaker: Speaker, sampling: Sampling) -> str:
-        full = answer.tokens < sampling.max_new_tokens
-        cut = f"the window of {speaker.context} tokens is full" if full else f"cut at {sampling.max_new_tokens} tokens"
-        ended = {"stop": "ended by itself", "length": cut, "interrupted": "stopped"}[answer.finish]
-        seed = f", seed {sampling.seed}" if sampling.seed != self.sampling.seed else ""
-        nothing = "nothing was said: " if not answer.text.strip() else ""
-        return f"[{nothing}{answer.tokens} tokens, {answer.tokens_per_second:.1f} tokens/s, {ended}{seed}]"

@@ -20,6 +20,8 @@ from twinctl.chat.typist import Lines, typist
 from twinctl.errors import Interrupted, SigTerm, Terminated, TwinctlError
 from twinctl.recipes.chat import Sampling
 
+IDLE = {"top_p": 1, "top_k": 0, "min_p": 0, "repetition_penalty": 1}  # values that do nothing
+
 
 def talk(
     name: str,
@@ -43,9 +45,9 @@ def talk(
     screen, loading = Screen(stream, quiet=quiet), Loading(load)
     conversation = Conversation(screen, loading, name, _resumed(sampling, kept), kept, prompts)
     conversation.together = together
+    _greet(conversation)
     conversation.typist = typist(screen, loading, history, lambda begun: complete(conversation, begun))
     loading.start()
-    _greet(conversation)
     if isinstance(conversation.typist, Lines):
         _ = conversation.speakers
     try:
@@ -100,14 +102,22 @@ def _resumed(sampling: Sampling, kept: Talk) -> Sampling:
 
 def _greet(conversation: Conversation) -> None:
     screen, sampling, turns = conversation.screen, conversation.sampling, conversation.talk.turns
-    how = "greedy" if not sampling.temperature else f"temperature {sampling.temperature:g}, top-p {sampling.top_p:g}"
     longest = f"at most {sampling.max_new_tokens} tokens"
-    screen.note(f"{how}, {longest}, seed {sampling.seed}; /help lists what there is, Ctrl-D leaves")
+    screen.note(f"{_how(sampling)}, {longest}, seed {sampling.seed}; /help lists what there is, Ctrl-D leaves")
     if sampling.system:
         screen.note(f"system: {sampling.system}")
     if turns:
         screen.note(
             f"talk {conversation.talk.number}, {len(turns)} turn{'s' if len(turns) > 1 else ''} so far; the last:"
         )
-        screen.line(f"{conversation.name}> {turns[-1].question}")
-        screen.line(turns[-1].answer.text if turns[-1].answer else "(not answered; /retry asks it again)")
+        screen.text(f"{conversation.name}> {turns[-1].question}")
+        screen.text(turns[-1].answer.text if turns[-1].answer else "(not answered; /retry asks it again)")
+
+
+def _how(sampling: Sampling) -> str:
+    """What decides on the next token."""
+    penalty = {"repetition_penalty": sampling.repetition_penalty}
+    used = {**sampling.model_dump(include=set(IDLE)), **penalty} if sampling.temperature else penalty
+    drawn = f"temperature {sampling.temperature:g}" if sampling.temperature else "greedy"
+    more = (f"{name.replace('_', '-')} {value:g}" for name, value in used.items() if value != IDLE[name])
+    return ", ".join([drawn, *more])

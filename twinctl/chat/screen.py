@@ -26,7 +26,7 @@ DIM, BOLD, RED, OFF = "\x1b[2m", "\x1b[1m", "\x1b[31m", "\x1b[0m"
 # All control characters, and those that turn the direction of what follows, so also of what is not the model's.
 _UNSAFE = (*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 _DROPPED = dict.fromkeys(code for code in _UNSAFE if chr(code) not in "\n\t")
-NARROW = 72  # columns, below which answers stand one below the other
+COLUMN = 36  # characters that an answer needs beside another; with fewer they stand one below the other
 
 
 def plain(text: str) -> str:
@@ -57,8 +57,12 @@ class Screen:
         self.stream.flush()
 
     def line(self, text: str = "") -> None:
-        """A line that was asked for."""
+        """A line that was asked for, as it is: a command in it can be copied."""
         self.write(plain(redact(text)) + "\n")
+
+    def text(self, text: str) -> None:
+        """The same, broken between words."""
+        self.write(self._wrapped(plain(redact(text))) + "\n")
 
     def note(self, text: str) -> None:
         """A line beside the conversation."""
@@ -70,7 +74,7 @@ class Screen:
         message = self._wrapped(plain(redact(f"error: {error.message}")))
         self.write(f"{self._in(RED, message[:6])}{message[6:]}\n")
         if error.hint:
-            self.line(self._wrapped(f"  → {error.hint}"))
+            self.text(f"  → {error.hint}")
 
     def heading(self, text: str) -> None:
         """Who speaks now, where several do."""
@@ -81,9 +85,11 @@ class Screen:
         return self._in(DIM, text)
 
     def _wrapped(self, text: str) -> str:
-        """The text in lines that break between words, as a terminal's do not."""
+        """The text in lines that break between words, as a terminal's do not, and stay as far to the right."""
         lines = text.split("\n") if self.is_terminal else []
-        filled = [fill(line, self.width, break_long_words=False, break_on_hyphens=False) for line in lines]
+        indents = [line[: len(line) - len(line.lstrip())] for line in lines]
+        how: dict[str, Any] = {"width": self.width, "break_long_words": False, "break_on_hyphens": False}
+        filled = [fill(line, subsequent_indent=indent, **how) for line, indent in zip(lines, indents, strict=True)]
         return "\n".join(filled) or text
 
     def _in(self, colour: str, text: str) -> str:
@@ -121,9 +127,8 @@ class Screen:
 
     def panes(self, names: Sequence[str]) -> Panes:
         """Room for the answers of these, which come one after the other."""
-        return (
-            Columns(self, names) if len(names) > 1 and self.is_terminal and self.width >= NARROW else Panes(self, names)
-        )
+        has_room = self.width >= COLUMN * len(names)
+        return Columns(self, names) if len(names) > 1 and self.is_terminal and has_room else Panes(self, names)
 
 
 class Panes:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from twinctl.chat.speaker import Answer, Show, Speaker, opening
+from twinctl.chat.speaker import Answer, Show, Speaker, opening, refuse_long
 from twinctl.chat.voices import Voices
 from twinctl.data.template import Message
 from twinctl.errors import ConfigError
@@ -119,6 +119,7 @@ class Told:
 def tell(speakers: Iterable[Speaker], prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[Told]:
     """Every speaker's answers, in batches, each as soon as its batch is there."""
     for speaker in speakers:
+        _refuse_long(speaker, prompts)
         for start in range(0, len(prompts), TOGETHER):
             part = prompts[start : start + TOGETHER]
             answers = speaker.answers([prompt.messages for prompt in part], sampling)
@@ -135,9 +136,17 @@ def stream(
 ) -> Iterator[Told]:
     """The same one by one, each shown as it comes; `begin` gets the speaker's name before."""
     for speaker in speakers:
+        _refuse_long(speaker, prompts)
         for prompt in prompts:
             begin(speaker.name)
             yield Told(speaker.name, prompt, speaker.answer(prompt.messages, sampling, show))
+
+
+def _refuse_long(speaker: Speaker, prompts: Sequence[Prompt]) -> None:
+    """Raise ConfigError for a prompt that does not fit, before another one is answered in vain."""
+    for number, prompt in enumerate(prompts, 1):
+        name = f"prompt {number} (“{prompt.text[:40].strip()}…”)" if len(prompts) > 1 else "the prompt"
+        refuse_long(speaker.count(prompt.messages), speaker.context, name)
 
 
 def loaded(voices: Iterable[Voices], before: Callable[[Voices], None]) -> Iterator[Speaker]:

@@ -89,10 +89,10 @@ def last_question(messages: list[Message]) -> list[Message]:
     return [message for message in messages[:-1] if message["role"] == "system"] + messages[-1:]
 
 
-def refuse_long(tokens: int, context: int) -> None:
+def refuse_long(tokens: int, context: int, name: str = "the prompt") -> None:
     """Raise ConfigError for a prompt that leaves no room for an answer."""
     if tokens >= context:
         raise ConfigError(
-            f"the prompt has {tokens} tokens, and the model's window is {context}, the answer included",
+            f"{name} has {tokens} tokens, and the model's window is {context}, the answer included",
             "shorten the prompt",
         )

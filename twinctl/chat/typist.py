@@ -79,7 +79,7 @@ class Editor:
             complete_while_typing=False,
             key_bindings=_keys(),
             multiline=True,
-            prompt_continuation="... ",
+            prompt_continuation=lambda width, line, wraps: "" if wraps else "... ",
             reserve_space_for_menu=4,
             enable_open_in_editor=True,
             refresh_interval=0.5,

@@ -6,21 +6,23 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from twinctl.chat.figures import figures
 from twinctl.chat.screen import plain
 from twinctl.chat.scripted import Prompt, Told, loaded, prompts_of, read_prompts, stream, tell
-from twinctl.chat.speaker import Answer
 from twinctl.chat.voices import Voices
 from twinctl.cli.output import Output
-from twinctl.errors import Interrupted
+from twinctl.errors import Interrupted, UsageError
 from twinctl.recipes.chat import Sampling
 
 
 def asked(texts: list[str] | None, file: Path | None, sampling: Sampling) -> list[Prompt] | None:
     """What the command line, a file or a pipe asks: of a pipe each line, and with `-p -` all of it as one.
 
-    None where a person is to be asked. Raises ConfigError for a file's bad line.
+    None where a person is to be asked. Raises ConfigError for a file's bad line, UsageError for an empty text.
     """
     given = [sys.stdin.read() if text == "-" else text for text in texts or ()]
+    if not all(map(str.strip, given)):
+        raise UsageError("the prompt is empty", 'twinctl chat -p "What is rain?"')
     if file is not None:
         return [*prompts_of(given, sampling), *read_prompts(file, sampling)]
     if given or sys.stdin.isatty():
@@ -68,11 +70,3 @@ class Shown:
         """The answer's figures."""
         print(flush=True)
         self._output.say(figures(told.answer, self._sampling))
-
-
-def figures(answer: Answer, sampling: Sampling) -> str:
-    """How long, how fast, and why it ended."""
-    full = answer.tokens < sampling.max_new_tokens
-    cut = "the window is full" if full else f"cut at {sampling.max_new_tokens} tokens"
-    ended = {"stop": "ended by itself", "length": cut, "interrupted": "stopped"}[answer.finish]
-    return f"[{answer.tokens} tokens, {answer.tokens_per_second:.1f} tokens/s, {ended}]"

@@ -24,6 +24,7 @@ from twinctl.cli.session import (
     WorkspaceOption,
 )
 from twinctl.cli.verdict import judge
+from twinctl.errors import UsageError
 from twinctl.recipes.chat import Sampling
 from twinctl.settings.resolve import values_of
 from twinctl.workspace.run import Run
@@ -107,9 +108,15 @@ def chat(
     thread = session.run(preset, model_path)
     sampling = values_of("chat", (Sampling,), thread.pins["preset"], flags).build(Sampling)
     wanted = Wanted(base, compare, merged, gguf, checkpoint, everyone, four_bit)
+    if check and (prompt or prompts or resume is not None):
+        raise UsageError("--check asks prompts of its own", "leave out --prompt, --prompts and --resume")
     if check:
         judge(session, thread, wanted, sampling)
     elif (questions := asked(prompt, prompts, sampling)) is not None:
+        if resume is not None:
+            raise UsageError(
+                "a talk is taken up in a terminal", "leave out --resume, or --prompt, --prompts and a pipe"
+            )
         voices = find_voices(session.workspace, thread, wanted)
         tell_all(session.output, voices, questions, sampling, as_lines=json or prompts is not None)
     else:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from twinctl.chat.check import FAULTS, Check, Checked, Evidence, check
+from twinctl.chat.check import FAULTS, Check, Checked, Evidence, as_checked, check
+from twinctl.chat.figures import figures
 from twinctl.chat.find import evidence_files
 from twinctl.chat.scripted import loaded
 from twinctl.chat.speaker import Speaker
 from twinctl.chat.talks import keep_check
 from twinctl.chat.voices import Wanted, find_voices
-from twinctl.cli.answers import Shown, figures, say_loading
+from twinctl.cli.answers import Shown, say_loading
 from twinctl.cli.output import Output
 from twinctl.cli.session import Session
 from twinctl.errors import CheckFailed, Interrupted
@@ -32,6 +33,7 @@ MEASURES = {
 def judge(session: Session, run: Run, wanted: Wanted, sampling: Sampling) -> None:
     """Check every wanted speaker, the base beside the twin. Raises CheckFailed when one does not pass."""
     voices = find_voices(session.workspace, run, replace(wanted, compare=wanted.compare or wanted.twin))
+    session.output.say("reading the rows to compare with …")
     evidence = Evidence.read(**evidence_files(session.workspace, run, wanted.checkpoint))
     found, base = [], None
     for speaker in loaded(voices, before=lambda group: say_loading(session.output, group)):
@@ -48,7 +50,7 @@ def judge(session: Session, run: Run, wanted: Wanted, sampling: Sampling) -> Non
 def _judged(
     session: Session, run: Run, speaker: Speaker, base: Speaker | None, evidence: Evidence, sampling: Sampling
 ) -> Check:
-    shown = Progress(session.output, sampling)
+    shown = Progress(session.output, as_checked(sampling))
     found = check(speaker, base, evidence, sampling, ask=shown.ask, show=shown.piece, done=shown.done)
     if found.stopped:
         raise Interrupted("interrupted")

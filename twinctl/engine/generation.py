@@ -8,8 +8,8 @@ that nobody watches.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from twinctl.chat.speaker import (
     refuse_long,
 )
 from twinctl.data.template import Message
+from twinctl.engine.enough import enough_memory, lacks_memory, refuse_partly_loaded
 from twinctl.engine.models import beside_its_base, dress, load_model
 from twinctl.engine.spoken import Spoken, listener
 from twinctl.engine.start import into_log, start
@@ -31,6 +32,10 @@ from twinctl.errors import ConfigError, EngineError
 from twinctl.recipes.chat import Sampling
 
 TOGETHER = 16  # prompts in a batch
+CACHES = (  # what Unsloth hangs on an attention module while it generates
+    *("paged_attention", "paged_attention_K", "paged_attention_V", "attention"),
+    *("temp_QA", "temp_KV", "temp_O", "RH_Q"),
+)
 
 
 class LocalModel:
@@ -63,12 +68,14 @@ class LocalModel:
 
         Raises EngineError when memory does not suffice, or the files cannot be loaded.
         """
-        with into_log(log), _enough_memory(four_bit):
+        seen = f"what the libraries said of it: {log}"
+        with into_log(log), enough_memory(four_bit, "the model cannot be loaded", seen):
             unsloth = start("auto")
             window = _window(model or base, max_length)
             how: dict[str, Any] = {"max_length": window, "method": "qlora" if four_bit else "lora"}
             with beside_its_base(adapter, base) if adapter else nullcontext(model or base) as folder:
                 loaded, tokenizer = load_model(unsloth, folder, **how)
+            refuse_partly_loaded(loaded)
             unsloth.FastLanguageModel.for_inference(loaded)
         dress(tokenizer, template, eos)
         return cls(loaded, tokenizer, name, four_bit=four_bit, window=window)
@@ -122,12 +129,10 @@ class LocalModel:
 
     def _batch(self, talks: list[list[Message]], sampling: Sampling) -> list[Answer]:
         """The answers, in halves where memory does not suffice for all at once."""
-        import torch
-
         try:
             return self._answered(talks, sampling, [_silent] * len(talks), None, time.monotonic())
         except EngineError as error:
-            if len(talks) == 1 or not isinstance(error.__cause__, torch.OutOfMemoryError):
+            if len(talks) == 1 or not lacks_memory(error.__cause__):
                 raise
         half = len(talks) // 2
         return self._batch(talks[:half], sampling) + self._batch(talks[half:], sampling)
@@ -142,7 +147,7 @@ class LocalModel:
         fitted = sampling.model_copy(update={"max_new_tokens": min(sampling.max_new_tokens, self.context - width)})
         spoken = [Spoken(self._tokenizer, self._stops(), sampling.stop, show) for show in shows]
         try:
-            with _enough_memory(self._four_bit):
+            with enough_memory(self._four_bit, "generation failed", "try a shorter prompt"):
                 self.generate(inputs, fitted, stopping_criteria=_criteria(listener(spoken, halt)))
         except KeyboardInterrupt:
             if halt is None:
@@ -161,16 +166,20 @@ class LocalModel:
         import torch
 
         torch.manual_seed(sampling.seed)
-        with torch.inference_mode(), self._weights():
-            return self._model.generate(
-                **inputs,
-                max_new_tokens=sampling.max_new_tokens,
-                eos_token_id=sorted(self._stops()),
-                pad_token_id=self._tokenizer.pad_token_id,
-                use_cache=True,
-                **_how(sampling),
-                **more,
-            )
+        try:
+            with torch.inference_mode(), self._weights():
+                return self._model.generate(
+                    **inputs,
+                    max_new_tokens=sampling.max_new_tokens,
+                    eos_token_id=sorted(self._stops()),
+                    pad_token_id=self._tokenizer.pad_token_id,
+                    use_cache=True,
+                    **_how(sampling),
+                    **more,
+                )
+        except BaseException:  # a cache that is half made would let the next answer fail, and takes memory
+            free_decoding(self._model)
+            raise
 
     def _weights(self) -> AbstractContextManager[Any]:
         if self.use_base and hasattr(self._model, "disable_adapter"):
@@ -243,22 +252,9 @@ def _silent(piece: str) -> None:
     """Show nothing."""
 
 
-@contextmanager
-def _enough_memory(four_bit: bool) -> Iterator[None]:
-    """Inside, memory that does not suffice is an EngineError with what would; anything else of torch's, one too."""
-    import torch
-
-    try:
-        yield
-    except (EngineError, torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        cause = error.__cause__ if isinstance(error, EngineError) else error
-        if isinstance(error, EngineError) and not isinstance(cause, (torch.OutOfMemoryError, MemoryError)):
-            raise
-        if isinstance(cause, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in str(cause):
-            smaller = "a shorter prompt or answer, or a smaller model" if four_bit else "add --4bit: a quarter of it"
-            raise EngineError(f"not enough memory for the model: {_first_line(cause)}", smaller) from cause
-        raise EngineError(f"generation failed: {_first_line(cause)}", "try a shorter prompt") from error
-
-
-def _first_line(error: object) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
+def free_decoding(model: Any) -> None:
+    """Take Unsloth's decoding cache off the attention modules."""
+    for module in model.modules():
+        if "paged_attention" in vars(module):
+            for name in CACHES:
+                vars(module).pop(name, None)

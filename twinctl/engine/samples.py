@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from twinctl.data.tokens import EVAL, read_tokens
-from twinctl.engine.generation import LocalModel
+from twinctl.engine.generation import LocalModel, free_decoding
 from twinctl.recipes.chat import Sampling
 
 OPENING = 32  # tokens of a text that answers nothing: the model goes on from there
@@ -22,10 +22,6 @@ ROOM = 512  # tokens of a prompt; of a longer one, the end
 TOGETHER = 4096  # tokens that a batch may cache, by the 512 at a time that Unsloth's cache grows by: 0.5 GiB for an 8B
 
 MODES = ("training", "gradient_checkpointing", "_flag_for_generation", "prepare_inputs_for_generation")
-CACHES = (
-    *("paged_attention", "paged_attention_K", "paged_attention_V", "attention"),
-    *("temp_QA", "temp_KV", "temp_O", "RH_Q"),
-)
 
 
 @dataclass(frozen=True)
@@ -167,10 +163,7 @@ def _free(model: Any) -> None:
     """Give back what Unsloth's decoding hangs on attention modules (its cache) and on weights (their 16-bit casts)."""
     import torch
 
-    for module in model.modules():
-        if "paged_attention" in vars(module):
-            for name in CACHES:
-                vars(module).pop(name, None)
+    free_decoding(model)
     for weight in model.parameters():
         vars(weight).pop("_fast_lora", None)
     if model.device.type == "cuda":

@@ -1,0 +1,1 @@
+"""The conversation in a real pseudo-terminal, test by test; `twinctl chat` for scripts is beside."""
