@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from twinctl.engine.generation import _how
+from twinctl.gguf import speaker
 from twinctl.gguf.speaker import chosen
 from twinctl.recipes.chat import Sampling
 
@@ -48,7 +49,10 @@ def by_transformers(logits: Any, sampling: Sampling) -> dict[int, float]:
         {"temperature": 0.2, "repetition_penalty": 0.8},
     ],
 )
-def test_the_same_tokens_with_the_same_chances(how: dict[str, Any]) -> None:
+@pytest.mark.parametrize("few", [speaker.FEW, 5])
+def test_the_same_tokens_with_the_same_chances(how: dict[str, Any], few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where those that are looked at first do not suffice."""
+    monkeypatch.setattr(speaker, "FEW", few)
     sampling = Sampling(**how)
     for seed in range(5):
         logits = np.random.default_rng(seed).normal(0, 3, 60).astype(np.float32)

@@ -30,6 +30,8 @@ from twinctl.errors import CheckFailed, UpstreamError
 from twinctl.gguf.runtime import BATCH, Llama
 from twinctl.recipes.chat import Sampling
 
+FEW = 1024  # tokens among which the next one nearly always is
+
 
 class StreamingLlama(Llama):
     """The runtime, with one answer token by token."""
@@ -149,13 +151,27 @@ def chosen(logits: NDArray[np.float32], seen: Sequence[int], sampling: Sampling,
         scores[said] = np.where(scores[said] < 0, scores[said] * factor, scores[said] / factor)
     if sampling.temperature == 0:
         return int(scores.argmax())
-    order = np.argsort(-scores)[: sampling.top_k or None]
-    chances = _softmax(scores[order] / sampling.temperature)
+    scores /= sampling.temperature
+    if sampling.top_k:
+        order = _likeliest(scores, sampling.top_k)
+        chances = _softmax(scores[order])
+    else:
+        every, order = _softmax(scores), _likeliest(scores, FEW)
+        if every[order].sum() < sampling.top_p:
+            order = _likeliest(scores, len(scores))
+        chances = every[order]
     kept = np.cumsum(chances) - chances < sampling.top_p
     kept &= chances >= sampling.min_p * chances[0]
     kept[0] = True
     chances = np.where(kept, chances, 0.0)
     return int(random.choice(order, p=chances / chances.sum()))
+
+
+def _likeliest(scores: NDArray[np.float64], count: int) -> NDArray[np.intp]:
+    """That many tokens, the likeliest first. To sort a whole vocabulary takes as long as to compute a token may."""
+    few = np.argpartition(scores, -count)[-count:] if count < len(scores) else np.arange(len(scores))
+    found: NDArray[np.intp] = few[np.argsort(-scores[few])]
+    return found
 
 
 def _softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
