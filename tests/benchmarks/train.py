@@ -2,8 +2,12 @@
 
     python tests/benchmarks/train.py --model FOLDER [--data FILE …] [--steps 8] [--only book twinctl bare …]
 
-Needs a CUDA GPU. One run prepares the rows once and trains on them in one fresh process after the other: tokens/s of
-real tokens (no pads), median step, peak reserved memory, seconds to the begin and the end of the first step, losses.
+Its bars are for a CUDA GPU; on a CPU (the bundled model, --max-length 256) it shows that it runs. One run prepares the
+rows once and trains on them in one fresh process after the other: tokens/s of real tokens (no pads), median step, peak
+reserved memory, seconds to the begin and the end of the first step, losses. All are timed alike: at each step's log,
+which has waited for the device, the first steps left out. The first process on a machine also pays for the kernels that
+are made and kept there. Rounds go there and back, so that nobody is always first, and the best one counts: the noise of
+a machine only ever adds. `--only book twinctl bare --rounds 2` is six runs of about 75 s on an H200.
 Rows for `book`, `trl`, `liger` are the prepared samples in TRL's own packing; all others train on twinctl's packed rows
 in twinctl's order, so losses are compared with `book-rows`: the book's script on those. Exit 1 when a bar is missed.
 """
@@ -59,7 +63,7 @@ def script(name: str, began: float, job: dict[str, Any]) -> dict[str, Any]:
 
     from twinctl.data.tokens import TRAIN
     from twinctl.engine.models import give_own_pad
-    from twinctl.engine.rows import rows_of
+    from twinctl.engine.rows import PackedCollator, rows_of
 
     imported, model_path, length = time.time(), job["model"], job["max_length"]
     cuda = torch.cuda.is_available()
@@ -83,7 +87,7 @@ def script(name: str, began: float, job: dict[str, Any]) -> dict[str, Any]:
         model = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **lora))
     give_own_pad(tokenizer)
     pad = tokenizer.pad_token_id
-    rows = rows_of(Path(job["tokens"]), TRAIN, packing=own_rows, max_length=length, pad_id=pad).with_format(None)
+    rows = rows_of(Path(job["tokens"]), TRAIN, packing=own_rows, max_length=length, pad_id=pad)
     own = {"dataset_kwargs": {"skip_prepare_dataset": True}, "pad_to_multiple_of": 64, "remove_unused_columns": False}
     config = SFTConfig(
         output_dir=job["folder"] + "/trainer",
@@ -96,13 +100,13 @@ def script(name: str, began: float, job: dict[str, Any]) -> dict[str, Any]:
         weight_decay=0.01,
         optim="adamw_8bit" if cuda else "adamw_torch",
         seed=0,
-        bf16=True,
+        bf16=cuda,
         use_cpu=not cuda,
         gradient_checkpointing=checkpointing,
         gradient_checkpointing_kwargs=None if on_unsloth else {"use_reentrant": False},
         use_liger_kernel=name == "liger",
         max_length=length,
-        packing=True,
+        packing=cuda or not own_rows,
         packing_strategy="bfd",
         completion_only_loss=False,
         save_strategy="no",
@@ -112,13 +116,16 @@ def script(name: str, began: float, job: dict[str, Any]) -> dict[str, Any]:
         disable_tqdm=True,
         **(own if own_rows else {}),
     )
-    train_rows = rows if own_rows else rows.select_columns(["input_ids", "labels"])
-    trainer = SFTTrainer(model=model, processing_class=tokenizer, train_dataset=train_rows, args=config)
+    train_rows = rows if own_rows else rows.select_columns(["input_ids", "labels"]).with_format(None)
+    collate = PackedCollator() if own_rows and not cuda else None  # as twinctl must on a CPU
+    trainer = SFTTrainer(
+        model=model, processing_class=tokenizer, train_dataset=train_rows, data_collator=collate, args=config
+    )
     seen: dict[str, list[float]] = {"times": [], "tokens": [], "losses": [], "begin": []}
     collator, count = trainer.data_collator, [0]
 
     def counting(batch: list[dict[str, Any]]) -> Any:
-        count[0] += sum(row.pop("tokens", len(row["input_ids"])) for row in batch)
+        count[0] += sum(int(row.pop("tokens", len(row["input_ids"]))) for row in batch)
         return collator(batch)
 
     class Clock(TrainerCallback):  # type: ignore[misc]
@@ -180,7 +187,7 @@ def run_twinctl(name: str, words: list[str], job: dict[str, Any], env: dict[str,
     ends = [*(event["time"] for event in stages[1:]), events[-1]["time"]]
     return {
         "losses": [event["loss"] for event in logged],
-        "times": [event["seconds"] for event in logged],  # evaluation and checkpoints left out
+        "times": [event["time"] for event in logged],  # no evaluation or checkpoint is due between them
         "tokens": [event["tokens"] for event in logged],
         "gib": record["metrics"]["peak_memory_gib"],
         "begin": next(event["time"] for event in events if event["event"] == "begin") - began,
@@ -205,22 +212,42 @@ def rate(run: dict[str, Any], warm: int) -> tuple[float, float]:
     return (tokens[-1] - tokens[0]) / (times[-1] - times[0]), statistics.median(steps)
 
 
+def best(same: list[dict[str, Any]], rounds: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """The fastest of a variant's rounds, with the least of its own seconds in any; a failure, if there is one.
+
+    `own`: to the first step's begin, without imports and the weights' load; `own_end`: to its end, less one step more,
+    so that what is made ready in the first step counts too.
+    """
+    if failed := [run for run in same if "failed" in run]:
+        return failed[0]
+    found = max(same, key=lambda run: float(run["rate"]))
+    found["rates"] = [run["rate"] for run in same]
+    if loads := [run["load"] for each in rounds.values() for run in each if "load" in run]:
+        load = statistics.median(loads)  # twinctl does not tell its own
+        ready = [run["imports"] + run.get("load", load) for run in same]
+        found["own"] = min(run["begin"] - gone for run, gone in zip(same, ready, strict=True))
+        found["own_end"] = min(run["first"] - gone - run["step"] for run, gone in zip(same, ready, strict=True))
+    return found
+
+
 def table(runs: dict[str, dict[str, Any]]) -> None:
-    """One line a run. `own s`: to the first step's begin, without the imports and the weights' load."""
-    columns = ("tokens/s", "of book", "step s", "GiB", "begins s", "own s", "1st done", "micro", "ckpt")
+    """One line a run; of its seconds, `best` tells."""
+    columns = ("tokens/s", "of book", "step s", "GiB", "begins s", "1st done", "own s", "own end", "micro", "ckpt")
     print(f"{'':<36}" + "".join(f"{name:>9}" for name in columns) + "  losses")
     for name, run in runs.items():
         if "failed" in run:
             print(f"{VARIANTS[name][0]:<36} failed: {run['failed']}")
             continue
         ratio = f"{run['rate'] / runs['book']['rate']:.2f}" if runs.get("book", {}).get("rate") else "-"
-        own, facts = run.get("own"), run["facts"]
+        facts = run["facts"]
         cells = [f"{run['rate']:,.0f}", ratio, f"{run['step']:.3f}", f"{run['gib']:.1f}", f"{run['begin']:.1f}"]
-        cells += [f"{own:.1f}" if own is not None else "-", f"{run['first']:.1f}"]
+        cells += [f"{run['first']:.1f}", *(f"{run[key]:.1f}" if key in run else "-" for key in ("own", "own_end"))]
         cells += [str(facts["micro_batch"]), "on" if facts["gradient_checkpointing"] else "off"]
         losses = " ".join(f"{loss:.4f}" for loss in run["losses"][:FIRST])
         print(f"{VARIANTS[name][0]:<36}" + "".join(f"{cell:>9}" for cell in cells) + "  " + losses, flush=True)
     for name, run in runs.items():
+        if len(run.get("rates", ())) > 1:
+            print(f"{name}, tokens/s of each round: " + ", ".join(f"{each:,.0f}" for each in run["rates"]))
         if "stages" in run:
             print(f"{name}, s: " + "; ".join(run["stages"]))
 
@@ -233,7 +260,7 @@ def judge(runs: dict[str, dict[str, Any]]) -> int:
         bars.append(("twinctl / the book's script", good["twinctl"]["rate"] / good["book"]["rate"], ">=", 1.40))
     if {"twinctl", "bare"} <= good.keys():
         bars.append(("twinctl / bare SFTTrainer", good["twinctl"]["rate"] / good["bare"]["rate"], ">=", 0.98))
-    if good.get("twinctl", {}).get("own") is not None:
+    if "own" in good.get("twinctl", {}):
         bars.append(("twinctl's own seconds to step 1", good["twinctl"]["own"], "<=", 3.0))
     bars += [("QLoRA GiB", good["qlora"]["gib"], "<=", 7.5)] if "qlora" in good else []
     bars += [("LoRA, checkpointing, GiB", good["checkpointing"]["gib"], "<=", 17.0)] if "checkpointing" in good else []
@@ -261,14 +288,14 @@ def main() -> int:
     )
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--max-length", type=int, default=2048)
-    parser.add_argument("--rounds", type=int, default=1, help="of those whose speed is judged; the best one counts")
+    parser.add_argument("--rounds", type=int, default=1, help="of those whose speed is judged")
     parser.add_argument("--only", nargs="+", choices=list(VARIANTS), default=DEFAULT)
     options = parser.parse_args()
     model = options.model.resolve()
     data = options.data or [path if (path := model / "rows.jsonl").exists() else AUTHOR_ROWS]
     paths = [str(Path.cwd()), os.environ.get("PYTHONPATH", "")]
     env = {**os.environ, **QUIET, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
-    runs: dict[str, dict[str, Any]] = {}
+    rounds: dict[str, list[dict[str, Any]]] = {}
     with tempfile.TemporaryDirectory(prefix="twinctl-bench-") as name:
         folder = Path(name)
         env["UNSLOTH_COMPILE_LOCATION"] = str(folder / "compiled")
@@ -279,9 +306,12 @@ def main() -> int:
         job = {"folder": name, "model": str(model), "max_length": options.max_length, "micro_batch": 2}
         job |= {"tokens": str(next(folder.rglob("train.arrow")).parent), "checkpointing": False}
         wanted = [each for each in VARIANTS if each in options.only]
-        for variant in wanted + [each for each in wanted if VARIANTS[each][1]] * (options.rounds - 1):
-            _, judged, flags = VARIANTS[variant]
-            job |= {"warm": WARM, "steps": options.steps if judged else min(options.steps, FEW)}
+        judged = [each for each in wanted if VARIANTS[each][1]]
+        order = wanted + [each for turn in range(1, options.rounds) for each in (judged[::-1] if turn % 2 else judged)]
+        for variant in order:
+            _, is_judged, flags = VARIANTS[variant]
+            job |= {"warm": WARM, "steps": options.steps if is_judged else min(options.steps, FEW)}
+            began = time.time()
             if flags is None:
                 run = run_script(variant, job, env)
             else:
@@ -291,14 +321,10 @@ def main() -> int:
                     job["checkpointing"] = run["facts"]["gradient_checkpointing"]
             if "failed" not in run:
                 run["rate"], run["step"] = rate(run, WARM)
-            if run.get("rate", 0.0) >= runs.get(variant, {}).get("rate", 0.0):
-                runs[variant] = run
+            rounds.setdefault(variant, []).append(run)
             shown = {key: value for key, value in run.items() if key not in ("times", "tokens", "stages")}
-            print(f"{variant}: {json.dumps(shown)}", file=sys.stderr, flush=True)
-    timed = next((runs[each] for each in ("bare", "book-rows", "book") if "load" in runs.get(each, {})), None)
-    for run in runs.values():
-        if timed and "begin" in run:
-            run["own"] = run["begin"] - run.get("imports", timed["imports"]) - run.get("load", timed["load"])
+            print(f"{variant}, {time.time() - began:.0f} s: {json.dumps(shown)}", file=sys.stderr, flush=True)
+    runs = {variant: best(rounds[variant], rounds) for variant in wanted}
     table(runs)
     return 1 if judge(runs) else 0
 

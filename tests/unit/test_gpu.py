@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import queue
 import sys
+import time
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from twinctl.engine import gpu
-from twinctl.engine.gpu import Gpu, find_gpu, utilisation
+from twinctl.engine.gpu import Gpu, Utilisation, find_gpu
 
 GIB = 2**30
 UUIDS = ["GPU-aaaa-1", "GPU-bbbb-2"]
@@ -60,7 +62,6 @@ class FakeNvml(SimpleNamespace):
 def nvml(monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
     found = FakeNvml()
     monkeypatch.setitem(sys.modules, "pynvml", found)
-    monkeypatch.setattr(gpu, "_sampler", gpu._Sampler())
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     return found
 
@@ -101,7 +102,6 @@ def test_what_the_driver_does_not_tell_is_none(nvml: FakeNvml, monkeypatch: pyte
     for question in ("UtilizationRates", "Name", "CudaComputeCapability"):
         monkeypatch.setattr(nvml, f"nvmlDeviceGet{question}", refuse, raising=False)
     assert find_gpu() == Gpu("NVIDIA GPU", 80.0, 70.0, "580.1", None, None)
-    assert utilisation() is None
     monkeypatch.setattr(nvml, "nvmlDeviceGetMemoryInfo", refuse, raising=False)
     assert find_gpu() is None
 
@@ -109,18 +109,28 @@ def test_what_the_driver_does_not_tell_is_none(nvml: FakeNvml, monkeypatch: pyte
 @pytest.mark.parametrize("library", [None, SimpleNamespace()])
 def test_no_library_and_no_driver_are_no_gpu(monkeypatch: pytest.MonkeyPatch, library: Any) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", library)
-    monkeypatch.setattr(gpu, "_sampler", gpu._Sampler())
     assert find_gpu() is None
-    assert utilisation() is None
+    assert Utilisation().latest is None
 
 
-def test_a_training_asks_the_driver_once_a_moment(nvml: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = SimpleNamespace(now=100.0)
-    monkeypatch.setattr(gpu.time, "monotonic", lambda: clock.now)
-    assert [utilisation() for _ in range(5)] == [1] * 5
-    clock.now += 1.5
-    assert [utilisation() for _ in range(5)] == [2] * 5
-    assert nvml.asked == 2
+def test_a_training_never_waits_for_a_slow_driver(nvml: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: queue.Queue[int | None] = queue.Queue()
+
+    def slow(handle: str) -> SimpleNamespace:
+        if (answer := answers.get()) is None:
+            raise RuntimeError("Not Supported")
+        return SimpleNamespace(gpu=answer)
+
+    monkeypatch.setattr(nvml, "nvmlDeviceGetUtilizationRates", slow, raising=False)
+    monkeypatch.setattr(gpu, "MOMENT", 0.0)
+    use = Utilisation()
+    assert use.latest is None
+    for answer in (97, 98, None):
+        answers.put(answer)
+        until = time.monotonic() + 10
+        while use.latest != answer and time.monotonic() < until:
+            time.sleep(0.001)
+        assert use.latest == answer
 
 
 def test_the_room_leaves_out_cuda_itself_and_what_others_have() -> None:

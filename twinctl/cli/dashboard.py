@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.live import Live
     from rich.text import Text
 
-TICK_SECONDS = 0.25
+TICK_SECONDS = 0.33
 SPINNER, PLAIN_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "|/-\\"
 # A cell of the table of figures; on a terminal this wide there are four.
 CELL, LABEL = 20, 9

@@ -2,7 +2,8 @@
 tokens.
 
 What must stay true: nothing here draws random numbers that training would have drawn, so training is the same with and
-without it; between evaluations nothing waits for the device.
+without it; between evaluations nothing here waits for the device: what a step's figures are made of, the trainer has
+read already.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments  # noqa: TID253
 
 from twinctl.engine.checkpoints import seal
-from twinctl.engine.gpu import utilisation
+from twinctl.engine.gpu import Utilisation
 from twinctl.engine.health import Health
 from twinctl.engine.models import peak_memory_gib
 from twinctl.phases.base import Attempt
@@ -75,6 +76,7 @@ class WatchTraining(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         self._attempt, self._counter, self.progress = attempt, counter, progress
         self._health, self._evaluations = health, evaluations
+        self._use = Utilisation()
         self.tracker: CometRun | None = None
         self.deadline = math.inf  # of time.monotonic, for the last step
         self.stop_at: int | None = None
@@ -83,7 +85,7 @@ class WatchTraining(TrainerCallback):  # type: ignore[misc]
         self._last = 0.0
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Try the longest rows, now that the trainer has set up everything; then start the clock."""
+        """Try the longest rows, where they differ, now that the trainer has set up everything; then start the clock."""
         self.try_the_worst()
         self._last = time.monotonic()
         self._attempt.event("begin", step=state.global_step, steps=state.max_steps)
@@ -125,7 +127,7 @@ class WatchTraining(TrainerCallback):  # type: ignore[misc]
             "seconds": round(self.progress.seconds, 3),
             "memory_gib": peak_memory_gib(),
         }
-        self._attempt.event("step", step=state.global_step, steps=state.max_steps, gpu_use=utilisation(), **figures)
+        self._attempt.event("step", step=state.global_step, steps=state.max_steps, gpu_use=self._use.latest, **figures)
         if self.tracker:
             self.tracker.log({f"train/{name}": value for name, value in figures.items()}, state.global_step)
         self._health.check(state.global_step, figures["loss"], figures["grad_norm"])

@@ -22,24 +22,32 @@ if TYPE_CHECKING:
 
 
 def evaluation_loss(
-    model: Any, batches: Iterable[dict[str, Any]], context: AbstractContextManager[Any]
+    model: Any,
+    batches: Iterable[dict[str, Any]],
+    place: Callable[[dict[str, Any]], dict[str, Any]],
+    context: AbstractContextManager[Any],
 ) -> float | None:
-    """Mean negative log-likelihood in nats a learnt token of batches on the model's device; None when there are none.
+    """Mean negative log-likelihood in nats a learnt token of batches, which `place` moves to the model's device; None
+    when nothing in them is learnt.
 
-    Draws no random numbers.
+    Draws no random numbers. Reads the losses once, at the end: to read one is to wait for the device.
     """
     import torch
 
     was_training = model.training
     model.eval()
-    total, count = 0.0, 0
+    learnt, losses = [], []
     with torch.no_grad(), context:
         for batch in batches:
-            learnt = int((batch["labels"][:, 1:] != IGNORED).sum())
-            total += float(model(**batch).loss) * learnt
-            count += learnt
+            if count := int((batch["labels"][:, 1:] != IGNORED).sum()):
+                learnt.append(count)
+                # Outside training the model would keep a cache; some models let packed samples meet in it.
+                losses.append(model(**{**place(batch), "use_cache": False}).loss)
     model.train(was_training)
-    return total / count if count else None
+    if not losses:
+        return None
+    read: list[float] = torch.stack(losses).tolist()
+    return sum(loss * count for loss, count in zip(read, learnt, strict=True)) / sum(learnt)
 
 
 class Evaluations:

@@ -7,6 +7,7 @@ the one that torch will take: the first of CUDA_VISIBLE_DEVICES.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -53,40 +54,22 @@ def find_gpu() -> Gpu | None:
         )
 
 
-def utilisation() -> int | None:
-    """How busy the GPU is, in per cent, for a training that asks at every step: the driver is asked once a second."""
-    return _sampler.sample()
-
-
-class _Sampler:
-    """Keeps the driver's library open, and its last answer."""
+class Utilisation:
+    """How busy the GPU is, for a training that asks at every step: known at no cost, since a thread asks the driver,
+    which may take as long as it likes (tens of milliseconds in a virtual machine, while the GPU would stand still).
+    """
 
     def __init__(self) -> None:
-        self._asked = float("-inf")
-        self._opened = False
-        self._nvml: Any = None
-        self._handle: Any = None
-        self._value: int | None = None
+        self.latest: int | None = None  # per cent; None before the first answer, and where there is none
+        threading.Thread(target=self._ask_on, name="gpu-utilisation", daemon=True).start()
 
-    def sample(self) -> int | None:
-        """The answer, at most a moment old."""
-        now = time.monotonic()
-        if now - self._asked >= MOMENT:
-            self._asked = now
-            self._open()
-            rates = _ask(self._nvml.nvmlDeviceGetUtilizationRates, self._handle) if self._handle else None
-            self._value = None if rates is None else int(rates.gpu)
-        return self._value
-
-    def _open(self) -> None:
-        """Once: a machine without a driver is not asked again at every step."""
-        if not self._opened:
-            self._opened = True
-            self._nvml = _start()
-            self._handle = _first(self._nvml) if self._nvml else None
-
-
-_sampler = _Sampler()
+    def _ask_on(self) -> None:
+        nvml = _start()
+        handle = _first(nvml) if nvml else None
+        while nvml and handle:
+            rates = _ask(nvml.nvmlDeviceGetUtilizationRates, handle)
+            self.latest = None if rates is None else int(rates.gpu)
+            time.sleep(MOMENT)
 
 
 def _start() -> Any | None:

@@ -18,17 +18,10 @@ from twinctl.data.tokens import EVAL, TRAIN
 from twinctl.engine.arguments import arguments
 from twinctl.engine.checkpoints import drop_after, last_whole, step_of
 from twinctl.engine.evaluation import Evaluations, evaluation_loss
-from twinctl.engine.fit import fit, smaller
+from twinctl.engine.fit import fit, smaller, try_longest_rows
 from twinctl.engine.health import Health
-from twinctl.engine.models import (
-    device_facts,
-    dress,
-    load_model,
-    peak_memory_gib,
-    save_model,
-    stop_at,
-    take_weights,
-)
+from twinctl.engine.loading import load_to_train
+from twinctl.engine.models import device_facts, peak_memory_gib, save_model
 from twinctl.engine.rows import PackedCollator, require_segments, rows_of
 from twinctl.engine.samples import Samples
 from twinctl.engine.start import start
@@ -124,36 +117,8 @@ class Training:
 
     def _load(self) -> None:
         self._attempt.stage("loading the model")
-        recipe, parent = self._recipe, self._attempt.inputs.get("parent")
-        is_full = recipe.method == "full"
-        self._model, self._tokenizer = load_model(
-            self._unsloth,
-            Path(parent) if parent and is_full else self._base,
-            max_length=self._attempt.inputs["max_length"],
-            dtype=recipe.dtype,
-            method=recipe.method,
-            seed=recipe.seed,
-            checkpointing=self._split.checkpointing,
-        )
+        self._model, self._tokenizer = load_to_train(self._unsloth, self._recipe, self._split, self._attempt.inputs)
         self._facts = device_facts(self._model)
-        if not is_full:
-            self._model = self._unsloth.FastLanguageModel.get_peft_model(
-                self._model,
-                r=recipe.rank,
-                lora_alpha=recipe.alpha,
-                lora_dropout=recipe.dropout,
-                bias=recipe.bias,
-                target_modules=list(recipe.target_modules),
-                use_rslora=recipe.rslora,
-                use_dora=recipe.dora,
-                use_gradient_checkpointing="unsloth" if self._split.checkpointing else False,
-                random_state=recipe.seed,
-                max_seq_length=self._attempt.inputs["max_length"],
-            )
-            if parent:
-                take_weights(self._model, Path(parent))
-        dress(self._tokenizer, self._attempt.inputs["template"], self._attempt.inputs["eos"])
-        stop_at(self._model.generation_config, self._tokenizer.eos_token_id)
 
     def _trainer(self, resume: Path | None) -> tuple[Any, WatchTraining]:
         from transformers import PrinterCallback
@@ -197,7 +162,8 @@ class Training:
         self._health = Health(self._model.config.vocab_size, float16=self._facts["dtype"] == "float16", begins=begins)
         watcher = WatchTraining(self._attempt, counter, self._progress, self._health, self._evaluations)
         watcher.stop_at = self._recipe.stop_at
-        watcher.try_the_worst = partial(self._try_the_worst, trainer)
+        if not packing:  # packed rows are all of one length: the first step is as good a trial as any
+            watcher.try_the_worst = partial(try_longest_rows, trainer)
         trainer.add_callback(watcher)
         return trainer, watcher
 
@@ -215,8 +181,9 @@ class Training:
         held_out = self._rows(EVAL)
 
         def loss() -> float | None:
-            batches = (trainer._prepare_inputs(collate([row])) for row in held_out)
-            return evaluation_loss(self._model, batches, trainer.compute_loss_context_manager())
+            batches = (collate([row]) for row in held_out)
+            context = trainer.compute_loss_context_manager()
+            return evaluation_loss(self._model, batches, trainer._prepare_inputs, context)
 
         return Evaluations(
             self._attempt,
@@ -264,20 +231,6 @@ class Training:
         loss: float | None = read_json(kept)["loss"]
         self._attempt.event("evaluation", step=0, eval_loss=loss)
         return loss
-
-    def _try_the_worst(self, trainer: Any) -> None:
-        """One pass over the longest rows, so that memory runs out now or never. Leaves no trace."""
-        import torch
-
-        lengths = [len(ids) for ids in trainer.train_dataset.data["input_ids"]]
-        longest = sorted(range(len(lengths)), key=lambda index: -lengths[index])[: self._split.micro_batch]
-        trainer.current_gradient_accumulation_steps = trainer.args.gradient_accumulation_steps
-        gpu = [self._model.device] if self._facts["device"] == "cuda" else []
-        with torch.random.fork_rng(devices=gpu):
-            batch = trainer.data_collator([trainer.train_dataset[index] for index in longest])
-            trainer.training_step(self._model, batch)
-        trainer.data_collator.waiting.clear()
-        self._model.zero_grad(set_to_none=True)
 
     def _deadline(self) -> float:
         """When the last step must have ended, to leave time to evaluate and save."""

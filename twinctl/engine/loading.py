@@ -1,0 +1,48 @@
+"""The model that is to be trained: the base, or what another run made of it, with its adapter and its tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from twinctl.engine.memory import Choice
+from twinctl.engine.models import dress, load_model, stop_at, take_weights
+from twinctl.recipes.train import TrainRecipe
+
+
+def load_to_train(unsloth: Any, recipe: TrainRecipe, split: Choice, inputs: Mapping[str, Any]) -> tuple[Any, Any]:
+    """(model, tokenizer), which carry the tokens' template and stop token; nothing but what is trained has gradients.
+
+    `inputs`: an attempt's. Raises EngineError without memory, or when the parent's adapter has another shape.
+    """
+    parent, max_length = inputs.get("parent"), inputs["max_length"]
+    is_full = recipe.method == "full"
+    model, tokenizer = load_model(
+        unsloth,
+        Path(parent if parent and is_full else inputs["base"]),
+        max_length=max_length,
+        dtype=recipe.dtype,
+        method=recipe.method,
+        seed=recipe.seed,
+        checkpointing=split.checkpointing,
+    )
+    if not is_full:
+        model = unsloth.FastLanguageModel.get_peft_model(
+            model,
+            r=recipe.rank,
+            lora_alpha=recipe.alpha,
+            lora_dropout=recipe.dropout,
+            bias=recipe.bias,
+            target_modules=list(recipe.target_modules),
+            use_rslora=recipe.rslora,
+            use_dora=recipe.dora,
+            use_gradient_checkpointing="unsloth" if split.checkpointing else False,
+            random_state=recipe.seed,
+            max_seq_length=max_length,
+        )
+        if parent:
+            take_weights(model, Path(parent))
+    dress(tokenizer, inputs["template"], inputs["eos"])
+    stop_at(model.generation_config, tokenizer.eos_token_id)
+    return model, tokenizer
