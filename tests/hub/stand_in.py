@@ -99,6 +99,7 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     hang: bool = False
     drop: int | None = None
+    words: str = "The stand-in was told to fail"
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,9 @@ class HubStandIn:
         self.chunk: int | None = None
         """Ask for larger files in parts of this size."""
         self.cas = ""
-        """The folder of the Xet store; with none, Xet cannot be used."""
+        """The folder of the Xet store; with none, and no `xet`, Xet cannot be used."""
+        self.xet: xet_store.XetStore | None = None
+        """The Xet store over HTTP, which only takes files."""
         self.xet_hashes: dict[str, str] = {}
         """sha256 → Xet hash: what the real Hub knows from the Xet store."""
         self.status: int | None = None
@@ -231,7 +234,7 @@ class HubStandIn:
             await asyncio.sleep(0.05)
         if fault.drop is not None:
             return await self._cut(request, fault.drop)
-        refusal = Refusal(fault.status or 500, "", "The stand-in was told to fail").response()
+        refusal = Refusal(fault.status or 500, "", fault.words).response()
         refusal.headers.update(fault.headers)
         return refusal
 
@@ -412,6 +415,6 @@ def jsonl(rows: list[dict[str, Any]]) -> bytes:
     return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
 
-from . import writing  # noqa: E402
+from . import writing, xet_store  # noqa: E402
 
-ROUTES += writing.ROUTES
+ROUTES += writing.ROUTES + xet_store.ROUTES

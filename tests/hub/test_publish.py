@@ -139,6 +139,10 @@ def test_what_passes_is_waited_for_and_told(
         (Fault("GET", "/whoami", status=401), "does not accept the token (401)"),
         (Fault("POST", "/repos/create", status=403), "does not let this token write to me/twin (403)"),
         (Fault("POST", "/preupload/", status=403), "does not let this token write to me/twin (403)"),
+        (
+            Fault("POST", "/commit/", status=403, words="Private storage limit reached"),
+            "has no room left for me/twin (403)",
+        ),
         (Fault("POST", "/preupload/", status=404), "There is no model me/twin on the Hub"),
         (Fault("POST", "/commit/", status=409), "Somebody else is changing me/twin at this moment (409)"),
         (Fault("POST", "/commit/", status=412), "was changed while this was being sent (412)"),
@@ -147,7 +151,7 @@ def test_what_passes_is_waited_for_and_told(
         (Fault("POST", "/commit/", status=500, times=9), "The Hub is not well: it answered 500"),
         (Fault("POST", "/commit/", hang=True, times=9), "Cannot reach the Hub at 127.0.0.1 (no answer in time)"),
     ],
-    ids=["401", "403-create", "403", "404", "409", "412", "413", "413-blob", "500", "hang"],
+    ids=["401", "403-create", "403", "403-full", "404", "409", "412", "413", "413-blob", "500", "hang"],
 )
 def test_what_stops_a_push_is_said(hub: HubStandIn, client: Client, stage: Path, fault: Fault, told: str) -> None:
     client.env["HF_HUB_DISABLE_XET"] = "1"

@@ -10,6 +10,12 @@ from typing import Any
 
 import pytest
 
+from twinctl.errors import ConfigError
+from twinctl.phases import travelling
+from twinctl.phases.travel import travelling as travelling_of
+from twinctl.phases.upstream import need
+from twinctl.workspace.workspace import Workspace
+
 from .conftest import TOKEN, Client
 from .stand_in import Fault, HubStandIn
 from .test_push import refused
@@ -54,8 +60,15 @@ def test_an_adapter_comes_back_with_pins_recipe_and_figures(hub: HubStandIn, pus
     for command in (["status"], ["inspect", "train"], ["logs", "train"], ["export", "--adapter"]):
         pushed.command(*command, "-w", "there").ok()
     assert "was pulled from the Hub, and the rows" in refused(pushed.command("train", "-w", "there", "--json"), 4)
-    # Handed on from there, it is the same card but for its name.
-    assert pushed.command("push", "me/again", "--adapter", "-w", "there", "--json").ok()
+
+
+@pytest.fixture
+def document(made_twin: Path) -> dict[str, Any]:
+    """The document of the merged model."""
+    place = Workspace.open(made_twin / ".twinctl")
+    run = place.run("tiny")
+    found: dict[str, Any] = json.loads(json.dumps(travelling_of(place, run, "model", [need(place, run, "model")])))
+    return found
 
 
 def test_no_row_and_no_name_of_this_machine_travels(hub: HubStandIn, pushed: Client) -> None:
@@ -88,9 +101,7 @@ def test_what_pull_refuses(hub: HubStandIn, pushed: Client) -> None:
         assert pushed.command(*PULL).code == 3, name
     pins = document["pins"]
     rewritten(hub, {**document, "pins": {**pins, "model": {**pins["model"], "locator": "x; rm -rf ~"}}})
-    assert "does not tell of the base model" in refused(pushed.command(*PULL), 3)
-    rewritten(hub, {**document, "run": "../other"})
-    assert "cannot name a run" in refused(pushed.command(*PULL), 2)
+    assert "cannot be read: pins.model.locator" in refused(pushed.command(*PULL), 3)
     rewritten(hub, document)
     rewritten(hub, {"schema": 2})
     assert "newer twinctl" in refused(pushed.command(*PULL), 3)
@@ -99,6 +110,83 @@ def test_what_pull_refuses(hub: HubStandIn, pushed: Client) -> None:
     rewritten(hub, {"results": [{**made, "files": [{**made["files"][0], "sha256": "0" * 64}]}]})
     assert "is not the file that was pushed" in refused(pushed.command(*PULL), 8)
     assert not (pushed.home / "there/artifacts/train").exists()
+
+
+def changed(document: dict[str, Any], place: str, value: Any) -> dict[str, Any]:
+    """A copy in which the value at `a.b.0.c` is another."""
+    copy: dict[str, Any] = json.loads(json.dumps(document))
+    *parents, last = place.split(".")
+    found: Any = copy
+    for name in parents:
+        found = found[int(name) if isinstance(found, list) else name]
+    found[last] = value
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("run", "../../evil"),
+        ("pins.template", "../../evil"),
+        ("pins.model.repo", 'a/b"); import os #'),
+        ("pins.model.repo", "a/b](https://evil.example)"),
+        ("pins.model.files", {"../x": "0" * 64}),
+        ("results.0.slot", "../evil"),
+        ("results.0.metrics.proof", "near"),
+        ("line.0.metrics.eval_loss", "<b>low</b>"),
+        ("line.0.digest", "`x`"),
+        ("line.1.inputs.sources", [{"role": "author", "repo": "a/b](https://evil.example)"}]),
+        ("line.1.inputs.sources", [{"role": "author", "files": [["", "/home/jane/x.txt", ""]]}]),
+        ("line.1.metrics.tokens_by_role", {"author": "many"}),
+        ("losses", [[1, "high"]]),
+        ("happened.versions", ["1.0"]),
+        ("twinctl", "\x1b[2J"),
+        ("line.0.recipe.method", "\x1b]0;evil\x07"),
+    ],
+)
+def test_a_document_that_somebody_bent_is_refused(document: dict[str, Any], place: str, value: Any) -> None:
+    assert travelling.read(json.dumps(document), "me/my-twin").run == "tiny"
+    with pytest.raises(ConfigError, match="of me/my-twin cannot be read"):
+        travelling.read(json.dumps(changed(document, place, value)), "me/my-twin")
+
+
+SUFFIXES = {"--merged": "", "--adapter": "-LoRA", "--gguf": "-GGUF"}
+
+
+@pytest.mark.parametrize("kind", SUFFIXES)
+def test_a_pulled_twin_that_is_pushed_again_tells_the_same(hub: HubStandIn, twin: Client, kind: str) -> None:
+    name = f"my-twin{SUFFIXES[kind]}"
+    twin.command("push", "me/my-twin", kind).ok()
+    first = hub.repos["models", f"me/{name}"].files("main")
+    twin.command("pull", f"me/{name}", "-w", "there").ok()
+    same = twin.command("push", "me/my-twin", kind, "-w", "there", "--json").ok().document
+    assert (same["cached"], same["metrics"]["sent"]) == (True, [])
+    card = first["README.md"]
+    assert isinstance(card, bytes)
+    shown = twin.command("card", f"me/{name}", kind, "-w", "there").ok().out
+    assert shown == card.decode()
+    assert "loss_curve.png" in shown and "Trained with `twinctl" in shown
+    assert ("| 1e-06 | 99.00% |" in shown) is (kind != "--adapter")
+    assert ("| loss, nats a token | 2.2 | 1.1 |" in shown) is True
+
+
+def test_what_is_told_of_a_pulled_twin_must_be_what_came(hub: HubStandIn, pushed: Client) -> None:
+    pushed.command(*PULL).ok()
+    (origin,) = (pushed.home / "there/artifacts/pull").glob("model-*/origin.json")
+    origin.write_text(origin.read_text().replace("0.99", "0.999"))
+    told = refused(pushed.command("card", "-w", "there", "--json"), 4)
+    assert "origin.json is not the file that was pulled → twinctl pull me/my-twin --restart" in told
+    pushed.command(*PULL, "--restart").ok()
+    pushed.command("card", "-w", "there").ok()
+
+
+def test_a_pulled_twin_is_as_verified_as_it_was(hub: HubStandIn, pushed: Client) -> None:
+    document = json.loads(hub.repos["models", "me/my-twin"].files("main")["twinctl.json"])  # type: ignore[arg-type]
+    rewritten(hub, changed(document, "results.0.metrics.proof", None))
+    pushed.command(*PULL).ok()
+    words = ("push", "me/again", "-w", "there", "--json")
+    assert "is not verified" in refused(pushed.command(*words), 8)
+    pushed.command(*words, "--unverified").ok()
 
 
 @pytest.mark.parametrize("fault", ["drop", "503", "kill", "interrupt"])

@@ -265,6 +265,8 @@ def test_a_branch_and_a_pull_request(hub: HubStandIn, twin: Client) -> None:
     repo = hub.repos["models", "me/my-twin"]
     assert set(repo.files("v1")) == {*MODEL, ".gitattributes"}
     assert list(repo.files("main")) == [".gitattributes"]
+    back = twin.command("pull", "me/my-twin", "--revision", "v1", "-w", "elsewhere", "--json").ok().document
+    assert Path(twin.home, back["path"], SHARDS[0]).read_bytes() == weights(0)
     done = twin.command(*PUSH, "--pr").ok().document["metrics"]
     assert (done["revision"], done["pull_request"]) == ("refs/pr/1", f"{hub.url}/me/my-twin/discussions/1")
     assert list(repo.files("main")) == [".gitattributes"]

@@ -155,13 +155,15 @@ async def complete(hub: HubStandIn, request: Request, digest: str) -> Response:
 
 
 async def xet_token(hub: HubStandIn, request: Request, kind: str, name: str, may: str, rev: str) -> Response:
-    """The way to the Xet store: a folder, which the real client's own file store serves."""
-    if not hub.cas:
+    """The way to the Xet store: a folder, which the real client's own file store serves, or one over HTTP."""
+    if not hub.cas and hub.xet is None:
         raise stand_in.Refusal(404, "", "No Xet here")
     if may == "write":
         writable(hub, request, kind, name)
     info = {"casUrl": f"local://{hub.cas}", "accessToken": "xet", "exp": int(time.time()) + 3600}
-    headers = {"X-Xet-Cas-Url": info["casUrl"], "X-Xet-Access-Token": "xet"}
+    if hub.xet is not None:
+        info = hub.xet.token(f"http://localhost:{hub.port}/xet")
+    headers = {"X-Xet-Cas-Url": info["casUrl"], "X-Xet-Access-Token": info["accessToken"]}
     return JSONResponse(info, headers={**headers, "X-Xet-Token-Expiration": str(info["exp"])})
 
 
@@ -199,7 +201,7 @@ def _next(repo: Repo) -> int:
 def _stored(hub: HubStandIn, value: dict[str, Any]) -> Content:
     if value["oid"] in hub.store:
         return hub.store[value["oid"]]
-    if not hub.cas:
+    if not (hub.xet.has(value["oid"]) if hub.xet is not None else hub.cas):
         raise stand_in.Refusal(400, "", "LFS pointer pointed to a file that does not exist")
     return stand_in.Pointer(value["oid"], value["size"])
 

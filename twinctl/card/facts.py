@@ -15,7 +15,8 @@ from twinctl.card.history import History
 from twinctl.data.tokens import TokensInfo
 from twinctl.errors import UpstreamError
 from twinctl.phases.base_model import BUNDLED, BaseModel, base_of
-from twinctl.phases.upstream import Found, ancestors, base_digest, find, made_from, need
+from twinctl.phases.travel import as_made, happened, told
+from twinctl.phases.upstream import Found, base_digest, find, made_from, need
 from twinctl.workspace.artifact import Artifact, Record
 from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
@@ -26,7 +27,8 @@ ANYBODY = "OWNER/NAME"
 @dataclass(frozen=True)
 class Facts:
     """One twin as it is to be told of. `made`: what the repository holds, one result or several GGUF files; `line`:
-    what they were made from, nearest first. `merged_repo`: where the 16-bit model is on the Hub, if it is.
+    what they were made from, nearest first; what was pulled, as it was where it was made. `training`: where its events
+    are. `merged_repo`: where the 16-bit model is on the Hub, if it is.
     """
 
     run: str
@@ -34,7 +36,7 @@ class Facts:
     repo: str
     merged_repo: str | None
     base: BaseModel
-    made: Sequence[Found]
+    made: Sequence[Record]
     line: Sequence[Record]
     tokens: Record
     eos: str | None
@@ -69,7 +71,7 @@ class Facts:
     @property
     def files(self) -> list[str]:
         """The names of all files of what is sent."""
-        return [entry["name"] for _, _, record in self.made for entry in record.files]
+        return [entry["name"] for record in self.made for entry in record.files]
 
     @cached_property
     def history(self) -> History:
@@ -79,10 +81,7 @@ class Facts:
     @cached_property
     def happened(self) -> dict[str, Any]:
         """What the last attempt at training noted: device, dtype, optimizer, the batch's split, versions."""
-        found: dict[str, Any] = {}
-        for line in self.training.attempts():
-            found |= {name: value for name, value in line.items() if value is not None}
-        return found
+        return happened(self.training)
 
 
 def gather(
@@ -99,14 +98,13 @@ def gather(
     Raises UpstreamError when it, or what it was made from, is not there.
     """
     sent = list(made) if made else _results(workspace, run, kind)
-    record = sent[0][2]
-    above = list(ancestors(workspace, record))
-    training = next((found for found in [sent[0], *above] if "method" in found[2].recipe), None)
+    steps = list(told(workspace, sent[0]))
+    training = next((step for step in steps if "method" in step[1].recipe), None)
     if training is None:
         raise _gone(run, "training", "train")
-    _, tokens, tokens_record = made_from(workspace, training[2], "tokens")
+    _, tokens, there = made_from(workspace, sent[0][2], "tokens")
     base = base_of(run)
-    if base_digest(workspace, training[2]) != base.digest:
+    if base_digest(workspace, sent[0][2]) != base.digest:
         raise UpstreamError(
             f"the training of run “{run.name}” was on another base model than the run now has",
             f"train again: twinctl train --run {run.name}",
@@ -117,12 +115,12 @@ def gather(
         repo=repo or ANYBODY,
         merged_repo=merged_repo,
         base=base,
-        made=sent,
-        line=[record for _, _, record in above],
-        tokens=tokens_record,
-        eos=TokensInfo.read(tokens.out, int(tokens_record.recipe.get("max_length", 0))).eos,
-        training=training[1],
-        train=training[2],
+        made=[as_made(workspace, each) for each in sent],
+        line=[record for _, record in steps[1:]],
+        tokens=next((record for _, record in steps if record.produces == "tokens"), there),
+        eos=TokensInfo.read(tokens.out, int(there.recipe.get("max_length", 0))).eos,
+        training=training[0],
+        train=training[1],
     )
 
 
@@ -132,8 +130,11 @@ def gguf_results(workspace: Workspace, run: Run) -> list[Found]:
     if newest is None:
         return []
     found = [(path, workspace.artifact(path)) for path in dict.fromkeys(run.slots.values())]
-    records = [(path, artifact, record) for path, artifact in found if (record := artifact.record()) is not None]
-    same = [each for each in records if each[2].produces == "gguf" and each[2].inputs == newest[2].inputs]
+    files = [(path, artifact, record) for path, artifact in found if (record := artifact.record()) is not None]
+    model = as_made(workspace, newest).inputs.get("model")
+    same = [
+        each for each in files if each[2].produces == "gguf" and as_made(workspace, each).inputs.get("model") == model
+    ]
     return sorted(same, key=lambda each: -size_of(each[2]))
 
 

@@ -164,10 +164,10 @@ def _exp(loss: float | None) -> float | None:
 
 def parity(facts: Facts) -> str:
     """How near the files come to what was trained; nothing for what was trained itself."""
-    if facts.made[0][2].slot == facts.train.slot:
+    if facts.made[0].slot == facts.train.slot:
         return ""
-    rows = [_parity_row(record) for _, _, record in facts.made]
-    proven = [is_proven(record) for _, _, record in facts.made]
+    rows = [_parity_row(record) for record in facts.made]
+    proven = [is_proven(record) for record in facts.made]
     text = (
         "Each file was asked the same as the trained model: KL is the mean divergence of its next-token distributions, "
         "in nats; “same first” is how often both find the same token most probable."
@@ -235,7 +235,7 @@ also repeat passages of the writing that it was trained on.
 
 def provenance(facts: Facts) -> str:
     """What it was made of and by, to be found again."""
-    records = [*(record for _, _, record in facts.made), *facts.line]
+    records = [*(record for record in facts.made), *facts.line]
     rows = [
         [code(each.slot), code(each.fingerprint[:16]), code(each.digest[:16]), _day(each)]
         for each in {record.fingerprint: record for record in records}.values()

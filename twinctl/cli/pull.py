@@ -19,7 +19,7 @@ from twinctl.cli.session import (
 from twinctl.errors import UsageError
 from twinctl.phases.execute import Outcome
 from twinctl.phases.pull import open_repo, pins, plan, plan_tokens
-from twinctl.phases.travel import Travelling
+from twinctl.phases.travelling import Travelling
 from twinctl.settings.secrets import refuse_secret
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -74,7 +74,7 @@ def _refuse_other(session: Session, name: str, found: Travelling) -> None:
         return
     there = runs.get(name)
     pulled = all(path.startswith("pull/") for slot, path in there.slots.items() if not slot.startswith("push-"))
-    if there.pins and not (pulled and there.pins["model"]["files"] == found.pins["model"]["files"]):
+    if there.pins and not (pulled and there.pins["model"]["files"] == found.pins.model.files):
         raise UsageError(f"there is a run “{name}” already, which is another", "give it a name: --run NAME")
 
 

@@ -20,12 +20,14 @@ from twinctl.cli.session import (
     WorkspaceOption,
 )
 from twinctl.errors import HubError, Interrupted, UsageError
+from twinctl.phases import gguf
 from twinctl.phases.execute import Outcome, execute
 from twinctl.phases.parcel import KINDS, Parcel, pack, repo_for, require_fit
 from twinctl.phases.push import opened_request, plan
-from twinctl.phases.upstream import Found, need
-from twinctl.recipes.export import MergeRecipe
+from twinctl.phases.upstream import Found, find, need, trained
+from twinctl.recipes.export import ExportOptions, GgufRecipe, MergeRecipe, Quant
 from twinctl.recipes.push import Kind, PushOptions, PushRecipe
+from twinctl.settings.resolve import values_of
 from twinctl.settings.secrets import refuse_secret
 from twinctl.workspace.run import Run
 
@@ -40,7 +42,9 @@ def push(
     repo: Annotated[str, typer.Argument(metavar="REPO", help="OWNER/NAME on the Hugging Face Hub.")],
     adapter: Annotated[bool, typer.Option("--adapter", help="The adapter, to REPO-LoRA.")] = False,
     merged: Annotated[bool, typer.Option("--merged", help="The merged 16-bit model, to REPO (the default).")] = False,
-    gguf: Annotated[bool, typer.Option("--gguf", help="All GGUF files of the run, to REPO-GGUF.")] = False,
+    with_gguf: Annotated[
+        bool, typer.Option("--gguf", help="All GGUF files of the run, to REPO-GGUF; exported if there is none.")
+    ] = False,
     public: Annotated[bool, typer.Option("--public", help="Make a new repository public.")] = False,
     revision: Annotated[str | None, typer.Option(help="A branch; made if it is not there.")] = None,
     pr: Annotated[bool, typer.Option("--pr", help="Open a pull request.")] = False,
@@ -70,19 +74,25 @@ def push(
     session = Session.open(workspace, run, json=json, quiet=quiet)
     _check_words(repo, revision, message, pr)
     thread = session.run(preset)
-    flags: dict[Kind, bool] = {"model": merged, "adapter": adapter, "gguf": gguf}
+    flags: dict[Kind, bool] = {"model": merged, "adapter": adapter, "gguf": with_gguf}
     kinds: list[Kind] = [kind for kind, wanted in flags.items() if wanted] or ["model"]
     recipes = [PushRecipe(repo=repo_for(repo, kind), kind=kind, revision=revision, pull_request=pr) for kind in kinds]
     options = PushOptions(public=public, message=message, progress=session.output.is_live)
     parcels = []
     for recipe in recipes:
-        made = _made(session, thread, recipe.kind, wait=wait, dry_run=dry_run)
+        made, first = _made_already(session, thread, recipe.kind)
+        if not dry_run:
+            if first:
+                _require_ready(session, recipe, public=public, yes=yes)
+            made, first = _made(session, thread, recipe.kind, wait=wait), []
         warnings = require_fit(session.workspace, thread, made, unverified=unverified)
-        parcels.append(_packed(session, thread, recipe, made, warnings, public=public, dry_run=dry_run))
+        parcels.append(_packed(session, thread, recipe, made, first, warnings, public=public, dry_run=dry_run))
     if dry_run:
         _show_plan(session, recipes, parcels, public=public)
         return
-    _confirm(session, recipes, parcels, public=public, yes=yes)
+    if not _confirm(session, parcels, public=public, yes=yes):
+        for warning in [warning for parcel in parcels for warning in parcel.warnings]:
+            session.output.warn(warning)
     _send(session, thread, recipes, parcels, options, wait=wait)
 
 
@@ -96,18 +106,53 @@ def _check_words(repo: str, revision: str | None, message: str, pr: bool) -> Non
         raise UsageError("--pr and --revision do not go together", "a pull request is opened against main")
 
 
-def _made(session: Session, run: Run, kind: Kind, *, wait: bool, dry_run: bool) -> list[Found]:
-    """The results to send; what is not exported yet is, unless nothing may be made."""
+def _made(session: Session, run: Run, kind: Kind, *, wait: bool) -> list[Found]:
+    """The results to send; what is not exported yet is."""
     from twinctl.card import gguf_results
 
+    place = session.workspace
+    if kind == "adapter":
+        return [need(place, run, kind)]
     if kind == "gguf":
-        if found := gguf_results(session.workspace, run):
-            return found
-        return [need(session.workspace, run, kind)]
-    if kind == "model" and not dry_run:
-        outcome = model_of(session, run, MergeRecipe(), wait=wait)
-        return [(session.workspace.relative(outcome.artifact), outcome.artifact, outcome.record)]
-    return [need(session.workspace, run, kind)]
+        return gguf_results(place, run) or _exported_gguf(session, run, wait=wait)
+    outcome = model_of(session, run, MergeRecipe(), wait=wait)
+    return [(place.relative(outcome.artifact), outcome.artifact, outcome.record)]
+
+
+def _exported_gguf(session: Session, run: Run, *, wait: bool) -> list[Found]:
+    """The GGUF files that `export --gguf` makes."""
+    from twinctl.card import gguf_results
+
+    gguf.require_writable(run)  # before the merge, which takes long
+    quants = _quants(run)
+    session.output.say(f"push: there is no GGUF file yet; exporting {', '.join(quants)} first")
+    model_of(session, run, MergeRecipe(), wait=wait)
+    for quant in quants:
+        wanted = gguf.plan(session.workspace, session.run(), GgufRecipe(name=run.name, quant=quant))
+        session.execute(run.name, wanted, wait=wait)
+    return gguf_results(session.workspace, session.run())
+
+
+def _quants(run: Run) -> tuple[Quant, ...]:
+    return values_of("export", (ExportOptions,), run.pins["preset"], {}).build(ExportOptions).quant
+
+
+def _made_already(session: Session, run: Run, kind: Kind) -> tuple[list[Found], list[str]]:
+    """The results that are there to be sent, or what is to be exported first. Raises UpstreamError when nothing is
+    trained.
+    """
+    from twinctl.card import gguf_results
+
+    place = session.workspace
+    if kind == "gguf" and (found := gguf_results(place, run)):
+        return found, []
+    if kind == "adapter" or (kind == "model" and find(place, run, kind)):
+        return [need(place, run, kind)], []
+    trained(place, run)
+    merge = [] if find(place, run, "model") else ["the merged 16-bit model"]
+    if kind == "gguf":
+        gguf.require_writable(run)
+    return [], [*merge, *(f"the {quant} GGUF file" for quant in _quants(run) if kind == "gguf")]
 
 
 def _packed(
@@ -115,6 +160,7 @@ def _packed(
     run: Run,
     recipe: PushRecipe,
     made: list[Found],
+    first: list[str],
     warnings: list[str],
     *,
     public: bool,
@@ -129,6 +175,8 @@ def _packed(
     there = merged if f"push-{merged}" in run.slots else None
 
     def packed(remote: Remote | None) -> Parcel:
+        if first:
+            return Parcel.to_come(recipe.kind, recipe.repo, remote, first, warnings)
         return pack(place, run, recipe.kind, recipe.repo, made, remote, merged_repo=there, warnings=warnings)
 
     if reason := can_ask() if dry_run else None:
@@ -165,7 +213,14 @@ def _plan_document(recipe: PushRecipe, parcel: Parcel, public: bool) -> dict[str
     there = {"asked": parcel.remote is not None, "exists": bool(parcel.remote and parcel.remote.exists)}
     about = {"repo": recipe.repo, "kind": recipe.kind, "revision": recipe.revision, "private": not public, **there}
     sizes = {"bytes": parcel.bytes(), "to_send": parcel.bytes(parcel.to_send)}
-    return {**about, "files": files, "removes": parcel.gone, "left": list(parcel.left), **sizes}
+    return {
+        **about,
+        "exports": list(parcel.first),
+        "files": files,
+        "removes": parcel.gone,
+        "left": list(parcel.left),
+        **sizes,
+    }
 
 
 def _show_parcel(session: Session, parcel: Parcel, *, public: bool) -> None:
@@ -174,7 +229,10 @@ def _show_parcel(session: Session, parcel: Parcel, *, public: bool) -> None:
     how = "" if there is None else " (new)" if not there.exists else " (there already)"
     kind = f"the {'public' if public else 'private'} model repository {parcel.repo}"
     count, total = len(parcel.to_send), size(parcel.bytes(parcel.to_send))
-    output.line(f"would send {count} of {len(parcel.local)} files, {total}, to {kind}{how}: {KINDS[parcel.kind]}")
+    what = f"send {count} of {len(parcel.local)} files, {total}, to"
+    if parcel.first:
+        what = f"export {' and '.join(parcel.first)} first, then send what is made to"
+    output.line(f"would {what} {kind}{how}: {KINDS[parcel.kind]}")
     rows = [[name, size(it.size), it.sha256[:12], parcel.changes[name]] for name, it in parcel.local.items()]
     output.table([*rows, *([name, "", "", "gone"] for name in parcel.gone)])
     for name in parcel.left:
@@ -183,18 +241,34 @@ def _show_parcel(session: Session, parcel: Parcel, *, public: bool) -> None:
         output.warn(warning)
 
 
-def _confirm(session: Session, recipes: list[PushRecipe], parcels: list[Parcel], *, public: bool, yes: bool) -> None:
-    """Ask a person at a terminal; a script needs --yes only for what everybody can see."""
-    if yes or all(parcel.is_there for parcel in parcels):
-        return
-    if not session.output.is_live or not sys.stdin.isatty():
-        if public:
-            raise UsageError("a public push of a person's twin is to be confirmed", "add --yes")
-        return
+def _require_ready(session: Session, recipe: PushRecipe, *, public: bool, yes: bool) -> None:
+    """What would stop the push, before an export that takes long. Raises HubError, UsageError."""
+    from twinctl.hub.remote import ask
+
+    if not yes:
+        _has_person(session, public=public)
+    session.output.say(f"push: looking at {recipe.repo}")
+    ask(recipe.repo, recipe.revision, public=public)
+
+
+def _has_person(session: Session, *, public: bool) -> bool:
+    """Whether somebody can be asked; a script needs --yes only for what everybody can see."""
+    if session.output.is_live and sys.stdin.isatty():
+        return True
+    if public:
+        raise UsageError("a public push of a person's twin is to be confirmed", "add --yes")
+    return False
+
+
+def _confirm(session: Session, parcels: list[Parcel], *, public: bool, yes: bool) -> bool:
+    """Ask a person at a terminal; whether one was shown everything."""
+    if yes or all(parcel.is_there for parcel in parcels) or not _has_person(session, public=public):
+        return False
     for parcel in parcels:
         _show_parcel(session, parcel, public=public)
     if not typer.confirm("Send it?", err=True):
         raise Interrupted("nothing was sent")
+    return True
 
 
 def _send(
@@ -208,8 +282,6 @@ def _send(
 ) -> None:
     done = []
     for recipe, parcel in zip(recipes, parcels, strict=True):
-        for warning in parcel.warnings:
-            session.output.warn(warning)
         done.append(_sent(session, run, recipe, parcel, options, wait=wait))
     if session.output.json:
         documents = [session.document("push", outcome) for outcome in done]

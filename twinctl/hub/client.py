@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, cast
 from twinctl.errors import HubError
 from twinctl.hub.failures import Target, hub_errors
 from twinctl.hub.hangup import Line
+from twinctl.hub.waits import limit_xet
 
 if TYPE_CHECKING:
     import httpx
@@ -50,6 +51,7 @@ def api() -> HfApi:
 
     if not re.fullmatch(r"[\x21-\x7e]*", huggingface_hub.get_token() or ""):
         raise HubError("HF_TOKEN has characters that no token has.", "Copy it again from the Hub's settings page.")
+    limit_xet()
     huggingface_hub.set_client_factory(_bounded_client)
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     if not sys.stderr.isatty():

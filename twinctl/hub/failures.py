@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -74,6 +75,8 @@ def _hub_error(error: Exception, target: Target) -> HubError:
             return _refusal(cause, target)
         if isinstance(cause, httpx.HTTPError):
             return unreachable(target, cause)
+        if isinstance(cause, ConnectionError) or "CAS Client Error" in str(cause):  # sending, and bringing by Xet
+            return _store_failure(cause, target)
         if isinstance(cause, HFValidationError):
             return HubError(
                 f'"{target.repo_id}" is not a {target.kind} id.', f"Ids look like owner/name. Or {target.elsewhere}."
@@ -97,17 +100,22 @@ def _refusal(error: HfHubHTTPError, target: Target) -> HubError:
     from huggingface_hub import errors
 
     status = error.response.status_code
-    what = f"{target.kind} {target.repo_id}"
-    if target.errand == "push" and (refused := _write_refusal(status, error, target)):
+    if target.errand == "push" and (refused := _write_refusal(status, error.server_message or "", target)):
         return refused
     if isinstance(error, errors.GatedRepoError):
         return _gated(status, target)
     if isinstance(error, errors.RevisionNotFoundError):
         return HubError(
-            f'The {what} has no revision "{target.revision or "main"}".',
+            f'The {target.kind} {target.repo_id} has no revision "{target.revision or "main"}".',
             f"Branches, tags and commits are listed at {target.page()}/tree/main.",
         )
-    if isinstance(error, errors.RepositoryNotFoundError) or status == 404:
+    return _refused_with(404 if isinstance(error, errors.RepositoryNotFoundError) else status, target)
+
+
+def _refused_with(status: int, target: Target) -> HubError:
+    """What the status alone says."""
+    what = f"{target.kind} {target.repo_id}"
+    if status == 404:
         return HubError(
             f"There is no {what} on the Hub that this account can see.",
             f"Check the spelling at {target.page()}; if it is private, {_TOKEN} with access to it.",
@@ -129,10 +137,10 @@ def _refusal(error: HfHubHTTPError, target: Target) -> HubError:
     return unwell
 
 
-def _write_refusal(status: int, error: HfHubHTTPError, target: Target) -> HubError | None:
+def _write_refusal(status: int, words: str, target: Target) -> HubError | None:
     """The Hub takes no files, or not these; None for what is the same when reading."""
     again = f"Look at {target.page()}, then {target.elsewhere}."
-    if status == 403 and "storage" in (error.server_message or "").lower():
+    if status == 403 and "storage" in words.lower():
         return HubError(
             f"The account has no room left for {target.repo_id} (403).",
             f"Its storage is listed at {_endpoint()}/settings/billing: make room, or push to a public repository.",
@@ -153,6 +161,35 @@ def _write_refusal(status: int, error: HfHubHTTPError, target: Target) -> HubErr
         413: "Push a smaller one: twinctl export -q q8_0.",
     }
     return HubError(told[status], mends.get(status, again)) if status in told else None
+
+
+def status_in(error: BaseException) -> int | None:
+    """The status in what the Xet client raises, its classes telling nothing; None where nobody answered."""
+    found = re.search(r"HTTP status \w+ error \((\d{3})", str(error))
+    return int(found[1]) if found else None
+
+
+def _store_failure(error: BaseException, target: Target) -> HubError:
+    """The Xet client failed: at the Hub, which gives it a pass, or at the store that takes and gives large files."""
+    found = re.search(r"https?://[^/\s]+", str(error))
+    host, status = urlsplit(found[0] if found else "").hostname, status_in(error)
+    at_hub = not found or _endpoint().startswith(found[0])
+    if status and (at_hub or status in (413, 429)):
+        refused = _write_refusal(status, "", target) if target.errand == "push" else None
+        return refused or _refused_with(status, target)
+    if at_hub:
+        return unreachable(target, error)
+    if status in (401, 403):
+        return HubError(
+            f"The Hub's file store, {host}, does not take the pass that the Hub gave for it ({status}).",
+            f"Is this machine's clock right? If so, {target.elsewhere}.",
+        )
+    happened = (
+        f"The Hub's file store, {host}, answered {status}." if status else f"Cannot reach the Hub's file store, {host}."
+    )
+    failed = HubError(happened, f"To go by another way: HF_HUB_DISABLE_XET=1. Or try again later; {target.elsewhere}.")
+    failed.may_pass = True
+    return failed
 
 
 def _gated(status: int, target: Target) -> HubError:
@@ -199,8 +236,6 @@ def _local_failure(error: Exception, target: Target) -> HubError:
             f"Cannot write the download of {target.repo_id} under {HF_HOME}: {error.strerror}.",
             "Make room there, or set HF_HOME to a folder on another disk.",
         )
-    if isinstance(error, ConnectionError):
-        return unreachable(target, error)
     done = "sent" if target.errand == "push" else "fetched"
     return HubError(
         f"The {target.kind} {target.repo_id} could not be {done} ({type(error).__name__}).",

@@ -21,7 +21,7 @@ from twinctl.hub.failures import Target, hub_errors
 from twinctl.hub.guard import allowed
 from twinctl.hub.hangup import interruptibly
 from twinctl.hub.remote import Remote, look
-from twinctl.hub.waits import told_waits
+from twinctl.hub.waits import XetWaits, told_waits
 
 WAITS = (1, 2, 4)
 
@@ -106,19 +106,25 @@ def _bring_patiently(target: Target, name: str, folder: Path, say: Callable[[str
     """The client tries a dropped connection again, but not a Hub that is not well."""
     for number, wait in enumerate(WAITS, 1):
         try:
-            return _bring(target, name, folder, meter)
+            return _bring(target, name, folder, say, meter)
         except HubError as error:
             if not error.may_pass:
                 raise
             say(f"{error.message} Trying again in {wait} s ({number} of {len(WAITS)})")
         time.sleep(wait)
-    return _bring(target, name, folder, meter)
+    return _bring(target, name, folder, say, meter)
 
 
-def _bring(target: Target, name: str, folder: Path, meter: Meter) -> None:
+def _bring(target: Target, name: str, folder: Path, say: Callable[[str], None], meter: Meter) -> None:
     with no_bars(), hub_errors(target):
         work = partial(api().hf_hub_download, target.repo_id, name, revision=target.revision, local_dir=folder)
-        interruptibly(work, meter.tick)
+        waits = XetWaits(say)
+
+        def tick() -> None:
+            meter.tick()
+            waits.tick()
+
+        interruptibly(work, tick)
 
 
 def _is_same(path: Path, size: int, digest: str) -> bool:

@@ -13,13 +13,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from twinctl.errors import CheckFailed
+from twinctl.hub.bars import said_above_bars
 from twinctl.hub.client import api, patient
-from twinctl.hub.failures import Target, hub_errors
+from twinctl.hub.failures import Target, hub_errors, status_in
 from twinctl.hub.hangup import interruptibly
 from twinctl.hub.remote import Local, Remote, look, require_visibility
-from twinctl.hub.waits import told_waits
+from twinctl.hub.waits import XetWaits, told_waits
+
+if TYPE_CHECKING:
+    from huggingface_hub import CommitInfo
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ def publish(
     """Send the folder's files, and let go of `gone`, in one commit on what `remote` was. Raises HubError."""
     target = Target("model", remote.repo, remote.revision, "push")
     _show_progress(show_progress)
-    with patient(), told_waits(say), hub_errors(target):
+    with patient(), told_waits(say), hub_errors(target), said_above_bars():
         ready = _ready(remote, public=public, say=say)
         say(f"sending to {remote.repo}")
         upload = partial(
@@ -67,7 +72,7 @@ def publish(
             delete_patterns=[glob.escape(name) for name in gone] or None,
             create_pr=pull_request,
         )
-        info = interruptibly(upload)
+        info = _sent(upload, say)
     revision = str(info.pr_revision) if info.pr_url else remote.revision
     say("reading back what is there now")
     with told_waits(say):
@@ -87,6 +92,18 @@ def _ready(remote: Remote, *, public: bool, say: Callable[[str], None]) -> Remot
         api().create_branch(remote.repo, branch=remote.revision, exist_ok=True)
         remote = look(remote.repo, remote.revision)
     return remote
+
+
+def _sent(upload: Callable[[], CommitInfo], say: Callable[[str], None]) -> CommitInfo:
+    """The commit. The file store's pass is asked for anew by the client before its end, but not when it is refused."""
+    waits = XetWaits(say)
+    try:
+        return interruptibly(upload, waits.tick)
+    except ConnectionError as error:
+        if status_in(error) != 401:
+            raise
+    say("the Hub's file store wants a new pass; asking for one")
+    return interruptibly(upload, waits.tick)
 
 
 def _show_progress(wanted: bool) -> None:

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twinctl.errors import CheckFailed, UpstreamError
-from twinctl.phases import travel
 from twinctl.phases.base_model import BaseModel, base_of
 from twinctl.phases.proven import is_proven
 from twinctl.phases.stale import require_current
+from twinctl.phases.travel import as_made, travelling
+from twinctl.phases.travelling import FILE, read
 from twinctl.phases.upstream import Found
 from twinctl.recipes.push import Kind
 from twinctl.workspace.memo import file_sha256
@@ -36,7 +37,9 @@ LARGEST = 50 * 10**9
 
 @dataclass(frozen=True)
 class Parcel:
-    """All of one push. `files`: by name, where they lie or what is in them; `left`: files of the result that stay."""
+    """All of one push. `files`: by name, where they lie or what is in them; `left`: files of the result that stay;
+    `first`: what is to be exported before there is anything to send, in words.
+    """
 
     kind: Kind
     repo: str
@@ -47,6 +50,14 @@ class Parcel:
     remote: Remote | None
     left: Sequence[str] = ()
     warnings: Sequence[str] = ()
+    first: Sequence[str] = ()
+
+    @classmethod
+    def to_come(
+        cls, kind: Kind, repo: str, remote: Remote | None, first: Sequence[str], warnings: Sequence[str]
+    ) -> Parcel:
+        """A parcel of which nothing is made yet."""
+        return cls(kind, repo, (), {}, {}, {}, remote, warnings=warnings, first=first)
 
     @property
     def to_send(self) -> list[str]:
@@ -81,7 +92,7 @@ def require_fit(workspace: Workspace, run: Run, made: Sequence[Found], *, unveri
     for _, artifact, record in made:
         require_current(workspace, run, record)
         artifact.check(file_sha256, run.name)
-    doubtful = [record for _, _, record in made if not is_proven(record)]
+    doubtful = [record for record in (as_made(workspace, each) for each in made) if not is_proven(record)]
     if doubtful and not unverified:
         raise CheckFailed(
             f"the {doubtful[0].slot} of run “{run.name}” is not verified: nothing shows that it is the twin",
@@ -108,7 +119,7 @@ def pack(
     contents = _Contents.of(kind, made)
     base = base_of(run)
     told = _licence(base, repo, contents)
-    contents.files[travel.FILE] = _document(workspace, run, kind, made, contents)
+    contents.files[FILE] = _document(workspace, run, kind, made, contents)
     _add_card(contents, workspace, run, kind, repo, made, remote, merged_repo)
     roots = [artifact.out for _, artifact, _ in made]
     secrets, places = guard.secrets_here(), guard.places_here(workspace.root)
@@ -149,10 +160,12 @@ class _Contents:
 
 
 def _document(workspace: Workspace, run: Run, kind: Kind, made: Sequence[Found], contents: _Contents) -> bytes:
-    document: dict[str, Any] = travel.travelling(workspace, run, kind, made)
+    document: dict[str, Any] = travelling(workspace, run, kind, made)
     for each in document["results"]:
         each["files"] = [file for file in each["files"] if contents.sha256.get(file["name"]) == file["sha256"]]
-    return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+    text = (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+    read(text, run.name)  # what nobody could pull is not pushed
+    return text
 
 
 def _licence(base: BaseModel, repo: str, contents: _Contents) -> list[str]:
@@ -206,11 +219,11 @@ def _earlier(remote: Remote | None) -> dict[str, Local]:
     from twinctl.errors import ConfigError
     from twinctl.hub.remote import Local, small_file
 
-    text = small_file(remote, travel.FILE) if remote else None
+    text = small_file(remote, FILE) if remote else None
     if remote is None or text is None:
         return {}
     try:
-        results = travel.read(text, remote.repo).results
+        results = read(text, remote.repo).results
     except ConfigError:
         return {}
     there = remote.files

@@ -7,7 +7,6 @@ is executed.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,14 +16,14 @@ from pydantic import ValidationError
 from twinctl.data.tokens import TokensInfo
 from twinctl.errors import ConfigError
 from twinctl.phases.base import Attempt, Phase, Plan, Result
-from twinctl.phases.travel import FILE, Made, Travelling, read
+from twinctl.phases.base_model import BaseModel
+from twinctl.phases.travel import keep_origin
+from twinctl.phases.travelling import FILE, Made, Travelling, read
 from twinctl.recipes.base import Options, Recipe
 from twinctl.recipes.export import GgufRecipe
 from twinctl.recipes.pull import TemplateRecipe
 from twinctl.recipes.train import TrainRecipe
 from twinctl.workspace.workspace import Workspace
-
-_SHOWN = re.compile(r"\w[\w.:/-]{0,200}")  # hints tell people to type it
 
 
 def open_repo(repo: str, revision: str | None) -> tuple[Travelling, str]:
@@ -46,17 +45,9 @@ def open_repo(repo: str, revision: str | None) -> tuple[Travelling, str]:
 
 
 def pins(found: Travelling) -> dict[str, Any]:
-    """A run's pins as prepare fixed them, without the sources, which stayed where they were. Raises ConfigError."""
-    from twinctl.phases.base_model import BaseModel
-
-    try:
-        model = BaseModel(**{**found.pins["model"], "path": None})
-        kept = {name: found.pins[name] for name in ("preset", "template", "max_length")}
-        if not _SHOWN.fullmatch(model.locator):
-            raise TypeError("a locator that is no name")
-    except (KeyError, TypeError) as error:
-        raise ConfigError(f"{FILE} does not tell of the base model", "push the twin again") from error
-    return {**kept, "model": model.stored(), "sources": []}
+    """A run's pins as prepare fixed them, without the sources, which stayed where they were."""
+    model = BaseModel(**found.pins.model.model_dump())
+    return {**found.pins.model_dump(), "model": model.stored(), "sources": []}
 
 
 def plan_tokens(found: Travelling) -> Plan:
@@ -64,7 +55,7 @@ def plan_tokens(found: Travelling) -> Plan:
     info = TokensInfo(found.template, found.max_length, found.eos)
     tokens = found.tokens()
     digest = tokens.digest if tokens else ""
-    recipe = TemplateRecipe(template=str(found.pins["template"]), max_length=found.max_length)
+    recipe = TemplateRecipe(template=found.pins.template, max_length=found.max_length)
 
     def run(attempt: Attempt) -> Result:
         info.write(attempt.out)
@@ -91,7 +82,7 @@ def plan(workspace: Workspace, found: Travelling, made: Made, repo: str, sha: st
     training = found.training()
     inputs = {name: value for name, value in training.inputs.items() if name in ("tokens", "base")}
     return Plan(
-        phase=Phase("pull", 1, "pull", type(recipe), Options, _run_of(found, made), makes=()),
+        phase=Phase("pull", 2, "pull", type(recipe), Options, _run_of(found, made), makes=()),
         slot=made.slot if found.kind == "gguf" else "train",
         slug=f"{found.kind}-{found.run.lower()}",
         produces=found.kind,
@@ -107,9 +98,8 @@ def plan(workspace: Workspace, found: Travelling, made: Made, repo: str, sha: st
 def _recipe(found: Travelling, made: Made) -> Recipe:
     """What was asked for: of an adapter or model the training, whatever merged it. Raises ConfigError for another's."""
     try:
-        if found.kind == "gguf":
-            return GgufRecipe.model_validate(made.recipe)
-        return TrainRecipe.model_validate(found.training().recipe)
+        trained = TrainRecipe.model_validate(found.training().recipe)
+        return GgufRecipe.model_validate(made.recipe) if found.kind == "gguf" else trained
     except ValidationError as error:
         raise ConfigError(
             f"{FILE} has settings that this twinctl does not know: {error.errors()[0]['loc'][0]}", "update twinctl"
@@ -140,6 +130,8 @@ def _run_of(found: Travelling, made: Made) -> Any:
             attempt.artifact.append_event("step", step=step, loss=loss)
         for step, loss in found.evaluations:
             attempt.artifact.append_event("evaluation", step=step, eval_loss=loss)
-        return Result(metrics={**made.metrics, "pulled": {"repo": repo, "commit": sha}}, digest=made.digest)
+        attempt.note(**{"versions": {}, **found.happened})  # those of the training, not of this machine
+        pulled = {"repo": repo, "commit": sha, "origin": keep_origin(attempt.artifact, found)}
+        return Result(metrics={**made.metrics, "pulled": pulled}, digest=made.digest)
 
     return run

@@ -14,7 +14,7 @@ from typing import Any
 from twinctl import __version__
 from twinctl.phases.base import Attempt, Phase, Plan, Result
 from twinctl.phases.parcel import CARD, KINDS, Parcel
-from twinctl.phases.travel import FILE
+from twinctl.phases.travelling import FILE
 from twinctl.recipes.push import PushOptions, PushRecipe
 from twinctl.workspace.artifact import Record
 from twinctl.workspace.fingerprint import fingerprint

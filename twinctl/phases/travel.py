@@ -1,29 +1,29 @@
-"""twinctl.json: what goes with a pushed result, so that a pull can make a run of it again.
+"""What goes with a pushed result, so that a pull can make a run of it again, and a card can tell of it.
 
 What must stay true: it holds pins, recipes, figures, template and digests, and neither rows nor a name or path of this
-machine; a document of a newer twinctl is refused, never guessed at; every file that a pull takes is listed by size and
-sha256.
+machine; of what was pulled the same is told as where it was made, from the document that came with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel as Document
-from pydantic import ConfigDict, Field, ValidationError
-
 from twinctl import __version__
-from twinctl.errors import ConfigError
+from twinctl.errors import UpstreamError
 from twinctl.phases.base_model import BUNDLED, base_of
-from twinctl.phases.upstream import Found, ancestors, made_from, tokens_info
+from twinctl.phases.travelling import SCHEMA, Happened, Travelling, read
+from twinctl.phases.upstream import Found, made_from, tokens_info
 from twinctl.recipes.push import Kind
-from twinctl.workspace.artifact import Record
+from twinctl.workspace.artifact import Artifact, Record
+from twinctl.workspace.files import write_text
 from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
 
-FILE = "twinctl.json"
-SCHEMA = 1
+ORIGIN = "origin.json"
+"""The document beside a pulled result."""
 # Of the tokens: figures, and no source's name, title or digest, which tell of somebody's files.
 _FIGURES = (
     *("rows_read", "rows_kept", "rows_dropped", "rows_by_role", "train_rows", "eval_rows", "packed_rows"),
@@ -33,66 +33,64 @@ _OF_A_SOURCE = ("role", "read", "tokens", "samples", "train", "eval", "dropped")
 _POINTS = 400
 
 
-class File(Document):
-    """One file of a result."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    name: str = Field(pattern=r"^[^/\\\x00-\x1f]+$", max_length=255)
-    bytes: int = Field(ge=0)
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+def keep_origin(artifact: Artifact, found: Travelling) -> str:
+    """Lay the document beside a pulled result; its sha256, which belongs into the record."""
+    text = found.model_dump_json(by_alias=True, indent=2)
+    write_text(artifact.path / ORIGIN, text)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
-class Made(Document):
-    """One result: what was asked, and what came of it. `files` are those of this repository."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    slot: str = Field(pattern=r"^[a-z0-9_-]{1,64}$")
-    phase: str
-    produces: str
-    recipe: dict[str, Any]
-    inputs: dict[str, Any]
-    digest: str
-    metrics: dict[str, Any]
-    created: float
-    files: tuple[File, ...] = ()
+def _origin(artifact: Artifact, record: Record) -> Travelling | None:
+    """The document of a pulled result; None of another. Raises UpstreamError when it is not the one that came."""
+    pulled = record.metrics.get("pulled") or {}
+    if not pulled.get("origin"):
+        return None
+    path = artifact.path / ORIGIN
+    text = path.read_bytes() if path.is_file() else b""
+    if hashlib.sha256(text).hexdigest() != pulled["origin"]:
+        raise UpstreamError(f"{path} is not the file that was pulled", f"twinctl pull {pulled['repo']} --restart")
+    return read(text, pulled["repo"])
 
 
-class Travelling(Document):
-    """The whole of twinctl.json. `results` are what the repository holds, `line` what they were made from."""
+def told(workspace: Workspace, found: Found) -> Iterator[tuple[Artifact, Record]]:
+    """A result and everything that it was made from, nearest first: what was pulled, as it was where it was made.
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    Each with the artifact here that holds its events.
+    """
+    _, artifact, record = found
+    if (origin := _origin(artifact, record)) is None:
+        yield artifact, record
+        for path in record.parents.values():
+            parent = workspace.artifact(path)
+            if (above := parent.record()) is not None:
+                yield from told(workspace, (path, parent, above))
+        return
+    made = next(each for each in origin.results if each.digest == record.digest)
+    for each in (made, *origin.line):
+        yield artifact, each.record()
 
-    schema_: int = Field(alias="schema")
-    twinctl: str
-    kind: Kind
-    run: str
-    pins: dict[str, Any]
-    template: str
-    max_length: int
-    eos: str | None
-    results: tuple[Made, ...] = Field(min_length=1)
-    line: tuple[Made, ...] = ()
-    losses: tuple[tuple[int, float], ...] = ()
-    evaluations: tuple[tuple[int, float], ...] = ()
 
-    def training(self) -> Made:
-        """What the training was asked, and its figures. Raises ConfigError when it is not told."""
-        for each in (*self.results, *self.line):
-            if "method" in each.recipe:
-                return each
-        raise ConfigError(f"{FILE} does not tell of the training", "push it again with this version of twinctl")
+def as_made(workspace: Workspace, found: Found) -> Record:
+    """The result as it was recorded where it was made, with the files that are here."""
+    from dataclasses import replace
 
-    def tokens(self) -> Made | None:
-        """The same of the tokens."""
-        return next((each for each in self.line if each.produces == "tokens"), None)
+    return replace(next(told(workspace, found))[1], files=found[2].files)
+
+
+def happened(training: Artifact) -> dict[str, Any]:
+    """What the last attempt at training noted: device, dtype, optimizer, the batch's split, versions."""
+    found: dict[str, Any] = {}
+    for line in training.attempts():
+        found |= {name: value for name, value in line.items() if value is not None}
+    return {name: found[name] for name in Happened.__annotations__ if name in found}
 
 
 def travelling(workspace: Workspace, run: Run, kind: Kind, made: Sequence[Found]) -> dict[str, Any]:
     """The document for results of one kind. Raises UpstreamError when what they were made from is gone."""
     _, tokens, tokens_record = made_from(workspace, made[0][2], "tokens")
-    line = {record.digest: record for _, _, record in ancestors(workspace, made[0][2])}
+    steps = list(told(workspace, made[0]))
+    line = {record.digest: record for _, record in steps[1:]}
+    training = next((artifact for artifact, record in steps if "method" in record.recipe), None)
     return {
         "schema": SCHEMA,
         "twinctl": __version__,
@@ -100,35 +98,46 @@ def travelling(workspace: Workspace, run: Run, kind: Kind, made: Sequence[Found]
         "run": run.name,
         "pins": _pins(run),
         **tokens_info(workspace, tokens, tokens_record),
-        "results": [_made(record, [*record.files]) for _, _, record in made],
+        "results": [_made(record, record.files) for record in (as_made(workspace, each) for each in made)],
         "line": [_made(record, []) for record in line.values()],
-        **_course(workspace, made[0]),
+        "happened": happened(training) if training else {},
+        **_course(training),
     }
 
 
 def _pins(run: Run) -> dict[str, Any]:
     base = base_of(run)
-    locator = base.repo or (BUNDLED if base.locator == BUNDLED else base.public_name)
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", base.public_name).lstrip("-.") or "model"
+    locator = base.repo or (BUNDLED if base.locator == BUNDLED else name)
     model = {"locator": locator, "repo": base.repo, "revision": base.revision, "sha": base.sha, "files": base.files}
     return {**{name: run.pins[name] for name in ("preset", "template", "max_length")}, "model": model}
 
 
-def _made(record: Record, files: list[Mapping[str, Any]]) -> dict[str, Any]:
+def _made(record: Record, files: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     if record.produces == "tokens":
         metrics, inputs = _of_tokens(record)
     else:
-        metrics, inputs = dict(record.metrics), dict(record.inputs)
+        metrics, inputs = {**record.metrics}, {**record.inputs}
+        metrics.pop("pulled", None)
     return {
         "slot": record.slot,
         "phase": record.phase,
         "produces": record.produces,
         "recipe": dict(record.recipe),
-        "inputs": inputs,
+        "inputs": _ordered(inputs),
         "digest": record.digest,
-        "metrics": metrics,
+        "fingerprint": record.fingerprint,
+        "metrics": _ordered(metrics),
         "created": record.created,
         "files": [dict(file) for file in files],
     }
+
+
+def _ordered(value: Any) -> Any:
+    """With all names in order, so that it is the same document after a pull."""
+    if isinstance(value, dict):
+        return {name: _ordered(value[name]) for name in sorted(value)}
+    return [_ordered(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _of_tokens(record: Record) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -147,10 +156,8 @@ def _of_tokens(record: Record) -> tuple[dict[str, Any], dict[str, Any]]:
     return {**figures, "sources": told}, {"sources": sources}
 
 
-def _course(workspace: Workspace, first: Found) -> dict[str, list[tuple[int, float]]]:
-    """The losses of the training by step, thinned out."""
-    line = [first, *ancestors(workspace, first[2])]
-    training = next((artifact for _, artifact, record in line if "method" in record.recipe), None)
+def _course(training: Artifact | None) -> dict[str, list[tuple[int, float]]]:
+    """The losses by step, thinned out."""
     found: dict[str, dict[int, float]] = {"step": {}, "evaluation": {}}
     for event in training.events() if training else ():
         value = event.get("loss" if event["event"] == "step" else "eval_loss")
@@ -159,19 +166,3 @@ def _course(workspace: Workspace, first: Found) -> dict[str, list[tuple[int, flo
     thinned = {name: sorted(values.items()) for name, values in found.items()}
     thinned = {name: values[:: -(-len(values) // _POINTS) or 1] for name, values in thinned.items()}
     return {"losses": thinned["step"], "evaluations": thinned["evaluation"]}
-
-
-def read(text: bytes, repo: str) -> Travelling:
-    """The document of a repo. Raises ConfigError when it is damaged, or of a newer twinctl."""
-    import json
-
-    try:
-        stored = json.loads(text)
-        if isinstance(stored, dict) and isinstance(stored.get("schema"), int) and stored["schema"] > SCHEMA:
-            raise ConfigError(f"{repo} was pushed by a newer twinctl ({stored.get('twinctl')})", "update twinctl")
-        return Travelling.model_validate(stored)
-    except (ValueError, ValidationError) as error:
-        raise ConfigError(
-            f"the {FILE} of {repo} cannot be read",
-            f"look at it on the Hub; or push the twin again: {FILE} is made anew",
-        ) from error

@@ -1,0 +1,103 @@
+"""A push of what is not exported yet: exported on the way, and never by a dry run or before the Hub was asked."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import Client
+from .stand_in import Fault, HubStandIn
+from .test_push import refused, writes
+
+# `twinctl push` with stand-ins for what merges and writes, as in twin.py.
+PUSH = """
+import sys
+from contextlib import redirect_stdout
+from io import StringIO
+from dataclasses import replace
+from twinctl.phases import gguf, merge
+from cli.stand_ins import fake_gguf
+from hub.twin import sharded_merge
+for phase, run in ((merge, sharded_merge), (gguf, fake_gguf)):
+    phase.PHASE = replace(phase.PHASE, run=run, in_worker=False)
+sys.argv = ["twinctl", "push", "me/my-twin", "--json", *WORDS]
+from twinctl.cli.app import main
+with redirect_stdout(StringIO()) as out:
+    try:
+        main()
+    except SystemExit as done:
+        assert not done.code, done.code
+show(json.loads(out.getvalue()))
+"""
+TESTS = str(Path(__file__).parents[1])
+
+
+@pytest.fixture
+def trained(twin: Client) -> Client:
+    """A twin of which nothing is exported."""
+    for phase in ("merge", "gguf"):
+        shutil.rmtree(twin.home / ".twinctl/artifacts" / phase)
+    twin.env["PYTHONPATH"] += f":{TESTS}"
+    return twin
+
+
+def exported(client: Client) -> list[str]:
+    """The kinds of what is exported, by the folders of the workspace."""
+    folder = client.home / ".twinctl/artifacts"
+    return sorted(path.name for path in folder.iterdir() if path.name in ("merge", "gguf"))
+
+
+def push(client: Client, *words: str) -> dict[str, Any]:
+    """The document of a push with stand-ins."""
+    answer = client.run(f"WORDS = {list(words)!r}\n{PUSH}")
+    found: dict[str, Any] = answer.values[0]
+    return found
+
+
+def test_a_push_exports_what_it_sends(hub: HubStandIn, trained: Client) -> None:
+    document = push(trained, "--gguf")
+    assert [file["name"] for file in document["metrics"]["files"]] == [
+        *("README.md", "loss_curve.png", "params", "template", "tiny-q4_k_m.gguf", "twinctl.json"),
+    ]
+    assert exported(trained) == ["gguf", "merge"]
+    (record,) = (trained.home / ".twinctl/artifacts/gguf").glob("*/record.json")
+    assert json.loads(record.read_text())["metrics"]["proof"], "proven, or it would not have gone"
+    assert "tiny-q4_k_m.gguf" in hub.repos["models", "me/my-twin-GGUF"].files("main")
+
+
+def test_the_quantisations_are_those_of_the_config_file(hub: HubStandIn, trained: Client) -> None:
+    (trained.home / "twinctl.toml").write_text('[export]\nquant = ["f16", "q8_0"]\n')
+    push(trained, "--gguf")
+    assert {"tiny-f16.gguf", "tiny-q8_0.gguf"} <= set(hub.repos["models", "me/my-twin-GGUF"].files("main"))
+
+
+def test_a_dry_run_says_what_would_be_exported_and_makes_nothing(hub: HubStandIn, trained: Client) -> None:
+    words = ("push", "me/my-twin", "--merged", "--gguf", "--dry-run")
+    shown = trained.command(*words).ok()
+    assert shown.out.splitlines() == [
+        "would export the merged 16-bit model first, then send what is made to the private model repository "
+        "me/my-twin (new): merged 16-bit model",
+        "would export the merged 16-bit model and the q4_k_m GGUF file first, then send what is made to the private "
+        "model repository me/my-twin-GGUF (new): GGUF",
+    ]
+    plans = trained.command(*words, "--json").ok().document["plans"]
+    assert [(plan["exports"], plan["files"]) for plan in plans] == [
+        (["the merged 16-bit model"], []),
+        (["the merged 16-bit model", "the q4_k_m GGUF file"], []),
+    ]
+    assert exported(trained) == []
+    assert writes(hub) == []
+
+
+def test_what_hinders_a_push_is_said_before_an_export_that_takes_long(hub: HubStandIn, trained: Client) -> None:
+    for kind in ("--merged", "--gguf"):
+        assert "no token to write with" in refused(trained.command("push", "me/my-twin", kind, "--json", HF_TOKEN=""))
+        words = ("push", "me/my-twin", kind, "--public", "--json")
+        assert "add --yes" in refused(trained.command(*words), 2)
+    hub.faults = [Fault("GET", "/whoami", status=503)]
+    assert "it answered 503" in refused(trained.command("push", "me/my-twin", "--json"))
+    assert exported(trained) == []
