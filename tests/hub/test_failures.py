@@ -12,7 +12,7 @@ from .stand_in import HubStandIn, jsonl
 TOKEN = "hf_" + "T" * 34
 STRANGER = "hf_" + "U" * 34
 MODEL = {"config.json": b"{}", "tokenizer.json": b"{}", "model.safetensors": b"weights"}
-BOUND = 15.0
+BOUND = 40.0
 
 
 @pytest.fixture

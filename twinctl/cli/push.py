@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from twinctl.cli.export import model_of
 from twinctl.cli.output import size
+from twinctl.cli.parcels import show_parcel, show_plan
+from twinctl.cli.sendable import made, made_already
 from twinctl.cli.session import (
     DebugOption,
     JsonOption,
@@ -20,14 +21,11 @@ from twinctl.cli.session import (
     WorkspaceOption,
 )
 from twinctl.errors import HubError, Interrupted, UsageError
-from twinctl.phases import gguf
 from twinctl.phases.execute import Outcome, execute
-from twinctl.phases.parcel import KINDS, Parcel, pack, repo_for, require_fit
+from twinctl.phases.parcel import Parcel, pack, repo_for, require_fit
 from twinctl.phases.push import opened_request, plan
-from twinctl.phases.upstream import Found, find, need, trained
-from twinctl.recipes.export import ExportOptions, GgufRecipe, MergeRecipe, Quant
+from twinctl.phases.upstream import Found
 from twinctl.recipes.push import Kind, PushOptions, PushRecipe
-from twinctl.settings.resolve import values_of
 from twinctl.settings.secrets import refuse_secret
 from twinctl.workspace.run import Run
 
@@ -80,15 +78,15 @@ def push(
     options = PushOptions(public=public, message=message, progress=session.output.is_live)
     parcels = []
     for recipe in recipes:
-        made, first = _made_already(session, thread, recipe.kind)
+        results, first = made_already(session, thread, recipe.kind)
         if not dry_run:
             if first:
                 _require_ready(session, recipe, public=public, yes=yes)
-            made, first = _made(session, thread, recipe.kind, wait=wait), []
-        warnings = require_fit(session.workspace, thread, made, unverified=unverified)
-        parcels.append(_packed(session, thread, recipe, made, first, warnings, public=public, dry_run=dry_run))
+            results, first = made(session, thread, recipe.kind, wait=wait), []
+        warnings = require_fit(session.workspace, thread, results, unverified=unverified)
+        parcels.append(_packed(session, thread, recipe, results, first, warnings, public=public, dry_run=dry_run))
     if dry_run:
-        _show_plan(session, recipes, parcels, public=public)
+        show_plan(session, recipes, parcels, public=public)
         return
     if not _confirm(session, parcels, public=public, yes=yes):
         for warning in [warning for parcel in parcels for warning in parcel.warnings]:
@@ -104,55 +102,6 @@ def _check_words(repo: str, revision: str | None, message: str, pr: bool) -> Non
         refuse_secret(what, value)
     if pr and revision:
         raise UsageError("--pr and --revision do not go together", "a pull request is opened against main")
-
-
-def _made(session: Session, run: Run, kind: Kind, *, wait: bool) -> list[Found]:
-    """The results to send; what is not exported yet is."""
-    from twinctl.card import gguf_results
-
-    place = session.workspace
-    if kind == "adapter":
-        return [need(place, run, kind)]
-    if kind == "gguf":
-        return gguf_results(place, run) or _exported_gguf(session, run, wait=wait)
-    outcome = model_of(session, run, MergeRecipe(), wait=wait)
-    return [(place.relative(outcome.artifact), outcome.artifact, outcome.record)]
-
-
-def _exported_gguf(session: Session, run: Run, *, wait: bool) -> list[Found]:
-    """The GGUF files that `export --gguf` makes."""
-    from twinctl.card import gguf_results
-
-    gguf.require_writable(run)  # before the merge, which takes long
-    quants = _quants(run)
-    session.output.say(f"push: there is no GGUF file yet; exporting {', '.join(quants)} first")
-    model_of(session, run, MergeRecipe(), wait=wait)
-    for quant in quants:
-        wanted = gguf.plan(session.workspace, session.run(), GgufRecipe(name=run.name, quant=quant))
-        session.execute(run.name, wanted, wait=wait)
-    return gguf_results(session.workspace, session.run())
-
-
-def _quants(run: Run) -> tuple[Quant, ...]:
-    return values_of("export", (ExportOptions,), run.pins["preset"], {}).build(ExportOptions).quant
-
-
-def _made_already(session: Session, run: Run, kind: Kind) -> tuple[list[Found], list[str]]:
-    """The results that are there to be sent, or what is to be exported first. Raises UpstreamError when nothing is
-    trained.
-    """
-    from twinctl.card import gguf_results
-
-    place = session.workspace
-    if kind == "gguf" and (found := gguf_results(place, run)):
-        return found, []
-    if kind == "adapter" or (kind == "model" and find(place, run, kind)):
-        return [need(place, run, kind)], []
-    trained(place, run)
-    merge = [] if find(place, run, "model") else ["the merged 16-bit model"]
-    if kind == "gguf":
-        gguf.require_writable(run)
-    return [], [*merge, *(f"the {quant} GGUF file" for quant in _quants(run) if kind == "gguf")]
 
 
 def _packed(
@@ -194,53 +143,6 @@ def _packed(
     return packed(remote)
 
 
-def _show_plan(session: Session, recipes: list[PushRecipe], parcels: list[Parcel], *, public: bool) -> None:
-    if session.output.json:
-        plans = [_plan_document(recipe, parcel, public) for recipe, parcel in zip(recipes, parcels, strict=True)]
-        first = {"state": "dry-run", "metrics": plans[0], "warnings": list(parcels[0].warnings)}
-        session.output.document({"command": "push", "phase": "push", **first, "plans": plans})
-        return
-    for parcel in parcels:
-        _show_parcel(session, parcel, public=public)
-    session.output.say("nothing was sent")
-
-
-def _plan_document(recipe: PushRecipe, parcel: Parcel, public: bool) -> dict[str, Any]:
-    files = [
-        {"name": name, "bytes": it.size, "sha256": it.sha256, "change": parcel.changes[name]}
-        for name, it in parcel.local.items()
-    ]
-    there = {"asked": parcel.remote is not None, "exists": bool(parcel.remote and parcel.remote.exists)}
-    about = {"repo": recipe.repo, "kind": recipe.kind, "revision": recipe.revision, "private": not public, **there}
-    sizes = {"bytes": parcel.bytes(), "to_send": parcel.bytes(parcel.to_send)}
-    return {
-        **about,
-        "exports": list(parcel.first),
-        "files": files,
-        "removes": parcel.gone,
-        "left": list(parcel.left),
-        **sizes,
-    }
-
-
-def _show_parcel(session: Session, parcel: Parcel, *, public: bool) -> None:
-    """Every file with its size, digest and what becomes of it."""
-    output, there = session.output, parcel.remote
-    how = "" if there is None else " (new)" if not there.exists else " (there already)"
-    kind = f"the {'public' if public else 'private'} model repository {parcel.repo}"
-    count, total = len(parcel.to_send), size(parcel.bytes(parcel.to_send))
-    what = f"send {count} of {len(parcel.local)} files, {total}, to"
-    if parcel.first:
-        what = f"export {' and '.join(parcel.first)} first, then send what is made to"
-    output.line(f"would {what} {kind}{how}: {KINDS[parcel.kind]}")
-    rows = [[name, size(it.size), it.sha256[:12], parcel.changes[name]] for name, it in parcel.local.items()]
-    output.table([*rows, *([name, "", "", "gone"] for name in parcel.gone)])
-    for name in parcel.left:
-        output.say(f"stays here: {name}")
-    for warning in parcel.warnings:
-        output.warn(warning)
-
-
 def _require_ready(session: Session, recipe: PushRecipe, *, public: bool, yes: bool) -> None:
     """What would stop the push, before an export that takes long. Raises HubError, UsageError."""
     from twinctl.hub.remote import ask
@@ -265,7 +167,7 @@ def _confirm(session: Session, parcels: list[Parcel], *, public: bool, yes: bool
     if yes or all(parcel.is_there for parcel in parcels) or not _has_person(session, public=public):
         return False
     for parcel in parcels:
-        _show_parcel(session, parcel, public=public)
+        show_parcel(session, parcel, public=public)
     if not typer.confirm("Send it?", err=True):
         raise Interrupted("nothing was sent")
     return True

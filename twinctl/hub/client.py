@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, cast
 from twinctl.errors import HubError
 from twinctl.hub.failures import Target, hub_errors
 from twinctl.hub.hangup import Line
-from twinctl.hub.waits import limit_xet
+from twinctl.hub.xet import limit_xet
 
 if TYPE_CHECKING:
     import httpx

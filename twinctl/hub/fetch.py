@@ -21,7 +21,8 @@ from twinctl.hub.failures import Target, hub_errors
 from twinctl.hub.guard import allowed
 from twinctl.hub.hangup import interruptibly
 from twinctl.hub.remote import Remote, look
-from twinctl.hub.waits import XetWaits, told_waits
+from twinctl.hub.waits import told_waits
+from twinctl.hub.xet import XetWaits
 
 WAITS = (1, 2, 4)
 

@@ -21,7 +21,8 @@ from twinctl.hub.client import api, patient
 from twinctl.hub.failures import Target, hub_errors, status_in
 from twinctl.hub.hangup import interruptibly
 from twinctl.hub.remote import Local, Remote, look, require_visibility
-from twinctl.hub.waits import XetWaits, told_waits
+from twinctl.hub.waits import told_waits
+from twinctl.hub.xet import XetWaits
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo
