@@ -217,7 +217,8 @@ def _mistral3() -> Any:
 
 
 def _nemo() -> Any:
-    return _byte_level(TEKKEN, "<unk>", "<s>", "</s>", "[INST]", "[/INST]", "<pad>", bos="<s>")
+    specials = ("<unk>", "<s>", "</s>", "[INST]", "[/INST]", "<pad>")
+    return _byte_level(TEKKEN, *specials, bos="<s>", ignore_merges=True)
 
 
 def _gemma() -> Any:

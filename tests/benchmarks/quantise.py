@@ -4,9 +4,10 @@
 
 A model of Llama 3.1 8B's shape (or of fewer layers) is made of random bfloat16 weights, once. "Ours" is from the stored
 bytes of a layer's matrices to the encoded ones; "the function" is `ggml_quantize_chunk` alone over the same numbers, in
-float32 and in memory already, in the same slices on the same number of threads. They are measured in turn; shown are the
-median of each and of the rounds' ratios, since other people use the machine. "File" is a whole `write_gguf` to the disk, in a process of its own. Sizes
-of the whole 8B follow from its tensors' types, beside those in llama.cpp's tools/quantize/README.md.
+float32 and in memory already, in the same slices on the same number of threads. They are measured in turn; shown are
+the medians of each and of the rounds' ratios: other people use the machine. "File" is a whole `write_gguf` to the disk,
+in a process of its own. Sizes of the whole 8B follow from its tensors' types, beside those in llama.cpp's
+tools/quantize/README.md.
 """
 
 from __future__ import annotations
@@ -159,6 +160,8 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.one:
         return one(asked.folder, asked.one, asked.threads)
+    if asked.folder:
+        asked.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
         make_model(Path(folder), asked.layers)
         table(Path(folder), asked)

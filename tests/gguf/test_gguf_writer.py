@@ -38,6 +38,9 @@ def _read(path: Path) -> dict[str, Any]:
     return {key: field.contents() for key, field in GGUFReader(path).fields.items()}
 
 
+SPECIAL = {"bos": "<|begin_of_text|>", "eos": "<|end_of_text|>", "eot": "<|end_of_text|>", "padding": "<|pad|>"}
+
+
 def test_metadata(llama_folder: tuple[Path, Any], tmp_path: Path) -> None:
     provenance = Provenance("llama3.1", base_model="Llama 3.1", entries={"run": "../../etc", "empty": ""})
     written = write_gguf(llama_folder[0], tmp_path / "m.gguf", "q8_0", name="../twin", provenance=provenance)
@@ -65,6 +68,8 @@ def test_metadata(llama_folder: tuple[Path, Any], tmp_path: Path) -> None:
         "tokenizer.ggml.eos_token_id": fields["tokenizer.ggml.eot_token_id"],
     }
     assert {key: fields.get(key) for key in expected} == expected
+    named = {role: fields["tokenizer.ggml.tokens"][fields[f"tokenizer.ggml.{role}_token_id"]] for role in SPECIAL}
+    assert named == SPECIAL and len(fields["tokenizer.ggml.merges"]) > 100
     assert fields["llama.attention.layer_norm_rms_epsilon"] == pytest.approx(1e-6)
     assert "message.content" in fields["tokenizer.chat_template"] and "twinctl.empty" not in fields
     assert (written.size, written.parameters) == (written.path.stat().st_size, llama_folder[1].num_parameters())
@@ -96,12 +101,13 @@ def test_rows_that_blocks_cannot_fill_become_f16(
     assert divergence(model, run_gguf(written.path)) < 1e-3
 
 
+@pytest.mark.parametrize("quant", ["q8_0", "bf16", "f16"])
 def test_slices_do_not_change_a_byte(
-    llama_folder: tuple[Path, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    quant: str, llama_folder: tuple[Path, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = write_gguf(llama_folder[0], tmp_path / "whole.gguf", "q8_0", name="x")
+    whole = write_gguf(llama_folder[0], tmp_path / "whole.gguf", quant, name="x")
     monkeypatch.setattr(encoding, "_SLICE", 1000)
-    sliced = write_gguf(llama_folder[0], tmp_path / "sliced.gguf", "q8_0", name="x")
+    sliced = write_gguf(llama_folder[0], tmp_path / "sliced.gguf", quant, name="x")
     assert sliced.path.read_bytes() == whole.path.read_bytes()
 
 

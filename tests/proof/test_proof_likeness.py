@@ -151,6 +151,15 @@ def test_a_tokenizer_that_composes_characters_is_asked_for_composed_ones() -> No
     assert fewer < every and all(unicodedata.normalize("NFC", text) != text for text in every - fewer)
 
 
+def test_a_tokenizer_that_joins_marks_to_letters_is_asked_for_the_writers_only() -> None:
+    def joining(text: str) -> list[int]:
+        return [hash(word) for word in text.split(" ")]
+
+    found = {probe.text for probe in probes(["नमस्ते सब"], [], joining, bos="", space=" ")}
+    assert set(TEXTS) - found == {text for text in TEXTS if "नमस्ते" in text or "e\u0301" in text}
+    assert "नमस्ते सब" in found
+
+
 def test_what_llama_cpp_cannot_do_is_not_asked() -> None:
     """A space before a text but not after BOS; a space or what spells it."""
 

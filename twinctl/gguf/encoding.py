@@ -23,11 +23,19 @@ from twinctl.errors import CheckFailed
 from twinctl.gguf.checkpoint import StoredTensor
 from twinctl.gguf.ggml import encode_rows
 
-_SLICE = 1 << 20  # elements of a slice: 4 MiB in float32, which a core's cache about holds
+_SLICE = 1 << 20  # elements of a slice; of fewer, what Python does between the calls and the threads' turns are felt
 _AHEAD = 2  # slices that wait for each thread
 _STORED_AS = {"F32": GGMLQuantizationType.F32, "F16": GGMLQuantizationType.F16, "BF16": GGMLQuantizationType.BF16}
 _WIDE = (GGMLQuantizationType.F32, GGMLQuantizationType.BF16)  # what has float32's range
 _NUMBER_BY_NUMBER = (*_WIDE, GGMLQuantizationType.F16)
+
+# How a type's bits are read as numbers, signed and not; the mask that leaves out the sign; and the bits of its largest
+# number that float16 holds, in which all kinds but _WIDE keep their numbers, or a block's scale or minimum.
+_BITS = {
+    "F32": (np.int32, np.uint32, 0x7FFFFFFF, 0x477FE000),
+    "F16": (np.int16, np.uint16, 0x7FFF, 0x7BFF),
+    "BF16": (np.int16, np.uint16, 0x7FFF, 0x477F),
+}
 
 Bytes = NDArray[np.uint8]
 T = TypeVar("T")
@@ -37,7 +45,8 @@ T = TypeVar("T")
 class Tensor:
     """One tensor of the file: its numbers come from the checkpoint, or, for computed ones, lie here.
 
-    `rotary_heads` > 0 interleaves its rows (see `_interleaved`); `plus` is added to each number.
+    `rotary_heads` > 0 interleaves its rows (see `_interleaved`); `plus` is added to each number (of
+    vectors: they are never stored in blocks).
     """
 
     name: str
@@ -73,12 +82,13 @@ class Tensor:
         _require_finite(source, stored, self.kind)
         if self.rotary_heads:
             stored = _interleaved(stored, source.rows // self.rotary_heads)
+        if self.kind not in _NUMBER_BY_NUMBER:
+            return encode_rows(stored, self.kind).reshape(-1)
         if not self.plus and _STORED_AS[source.dtype] == self.kind:
             return np.ascontiguousarray(stored).view(np.uint8).reshape(-1)
         values = source.widen(stored)
         values = values + np.float32(self.plus) if self.plus else values
-        encoded = quantize(values, self.kind) if self.kind in _NUMBER_BY_NUMBER else encode_rows(values, self.kind)
-        return np.ascontiguousarray(encoded).view(np.uint8).reshape(-1)
+        return np.ascontiguousarray(quantize(values, self.kind)).view(np.uint8).reshape(-1)
 
 
 def encoded(tensors: Iterable[Tensor], threads: int) -> Iterator[tuple[Tensor, Bytes]]:
@@ -118,24 +128,18 @@ def _interleaved(rows: NDArray[Any], head_dim: int) -> NDArray[Any]:
 
 
 def _require_finite(source: StoredTensor, stored: NDArray[Any], kind: GGMLQuantizationType) -> None:
-    peak = _peak(source, stored)
+    """By bits, without a copy: a float's order as its magnitude does, infinity and NaN last, as signed numbers for
+    those above zero, as unsigned ones, less the sign's bit, for those below.
+    """
+    signed, unsigned, all_but_sign, usual = _BITS[source.dtype]
+    top = max(int(stored.view(signed).max()), int(stored.view(unsigned).max()) & all_but_sign)
+    if top <= usual:
+        return
+    peak = float(source.widen(np.array([top], unsigned).view(stored.dtype)).item())
     if not np.isfinite(peak):
         raise CheckFailed(
             f"{source.name!r} holds numbers that are not finite",
             "the model is broken: train it again with a lower learning rate",
         )
-    # All the others keep their numbers, or a block's scale or minimum, in float16.
-    if peak > (np.inf if kind in _WIDE else 65504.0):
+    if kind not in _WIDE:
         raise CheckFailed(f"{source.name!r} holds {peak:.4g}, too large for {kind.name}", "choose bf16 or f32")
-
-
-def _peak(source: StoredTensor, stored: NDArray[Any]) -> float:
-    """The largest magnitude; not finite where any number is not.
-
-    A float's bits order as its magnitude does, infinity and NaN last: as signed numbers for those above zero, as
-    unsigned ones, less the sign's bit, for those below. Like that no copy is made.
-    """
-    signed, unsigned = (stored.view(f"{kind}{stored.itemsize}") for kind in "iu")
-    magnitude = np.iinfo(signed.dtype).max
-    top = max(int(signed.max()), int(unsigned.max()) & magnitude)
-    return float(source.widen(np.array([top], unsigned.dtype).view(stored.dtype)).item())

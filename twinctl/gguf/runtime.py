@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinctl.errors import CheckFailed, EngineError
+from twinctl.gguf.library import load_library
 
 BATCH = 256  # tokens in one call: their logits over 128,000 tokens are 131 MB
 
@@ -78,19 +79,8 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
 
 @cache
 def _library() -> Any:
-    """The shared library with its signatures. Raises EngineError where xllamacpp is missing or exports another set."""
-    try:
-        import xllamacpp
-
-        (path,) = Path(xllamacpp.__path__[0]).glob("xllamacpp*.so")
-        library = ctypes.CDLL(str(path))
-        for name, (result, *arguments) in _SIGNATURES.items():
-            function = getattr(library, name)
-            function.restype, function.argtypes = result, arguments
-    except (ImportError, OSError, ValueError, AttributeError) as error:
-        raise EngineError(
-            f"llama.cpp's runtime cannot be used: {error}", "uv sync, or pip install xllamacpp"
-        ) from error
+    """The shared library, ready for use. Raises EngineError where there is none with these functions."""
+    library = load_library(_SIGNATURES)
     library.llama_log_set(_keep_errors, None)
     library.llama_backend_init()
     return library

@@ -1,9 +1,10 @@
 """How a tokenizer.json cuts a text into tokens, and what llama.cpp calls the same.
 
-What must stay true: a name is given only to a structure that is known to be the same, and any other is refused. There
-are two kinds. Byte-level BPE obeys merges, within words that llama.cpp cuts by a pre-tokenizer that it knows by name
-only. SentencePiece's BPE obeys scores, within the whole text; transformers writes those as merges (every way to make a
-piece, by the piece's score), and only merges that are just that can be scores again.
+What must stay true: a name is given only to a structure that is known to be the same, but for texts that are named too
+(`Splitting.unlike`); any other is refused, and the proof asks for the writer's own texts. There are two kinds.
+Byte-level BPE obeys merges, within words that llama.cpp cuts by a pre-tokenizer that it knows by name only.
+SentencePiece's BPE obeys scores, within the whole text; transformers writes those as merges (every way to make a piece,
+by the piece's score), and only merges that are just that can be scores again.
 """
 
 from __future__ import annotations
@@ -23,14 +24,29 @@ _REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 _DIGITS_BY_THREE, _DIGITS_ALONE = _WORDS + r"\p{N}{1,3}" + _REST, _WORDS + r"\p{N}" + _REST
 _GPT2 = "GPT-2's"
 
+_UPPER, _LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+_TEKKEN = (
+    rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+|[^\r\n\p{{L}}\p{{N}}]?{_UPPER}+{_LOWER}*|\p{{N}}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
 # (Split regex, normalizer, ignore_merges) -> tokenizer.ggml.pre. "smaug-bpe" is "llama-bpe" that obeys the merges.
-# llama.cpp does no NFC for "qwen2": text that is not NFC yet may come out as other tokens there. Its "tekken" (Mistral
-# Nemo) is left out: by its regex ÉCÔLE is two words and a combining mark one of its own; in ours neither is.
 _PRE_TOKENIZERS: Mapping[tuple[str, str | None, bool], str] = {
     (_DIGITS_BY_THREE, None, True): "llama-bpe",
     (_DIGITS_BY_THREE, None, False): "smaug-bpe",
     (_DIGITS_ALONE, "NFC", False): "qwen2",
+    (_TEKKEN, None, True): "tekken",
     (_GPT2, None, False): "gpt-2",
+}
+# Of which text llama.cpp makes other tokens all the same. It composes no characters. And its "tekken" takes a combining
+# mark for punctuation, a letter beyond ASCII for upper and lower case at once. With Mistral's vocabulary (Nemo's and
+# the later one) that is felt only where a token joins letters to marks: each of its 129,637 tokens that are text
+# comes back as itself but 3,422, which all do so. Of Django's translations, 55,784 texts in 80 languages gave the same
+# ids; 29 to 84 of 100 in Hindi, Thai, Burmese and their kin did not, 5 to 8 in Arabic and Persian, 1 in Khmer, Urdu and
+# Ido. No token joins a capital beyond ASCII to one within, nor a small letter to a capital, so ÉCÔLE is the same.
+_UNLIKE: Mapping[str, str] = {
+    "qwen2": "text whose characters are not composed (Unicode's NFC)",
+    "tekken": "words with combining marks: Hindi, Thai, Burmese and their kin, and Arabic where vowels are written",
 }
 _ODD_SETTINGS = ("dropout", "continuing_subword_prefix", "end_of_word_suffix")
 _SPACE = "▁"
@@ -47,6 +63,11 @@ class Splitting:
     merges: list[str] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     space_first: bool = False
+
+    @property
+    def unlike(self) -> str:
+        """The texts of which llama.cpp is known to make other tokens than training did; empty where there are none."""
+        return _UNLIKE.get(self.pre, "")
 
 
 def read_splitting(tokenizer: Mapping[str, Any], path: Path, tokens: Sequence[str]) -> Splitting:

@@ -47,13 +47,14 @@ class Provenance:
 
 @dataclass(frozen=True)
 class GgufFile:
-    """What was written: bytes of the whole file, tensors in it, and parameters of the model."""
+    """What was written: bytes of the whole file, tensors in it, parameters of the model. `unlike`: see Splitting."""
 
     path: Path
     quant: str
     size: int
     tensors: int
     parameters: int
+    unlike: str
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,8 @@ def write_gguf(
             _write_tensors(writer, plan, threads or available_cores(), progress)
         finally:
             writer.close()
-    return GgufFile(target, quant, target.stat().st_size, len(plan.tensors), plan.parameters)
+    unlike = plan.vocabulary.splitting.unlike
+    return GgufFile(target, quant, target.stat().st_size, len(plan.tensors), plan.parameters, unlike)
 
 
 def _plan(model_dir: Path, quant: Quant) -> _Plan:

@@ -68,9 +68,10 @@ def run(attempt: Attempt) -> Result:
     recipe, model = attempt.recipe, Path(attempt.inputs["model"])
     assert isinstance(recipe, GgufRecipe)
     target = attempt.out / f"{recipe.name}-{recipe.quant}.gguf"
-    written = _write(attempt, recipe, model, target)
+    written, unlike = _write(attempt, recipe, model, target)
     proof = prove_file(attempt, target, recipe.quant) if recipe.verify else None
-    return Result(metrics={**written, "proof": proof}, warnings=_write_modelfile(attempt, model, target))
+    warnings = [f"llama.cpp makes other tokens than the training did of {unlike}"] if unlike else []
+    return Result(metrics={**written, "proof": proof}, warnings=[*warnings, *_write_modelfile(attempt, model, target)])
 
 
 def _write_modelfile(attempt: Attempt, model: Path, target: Path) -> list[str]:
@@ -90,8 +91,10 @@ def _write_modelfile(attempt: Attempt, model: Path, target: Path) -> list[str]:
     return []
 
 
-def _write(attempt: Attempt, recipe: GgufRecipe, model: Path, target: Path) -> dict[str, Any]:
-    """Ourselves; or, for another family, by llama.cpp's programs where they are installed."""
+def _write(attempt: Attempt, recipe: GgufRecipe, model: Path, target: Path) -> tuple[dict[str, Any], str]:
+    """Ourselves; or, for another family, by llama.cpp's programs where they are installed. The metrics, and of which
+    texts llama.cpp makes other tokens than training did.
+    """
     from twinctl.gguf.checkpoint import read_json
     from twinctl.gguf.others import require_family, write_by_llama_cpp
     from twinctl.gguf.writer import Provenance, write_gguf
@@ -102,7 +105,7 @@ def _write(attempt: Attempt, recipe: GgufRecipe, model: Path, target: Path) -> d
         attempt.note(writer=str(tools.converter.name))
         attempt.stage(f"writing {target.name} by llama.cpp's {tools.converter.name}")
         write_by_llama_cpp(model, target, recipe.quant, name=recipe.name, tools=tools)
-        return {"bytes": target.stat().st_size}
+        return {"bytes": target.stat().st_size}, ""
     written = write_gguf(
         model,
         target,
@@ -116,7 +119,7 @@ def _write(attempt: Attempt, recipe: GgufRecipe, model: Path, target: Path) -> d
         ),
         progress=lambda done, total: attempt.event("progress", bytes=done, of=total),
     )
-    return {"bytes": written.size, "tensors": written.tensors, "parameters": written.parameters}
+    return {"bytes": written.size, "tensors": written.tensors, "parameters": written.parameters}, written.unlike
 
 
 def _license_of(base: BaseModel) -> str:
