@@ -192,8 +192,8 @@ def test_nothing_to_inspect(fails: Fails) -> None:
         (["chat", "-p", "hi"], "trained model", "twinctl train --run tiny"),
         (["export"], "adapter", "twinctl train --run tiny"),
         (["export", "--adapter"], "adapter", "twinctl train --run tiny"),
-        (["push", "me/twin", "--dry-run"], "model", "twinctl export --run tiny"),
-        (["push", "me/twin", "--gguf", "--dry-run"], "gguf", "twinctl export --gguf --run tiny"),
+        (["push", "me/twin", "--dry-run"], "adapter", "twinctl train --run tiny"),
+        (["push", "me/twin", "--gguf", "--dry-run"], "adapter", "twinctl train --run tiny"),
         (["path", "adapter"], "adapter", "twinctl train --run tiny"),
     ],
 )
@@ -305,7 +305,7 @@ def test_bad_run_name(fails: Fails, prepare: list[str]) -> None:
 
 
 def test_unknown_kind_of_path(fails: Fails, prepared: object) -> None:
-    fails(2, "UsageError", ["path", "weights"], says=["“weights”"], mend=["tokens, adapter, model, gguf"])
+    fails(2, "UsageError", ["path", "weights"], says=["“weights”"], mend=["tokens, adapter, model, model-4bit, gguf"])
 
 
 @pytest.mark.parametrize("repo", ["twin", "me/", "me/my twin", "me/a--b", "a/b/c", "https://huggingface.co/me/twin"])

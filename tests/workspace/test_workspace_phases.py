@@ -143,7 +143,8 @@ def test_chat_finds_its_files_behind_a_filter(desk: Desk) -> None:
 
 
 def test_what_makes_a_kind_is_the_phase_that_needs_none_of_it(made: Desk) -> None:
-    assert makers() == {"tokens": "prepare", "adapter": "train", "model": "export", "gguf": "export --gguf"}
+    exports = {"model": "export", "model-4bit": "export --merged 4bit", "gguf": "export --gguf"}
+    assert makers() == {"tokens": "prepare", "adapter": "train", **exports}
 
 
 def test_every_command_that_looks_shows_them(desk: Desk) -> None:

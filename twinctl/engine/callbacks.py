@@ -12,45 +12,22 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 # This module is imported inside functions only, when engine.start has imported Unsloth.
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments  # noqa: TID253
 
 from twinctl.engine.checkpoints import seal
+from twinctl.engine.evaluation import Evaluations
 from twinctl.engine.gpu import Utilisation
 from twinctl.engine.health import Health
 from twinctl.engine.models import peak_memory_gib
+from twinctl.engine.progress import Progress
 from twinctl.phases.base import Attempt
 from twinctl.tracking import CometRun
-from twinctl.workspace.files import read_json, write_json
-
-if TYPE_CHECKING:
-    from twinctl.engine.evaluation import Evaluations
-
-
-@dataclass
-class Progress:
-    """What a resumed training adds to: kept in each checkpoint."""
-
-    tokens: int = 0
-    seconds: float = 0.0
-    peak_memory_gib: float = 0.0
-    eval_step: int = -1
-    eval_loss: float | None = None
-    best_step: int = -1
-    best_loss: float | None = None
-    waited: int = 0  # evaluations since the best
-    ended: bool = False  # before the schedule did: by patience, or at stop_at
-
-    FILE = "twinctl-progress.json"
-
-    @classmethod
-    def load(cls, checkpoint: Path | None) -> Progress:
-        """That of the checkpoint; a fresh one without."""
-        return cls(**read_json(checkpoint / cls.FILE)) if checkpoint else cls()
+from twinctl.workspace.files import write_json
 
 
 class TokenCounter:

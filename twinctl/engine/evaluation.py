@@ -11,14 +11,12 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twinctl.data.tokens import IGNORED
+from twinctl.engine.progress import Progress
 from twinctl.phases.base import Attempt
 from twinctl.recipes.train import TrainRecipe
-
-if TYPE_CHECKING:
-    from twinctl.engine.callbacks import Progress
 
 
 def evaluation_loss(

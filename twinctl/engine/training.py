@@ -22,6 +22,7 @@ from twinctl.engine.fit import fit, smaller, try_longest_rows
 from twinctl.engine.health import Health
 from twinctl.engine.loading import load_to_train
 from twinctl.engine.models import device_facts, peak_memory_gib, save_model
+from twinctl.engine.progress import Progress
 from twinctl.engine.rows import PackedCollator, require_segments, rows_of
 from twinctl.engine.samples import Samples
 from twinctl.engine.start import start
@@ -124,7 +125,7 @@ class Training:
         from transformers import PrinterCallback
         from trl import SFTTrainer
 
-        from twinctl.engine.callbacks import Progress, TokenCounter, WatchTraining
+        from twinctl.engine.callbacks import TokenCounter, WatchTraining
 
         on_cpu, packing = self._facts["device"] == "cpu", self._recipe.packing
         max_length, options = self._attempt.inputs["max_length"], self._options
