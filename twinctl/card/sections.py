@@ -235,7 +235,7 @@ also repeat passages of the writing that it was trained on.
 
 def provenance(facts: Facts) -> str:
     """What it was made of and by, to be found again."""
-    records = [*(record for record in facts.made), *facts.line]
+    records = [*facts.made, *facts.line]
     rows = [
         [code(each.slot), code(each.fingerprint[:16]), code(each.digest[:16]), _day(each)]
         for each in {record.fingerprint: record for record in records}.values()

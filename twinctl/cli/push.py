@@ -9,7 +9,7 @@ import typer
 
 from twinctl.cli.output import size
 from twinctl.cli.parcels import show_parcel, show_plan
-from twinctl.cli.sendable import made, made_already
+from twinctl.cli.sendable import made_already, make
 from twinctl.cli.session import (
     DebugOption,
     JsonOption,
@@ -82,7 +82,7 @@ def push(
         if not dry_run:
             if first:
                 _require_ready(session, recipe, public=public, yes=yes)
-            results, first = made(session, thread, recipe.kind, wait=wait), []
+            results, first = make(session, thread, recipe.kind, wait=wait), []
         warnings = require_fit(session.workspace, thread, results, unverified=unverified)
         parcels.append(_packed(session, thread, recipe, results, first, warnings, public=public, dry_run=dry_run))
     if dry_run:

@@ -12,7 +12,7 @@ from twinctl.settings.resolve import values_of
 from twinctl.workspace.run import Run
 
 
-def made(session: Session, run: Run, kind: Kind, *, wait: bool) -> list[Found]:
+def make(session: Session, run: Run, kind: Kind, *, wait: bool) -> list[Found]:
     """The results to send; what is not exported yet is."""
     from twinctl.card import gguf_results
 

@@ -62,9 +62,9 @@ class BaseModel:
     @property
     def public_name(self) -> str:
         """The name by which others may find it: the Hub id, or the folder's name; never a path of this machine."""
-        return self.repo or (
-            "twinctl's bundled base" if self.locator == BUNDLED else Path(self.path or self.locator).name
-        )
+        if self.locator == BUNDLED:
+            return "twinctl's bundled base"
+        return self.repo or Path(self.path or self.locator).name
 
     def stored(self) -> dict[str, Any]:
         """As plain values, for a run's pins."""

@@ -22,7 +22,6 @@ from twinctl.proof.whole import lacks
 from twinctl.workspace.files import write_json
 
 Progress = Callable[[int, int], None]
-MERGED_REPORT = "proof.json"
 
 
 @dataclass(frozen=True)
