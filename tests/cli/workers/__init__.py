@@ -1,0 +1,1 @@
+"""Work in a process of its own, seen and stopped by commands in others."""
