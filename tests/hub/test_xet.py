@@ -179,3 +179,15 @@ def test_a_pull_by_xet_says_that_the_store_is_not_well(hub: HubStandIn, twin_by_
     assert "The Hub's file store, localhost, answered 503." in told
     assert "HF_HUB_DISABLE_XET=1" in told
     assert "the Hub's file store answered 503; trying again (1 of 2)" in done.err
+
+
+def test_a_base_by_xet_says_so_too(hub: HubStandIn, client: Client, store: XetStore) -> None:
+    """As train brings it."""
+    path = client.home / "model.safetensors"
+    path.write_bytes(FILES["0.safetensors"])
+    sha = hub.add("models", "author/base", {"config.json": b"{}", path.name: path.read_bytes()})
+    hub.xet_hashes = hashes_of([path])
+    hub.faults = [Fault("GET", "/reconstructions/", times=99, status=503)]
+    done = client.run(f'show(call(hub.download_model, "author/base", "{sha}", weights=True))', **QUICK)
+    assert "The Hub's file store, localhost, answered 503." in str(done.values)
+    assert done.seconds < 40
