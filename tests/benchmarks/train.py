@@ -28,13 +28,14 @@ from pathlib import Path
 from typing import Any
 
 from twinctl.demo import AUTHOR_ROWS
+from twinctl.engine.attention import let_varlen_take_groups
 
 WARM, FEW, FIRST = 3, 4, 4  # steps not counted; steps measured where speed is not judged; losses compared
 # name: (what it is, whether its speed is judged, twinctl's words or None for a script of this file)
 VARIANTS: dict[str, tuple[str, bool, list[str] | None]] = {
     "book": ("the book's script on Unsloth", True, None),
     "twinctl": ("twinctl, default plan", True, []),
-    "bare": ("SFTTrainer, the same plan and rows", True, None),
+    "bare": ("SFTTrainer, same plan, rows, attention", True, None),
     "book-rows": ("the book's script, twinctl's rows", False, None),
     "checkpointing": ("twinctl, checkpointing on", False, ["--gradient-checkpointing", "on"]),
     "qlora": ("twinctl QLoRA, checkpointing on", False, ["--method", "qlora", "--gradient-checkpointing", "on"]),
@@ -54,6 +55,8 @@ def script(name: str, began: float, job: dict[str, Any]) -> dict[str, Any]:
     """Train without twinctl's engine: the book's script, TRL alone, or a bare SFTTrainer on twinctl's rows."""
     own_rows, on_unsloth = name in ("bare", "book-rows"), name not in ("trl", "liger")
     micro, checkpointing = (job["micro_batch"], job["checkpointing"]) if name == "bare" else (2, name != "liger")
+    if name == "bare":
+        let_varlen_take_groups()
     if on_unsloth:
         from unsloth import FastLanguageModel
     import torch

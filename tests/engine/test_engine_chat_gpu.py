@@ -36,7 +36,8 @@ with into_log(work / "log.txt"):
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
     torch.manual_seed(0)
-    fresh = LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj", "up_proj"], init_lora_weights=False)
+    fresh = LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj", "up_proj"], init_lora_weights=False,
+                       task_type="CAUSAL_LM")
     get_peft_model(AutoModelForCausalLM.from_pretrained(BASE), fresh).save_pretrained(work / "adapter")
 template = load_template("alpaca", BASE, TextTokenizer.load(BASE))
 about = dict(max_length=1024, template=template.text, eos=template.eos, base=BASE, model=None, log=work / "log.txt")

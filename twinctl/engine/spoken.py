@@ -89,11 +89,16 @@ def listener(answers: Sequence[Spoken], halt: Halt | None) -> Callable[..., Any]
     """
     import torch
 
+    told: tuple[list[bool], Any] = ([], None)  # the rows at their end, and the same on the device
+
     def listen(ids: Any, scores: Any, **_: Any) -> Any:
+        nonlocal told
         for answer, token in zip(answers, ids[:, -1].tolist(), strict=True):
             answer.add(token)
         halted = halt is not None and halt.wanted
         done = [answer.ended or halted for answer in answers]
-        return torch.tensor(done, dtype=torch.bool, device=ids.device)
+        if done != told[0]:  # sent to the device when it changes, not with each token
+            told = done, torch.tensor(done, dtype=torch.bool, device=ids.device)
+        return told[1]
 
     return listen

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from twinctl.engine.attention import let_varlen_take_groups
 from twinctl.engine.device import require_usable_gpu
 from twinctl.errors import EngineError
 from twinctl.tracking import prepare_environment
@@ -45,6 +46,7 @@ def start(device: str = "auto") -> Any:
     import warnings
 
     warnings.filterwarnings("ignore")
+    let_varlen_take_groups()
     try:
         import unsloth
     except Exception as error:  # it checks driver, torch build and packages, and raises many kinds
