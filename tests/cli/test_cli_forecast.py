@@ -106,14 +106,14 @@ def test_an_8b_model_on_80_gib(large: Path, tmp_path: Path, monkeypatch: pytest.
     put_gpu(tmp_path, monkeypatch, 79.6)
     found = look(large, rank=32, batch_size=16, optimizer="adamw_8bit")
     assert (found.choice.micro_batch, found.choice.checkpointing) == (2, False)
-    assert found.choice.memory is not None and found.choice.memory.total == pytest.approx(32, rel=0.03)
+    assert found.choice.memory is not None and found.choice.memory.total == pytest.approx(29.78, rel=0.03)
     table = {(each.method, each.checkpointing): each for each in found.alternatives}
     assert len(table) == 6 and table["qlora", True].fits and table["qlora", True].gib < 8
     assert found.disk.merged == pytest.approx(16.06e9, rel=0.01)
     assert found.disk.result == pytest.approx(335.5e6, rel=0.01)
     assert found.disk.checkpoints == pytest.approx(3 * 503e6, rel=0.01)
     text = found.line
-    assert text.startswith("8.0 B parameters, LoRA r32, micro-batch 2 × 8, 32.1 of 79.0 GiB, ")
+    assert text.startswith("8.0 B parameters, LoRA r32, micro-batch 2 × 8, 30.0 of 79.0 GiB, ")
     assert "checkpointing off because it fits; " in text
 
 

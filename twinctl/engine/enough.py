@@ -24,9 +24,9 @@ def enough_memory(four_bit: bool, failing: str, hint: str) -> Iterator[None]:
         cause = (error.__cause__ or error) if isinstance(error, EngineError) else error
         if lacks_memory(cause):
             smaller = "a shorter prompt or answer, or a smaller model" if four_bit else "add --4bit: a quarter of it"
-            raise EngineError(f"not enough memory for the model: {_first_line(cause)}", smaller) from cause
+            raise EngineError(f"not enough memory for the model: {brief(cause)}", smaller) from cause
         if isinstance(error, RuntimeError):
-            raise EngineError(f"{failing}: {_first_line(error)}", hint) from error
+            raise EngineError(f"{failing}: {brief(error)}", hint) from error
         raise
 
 
@@ -49,5 +49,6 @@ def refuse_partly_loaded(model: Any) -> None:
         raise torch.OutOfMemoryError("the GPU has no room for all of its weights")
 
 
-def _first_line(error: object) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
+def brief(error: object) -> str:
+    """What an error says in its first line, without torch's account of who holds which memory and how to mend that."""
+    return next(iter(str(error).splitlines()), type(error).__name__).split(" Including non-PyTorch memory")[0]

@@ -28,8 +28,9 @@ SMALL_TENSOR = 4096
 # Fitted to the peaks of an 8B Llama on one H200: torch 2.11, Unsloth 2026.10.9, rank 32, rows of 2,048, LoRA and QLoRA,
 # micro-batches 1 to 16. Numbers of 16 bit that one layer keeps for each token until its backward pass:
 KEPT_HIDDEN = 4  # the residual stream and its norm, before attention and before the MLP
-KEPT_ATTENTION = 4  # q, what attention gave, and k and v spread over all heads
-KEPT_KV = 2  # k and v themselves
+KEPT_ATTENTION = 2  # q, and what attention gave
+KEPT_KV = 2  # k and v
+KEPT_SPREAD = 2  # k and v spread over all heads, as kernels that are not for packed rows may want them: not measured
 KEPT_MLP = 2  # gate and up; their product is made again in the backward pass
 KEPT_MLP_FULL = 4  # without Unsloth's LoRA kernels the product and the activation are kept too
 BACKWARD_MLP = 3  # what the backward pass of one MLP holds beside these
@@ -126,8 +127,9 @@ def _activations(
     token = tokens * (SINGLE if recipe.dtype == "float32" else HALF)
     attention, kv = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     mlp = KEPT_MLP_FULL if recipe.method == "full" else KEPT_MLP
-    layer = KEPT_HIDDEN * shape.hidden + KEPT_ATTENTION * attention + KEPT_KV * kv + mlp * shape.intermediate
-    layer += _unfused(shape, recipe)
+    spread = 0 if recipe.packing else KEPT_SPREAD
+    layer = KEPT_HIDDEN * shape.hidden + (KEPT_ATTENTION + spread) * attention + KEPT_KV * kv
+    layer += mlp * shape.intermediate + _unfused(shape, recipe)
     working = BACKWARD_MLP * shape.intermediate
     if not checkpointing:
         return shape.layers * layer * token, working * token

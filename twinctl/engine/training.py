@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from twinctl.data.tokens import EVAL, TRAIN
 from twinctl.engine.arguments import arguments
 from twinctl.engine.checkpoints import drop_after, last_whole, step_of
+from twinctl.engine.enough import brief
 from twinctl.engine.evaluation import Evaluations, evaluation_loss
 from twinctl.engine.fit import fit, smaller, try_longest_rows
 from twinctl.engine.health import Health
@@ -245,7 +246,7 @@ class Training:
         options = smaller(self._settings, self._split)
         if options is None:
             return EngineError(
-                f"out of memory: {error}", "use --method qlora, or shorter rows: twinctl prepare --max-length"
+                f"out of memory: {brief(error)}", "use --method qlora, or shorter rows: twinctl prepare --max-length"
             )
         instead = f"a micro-batch of {options.micro_batch}"
         if options.micro_batch == self._split.micro_batch:
