@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,8 +18,8 @@ torch = pytest.importorskip("torch")
 
 ON_CUDA = (  # as torch 2.11 says it
     "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 3.94 GiB of which 1.20 GiB is free. "
-    "Including non-PyTorch memory, this process has 718.00 MiB memory in use. If reserved but unallocated memory is large "
-    "try setting PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True to avoid fragmentation."
+    "Including non-PyTorch memory, this process has 718.00 MiB memory in use. If reserved but unallocated "
+    "memory is large try setting PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True to avoid fragmentation."
 )
 TOO_LITTLE = [
     torch.OutOfMemoryError(ON_CUDA),
@@ -52,7 +53,7 @@ def test_loading(cli: Cli, load: Any, error: Exception) -> None:
     load(failing(error))
     shown = cli("chat", "-p", "x")
     assert shown.code == 6
-    assert "error: not enough memory for the model: " in shown.err and str(error).split("\n")[0] in shown.err
+    assert "error: not enough memory for the model: " in shown.err and re.split(r"\n| Incl", str(error))[0] in shown.err
     assert "→ add --4bit: a quarter of it" in shown.err
 
 

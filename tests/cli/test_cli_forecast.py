@@ -113,7 +113,7 @@ def test_an_8b_model_on_80_gib(large: Path, tmp_path: Path, monkeypatch: pytest.
     assert found.disk.result == pytest.approx(335.5e6, rel=0.01)
     assert found.disk.checkpoints == pytest.approx(3 * 503e6, rel=0.01)
     text = found.line
-    assert text.startswith("8.0 B parameters, LoRA r32, micro-batch 2 × 8, 30.0 of 79.0 GiB, ")
+    assert text.startswith("8.0 B parameters, LoRA r32, micro-batch 2 × 8, 30.1 of 79.0 GiB, ")
     assert "checkpointing off because it fits; " in text
 
 
