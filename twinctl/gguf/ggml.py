@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from twinctl.errors import EngineError
 from twinctl.gguf.library import load_library
 
+_CACHED = 1 << 16  # numbers that a core's cache still holds in float32 when they are encoded
+
 _SIGNATURES: Mapping[str, tuple[Any, ...]] = {
     # type, const float * source, void * target, start, rows, columns, const float * importance
     "ggml_quantize_chunk": (c_size_t, c_int, c_void_p, c_void_p, c_int64, c_int64, c_int64, c_void_p),
@@ -34,23 +36,25 @@ def encode_rows(rows: NDArray[Any], kind: GGMLQuantizationType) -> NDArray[np.ui
     """
     block, block_bytes = GGML_QUANT_SIZES[kind]
     count, columns = rows.shape
-    source = _widened(rows)
     target = np.empty((count, columns // block * block_bytes), np.uint8)
-    # ggml_quantize_chunk makes its own tables (ggml_quantize_init); no importance matrix is ever given.
-    written = _ggml().ggml_quantize_chunk(kind, source.ctypes.data, target.ctypes.data, 0, count, columns, None)
+    step, written = max(1, _CACHED // columns), 0
+    wide = np.empty((min(step, count), columns), np.float32)
+    for begin in range(0, count, step):
+        source, out = _widened(rows[begin : begin + step], wide), target[begin : begin + step]
+        # ggml_quantize_chunk makes its own tables (ggml_quantize_init); no importance matrix is ever given.
+        written += _ggml().ggml_quantize_chunk(kind, source.ctypes.data, out.ctypes.data, 0, len(out), columns, None)
     if columns % block or written != target.nbytes:
         raise EngineError(f"llama.cpp wrote {written:,} bytes of {kind.name} where {target.nbytes:,} were expected")
     return target
 
 
-def _widened(rows: NDArray[Any]) -> NDArray[np.float32]:
-    """In float32. numpy's way from bfloat16 takes twice as long, which would be felt beside Q8_0, the fastest type."""
+def _widened(rows: NDArray[Any], wide: NDArray[np.float32]) -> NDArray[np.float32]:
+    """In float32; bfloat16 into `wide`: numpy takes twice as long, which is felt beside Q8_0, the fastest type."""
     if rows.dtype != np.uint16:
         return np.ascontiguousarray(rows, np.float32)
     stored = np.ascontiguousarray(rows)
-    wide = np.empty(stored.shape, np.float32)
     _ggml().ggml_cpu_bf16_to_fp32(stored.ctypes.data, wide.ctypes.data, stored.size)
-    return wide
+    return wide[: len(stored)]
 
 
 def require_ggml() -> None:
