@@ -19,8 +19,12 @@ def fit(settings: TrainSettings, base: Path, max_length: int) -> Choice:
 
     Raises EngineError when the training cannot fit, with a recipe that would.
     """
-    shape = Shape.read(json.loads((base / "config.json").read_text(encoding="utf-8")))
-    return choose(shape, settings, room_gib=_room(settings.options), max_length=max_length)
+    import torch
+
+    room = _room(settings.options)
+    capability = None if room is None else torch.cuda.get_device_capability()
+    shape = Shape.read(json.loads((base / "config.json").read_text(encoding="utf-8")), capability)
+    return choose(shape, settings, room_gib=room, max_length=max_length)
 
 
 def _room(options: TrainOptions) -> float | None:

@@ -30,7 +30,7 @@ SMALL_TENSOR = 4096
 KEPT_HIDDEN = 4  # the residual stream and its norm, before attention and before the MLP
 KEPT_ATTENTION = 2  # q, and what attention gave
 KEPT_KV = 2  # k and v
-KEPT_SPREAD = 2  # k and v spread over all heads, as kernels that are not for packed rows may want them: not measured
+KEPT_SPREAD = 2  # k and v spread over all heads, for kernels that are not for packed rows; measured with torch 2.11's
 KEPT_MLP = 2  # gate and up; their product is made again in the backward pass
 KEPT_MLP_FULL = 4  # without Unsloth's LoRA kernels the product and the activation are kept too
 BACKWARD_MLP = 3  # what the backward pass of one MLP holds beside these
@@ -127,7 +127,7 @@ def _activations(
     token = tokens * (SINGLE if recipe.dtype == "float32" else HALF)
     attention, kv = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     mlp = KEPT_MLP_FULL if recipe.method == "full" else KEPT_MLP
-    spread = 0 if recipe.packing else KEPT_SPREAD
+    spread = 0 if recipe.packing and not shape.spread_kv else KEPT_SPREAD
     layer = KEPT_HIDDEN * shape.hidden + (KEPT_ATTENTION + spread) * attention + KEPT_KV * kv
     layer += mlp * shape.intermediate + _unfused(shape, recipe)
     working = BACKWARD_MLP * shape.intermediate

@@ -12,6 +12,8 @@ from typing import Any
 
 from twinctl.recipes.train import TrainRecipe
 
+AMPERE = (8, 0)  # the first with torch's kernel for packed rows
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -25,10 +27,11 @@ class Shape:
     intermediate: int
     vocab: int
     tied: bool
+    spread_kv: bool = False  # the GPU has no kernel for packed rows that takes k and v as they are
 
     @classmethod
-    def read(cls, config: Mapping[str, Any]) -> Shape | None:
-        """From a config.json; None if it does not tell."""
+    def read(cls, config: Mapping[str, Any], capability: tuple[int, int] | None = None) -> Shape | None:
+        """From a config.json, on a GPU of this compute capability; None if it does not tell."""
         config = {**config, **(config.get("text_config") or {})}
         hidden, layers = config.get("hidden_size"), config.get("num_hidden_layers")
         if not isinstance(hidden, int) or not isinstance(layers, int) or not hidden or not layers:
@@ -43,6 +46,7 @@ class Shape:
             intermediate=config.get("intermediate_size") or 4 * hidden,
             vocab=config.get("vocab_size") or 0,
             tied=bool(config.get("tie_word_embeddings")),
+            spread_kv=capability is not None and capability < AMPERE,
         )
 
     @property

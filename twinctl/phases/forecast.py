@@ -179,9 +179,10 @@ def fit_here(
     from twinctl.engine.device import refuse_early
     from twinctl.engine.memory import Shape, choose
 
-    shape = Shape.read(json.loads((folder / "config.json").read_text(encoding="utf-8")))
-    refuse_early(settings.options.device, shape.parameters if shape else 0)
     gpu, device = _device(settings.options, alone)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    shape = Shape.read(config, gpu.capability if gpu else None)
+    refuse_early(settings.options.device, shape.parameters if shape else 0)
     room = float("inf") if device.room_gib is None and device.name != CPU else device.room_gib
     try:
         return device, shape, choose(shape, settings, room_gib=room, max_length=max_length)
