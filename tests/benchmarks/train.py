@@ -204,6 +204,7 @@ def run_twinctl(name: str, words: list[str], job: dict[str, Any], env: dict[str,
             for event, end in zip(stages, ends, strict=True)
             if event.get("text", "").startswith("loading Unsloth")
         ),
+        "evaluation": next(event["seconds"] for event in events if event["event"] == "evaluation"),
         "facts": next(event for event in events if event["event"] == "facts"),
     }
 
@@ -218,8 +219,9 @@ def rate(run: dict[str, Any], warm: int) -> tuple[float, float]:
 def best(same: list[dict[str, Any]], rounds: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     """The fastest of a variant's rounds, with the least of its own seconds in any; a failure, if there is one.
 
-    `own`: to the first step's begin, without imports and the weights' load; `own_end`: to its end, less one step more,
-    so that what is made ready in the first step counts too.
+    `own`: to the first step's begin, without imports, the weights' load and twinctl's evaluation of the base, which
+    takes as long as there are rows held out; `own_end`: to its end, less one step more, so that what is made ready in
+    the first step counts too.
     """
     if failed := [run for run in same if "failed" in run]:
         return failed[0]
@@ -227,7 +229,7 @@ def best(same: list[dict[str, Any]], rounds: dict[str, list[dict[str, Any]]]) ->
     found["rates"] = [run["rate"] for run in same]
     if loads := [run["load"] for each in rounds.values() for run in each if "load" in run]:
         load = statistics.median(loads)  # twinctl does not tell its own
-        ready = [run["imports"] + run.get("load", load) for run in same]
+        ready = [run["imports"] + run.get("load", load) + run.get("evaluation", 0.0) for run in same]
         found["own"] = min(run["begin"] - gone for run, gone in zip(same, ready, strict=True))
         found["own_end"] = min(run["first"] - gone - run["step"] for run, gone in zip(same, ready, strict=True))
     return found
@@ -325,7 +327,7 @@ def main() -> int:
             if "failed" not in run:
                 run["rate"], run["step"] = rate(run, WARM)
             rounds.setdefault(variant, []).append(run)
-            shown = {key: value for key, value in run.items() if key not in ("times", "tokens", "stages")}
+            shown = {key: value for key, value in run.items() if key not in ("times", "tokens")}
             print(f"{variant}, {time.time() - began:.0f} s: {json.dumps(shown)}", file=sys.stderr, flush=True)
     runs = {variant: best(rounds[variant], rounds) for variant in wanted}
     table(runs)
