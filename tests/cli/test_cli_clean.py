@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,28 @@ def test_dry_run_shows_the_same_and_removes_nothing(cli: Cli, place: Workspace) 
     assert not (place.artifact("train/old-12345678").path).exists()
     assert place.artifact("train/kept-12345678").state() == "partial"
     assert cli("clean").ok().out == "nothing to clean in .twinctl\n"
+
+
+def test_what_was_piped_in_stays_with_the_runs_that_are_made_from_it(cli: Cli, place: Workspace) -> None:
+    spool = place.root / "stdin"
+    spool.mkdir()
+    for name, minutes in (
+        ("0123456789abcdef.jsonl", 90),
+        ("fedcba9876543210.txt", 90),
+        ("9.partial", 90),
+        ("new.txt", 9),
+    ):
+        (spool / name).write_text("my own words")
+        os.utime(spool / name, (time.time() - 60 * minutes,) * 2)
+    pins = {"sources": [{"files": [{"path": str(spool / "0123456789abcdef.jsonl")}]}]}
+    place.runs.point("tiny", "prepare", "prepare/it-12345678", pins)
+    lock = Lock(place.artifact("train/kept-12345678").path, ["twinctl", "train"])
+    lock.acquire(wait=False)
+    assert "stdin/" not in cli("clean", "--dry-run").ok().out
+    lock.release()
+    shown = cli("clean").ok().out
+    assert shown.count("was piped in, and no run is prepared from it") == 2
+    assert sorted(path.name for path in spool.iterdir()) == ["0123456789abcdef.jsonl", "new.txt"]
 
 
 @pytest.mark.parametrize("dry_run", [True, False])

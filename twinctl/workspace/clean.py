@@ -8,8 +8,10 @@ any moment, it leaves the rest to the next call.
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -28,6 +30,8 @@ UNREACHED = "no run points to it"
 CRASHED = "left by a crash"
 UNWRITTEN = "left by an interrupted write"
 TRASH = "left by an interrupted clean"
+UNPREPARED = "was piped in, and no run is prepared from it"
+SOON = 3600.0  # seconds for which whoever piped something in may be about to prepare it
 # Trash is last: should it resist, the rest is gone by then.
 OUTSIDE = {
     ".probe-*": CRASHED,
@@ -79,7 +83,10 @@ def survey(workspace: Workspace) -> Sweep:
             gone += _left_inside(workspace, path)
         else:
             gone.append(_leftover(workspace, folder, UNREACHED, path))
-    return Sweep([*gone, *_left_outside(workspace)], kept)
+    gone += _left_outside(workspace)
+    if not kept:  # somebody at work may be preparing
+        gone += _left_of_pipes(workspace)
+    return Sweep(gone, kept)
 
 
 def clean(workspace: Workspace) -> Sweep:
@@ -141,6 +148,14 @@ def _left_outside(workspace: Workspace) -> Iterator[Leftover]:
     for pattern, reason in OUTSIDE.items():
         for path in sorted(workspace.root.glob(pattern)):
             yield _leftover(workspace, path, reason)
+
+
+def _left_of_pipes(workspace: Workspace) -> Iterator[Leftover]:
+    """What standard input held once, unless a run's pins name it."""
+    pins = "".join(json.dumps(workspace.runs.get(name).pins) for name in workspace.runs.names())
+    for path in sorted((workspace.root / "stdin").glob("*")):
+        if path.name not in pins and time.time() - path.lstat().st_mtime > SOON:
+            yield _leftover(workspace, path, UNPREPARED)
 
 
 def _leftover(workspace: Workspace, path: Path, reason: str, artifact: str = "") -> Leftover:
