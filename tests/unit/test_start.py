@@ -6,8 +6,7 @@ import gc
 import os
 import sys
 from collections.abc import Iterator
-from types import ModuleType
-from typing import Any
+from pathlib import Path
 
 import pytest
 
@@ -23,13 +22,16 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     gc.unfreeze()
 
 
-def test_what_was_imported_is_not_looked_through_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake: Any = ModuleType("unsloth")
-    monkeypatch.setitem(sys.modules, "unsloth", fake)
+def test_what_was_imported_is_not_looked_through_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "unsloth", None)  # whatever is imported below is forgotten at the end
+    del sys.modules["unsloth"]
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "unsloth.py").write_text("import gc; was_collecting = gc.isenabled()")
     before = gc.get_freeze_count()
-    assert module.start() is fake
-    assert gc.isenabled()
+    assert not module.start().was_collecting and gc.isenabled()
     assert gc.get_freeze_count() > before
+    monkeypatch.setattr(gc, "freeze", lambda: pytest.fail("a model that is there by now would never be freed"))
+    module.start()
 
 
 def test_a_failed_import_leaves_collection_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ from twinctl.chat.speaker import (
     refuse_long,
 )
 from twinctl.data.template import Message
-from twinctl.engine.enough import enough_memory, lacks_memory, refuse_partly_loaded
+from twinctl.engine.enough import enough_memory, lacks_memory
 from twinctl.engine.models import beside_its_base, dress, load_model
 from twinctl.engine.spoken import Spoken, listener
 from twinctl.engine.start import into_log, start
@@ -75,7 +75,6 @@ class LocalModel:
             how: dict[str, Any] = {"max_length": window, "method": "qlora" if four_bit else "lora"}
             with beside_its_base(adapter, base) if adapter else nullcontext(model or base) as folder:
                 loaded, tokenizer = load_model(unsloth, folder, **how)
-            refuse_partly_loaded(loaded)
             unsloth.FastLanguageModel.for_inference(loaded)
         dress(tokenizer, template, eos)
         return cls(loaded, tokenizer, name, four_bit=four_bit, window=window)

@@ -18,6 +18,7 @@ def load_to_train(unsloth: Any, recipe: TrainRecipe, split: Choice, inputs: Mapp
     """
     parent, max_length = inputs.get("parent"), inputs["max_length"]
     is_full = recipe.method == "full"
+    smaller = "a smaller model" if recipe.method == "qlora" else "--method qlora, or a smaller model"
     model, tokenizer = load_model(
         unsloth,
         Path(parent if parent and is_full else inputs["base"]),
@@ -26,6 +27,7 @@ def load_to_train(unsloth: Any, recipe: TrainRecipe, split: Choice, inputs: Mapp
         method=recipe.method,
         seed=recipe.seed,
         checkpointing=split.checkpointing,
+        mend=f"use {smaller}",
     )
     if not is_full:
         model = unsloth.FastLanguageModel.get_peft_model(

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from twinctl.engine.gpu import GIB, find_gpu
 from twinctl.engine.models import beside_its_base, dress, free_memory, load_model, stop_at
 from twinctl.engine.start import start
 from twinctl.errors import CheckFailed
 from twinctl.phases.base import Attempt, Result
 
 KEPT = (".safetensors", ".json", ".jinja", ".model")
+BESIDE = 1.1  # of the weights' size: what is loaded with them, and worked with
+ON_THE_CPU = "close what else uses the GPU, or merge without it: put CUDA_VISIBLE_DEVICES= before the command"
 
 
 def merge(attempt: Attempt) -> Result:
     """Leave config, tokenizer and 16-bit safetensors in the attempt's `out`. Raises CheckFailed for LoRA names in
     them.
     """
-    attempt.stage("loading Unsloth")
-    unsloth = start("auto")
-    attempt.stage("loading the base and the adapter")
     adapter, base = Path(attempt.inputs["adapter"]), Path(attempt.inputs["base"])
+    too_small = _too_small_a_gpu(base)
+    if too_small:  # as after QLoRA, which needs a third of the memory
+        attempt.event("warning", text=f"{too_small}: merging on the CPU, which takes longer")
+    attempt.stage("loading Unsloth")
+    unsloth = start("cpu" if too_small else "auto")
+    attempt.stage("loading the base and the adapter")
     with beside_its_base(adapter, base) as folder:
         # The 16-bit base also where training used a 4-bit one: merging into rounded weights would lose what was learnt.
-        model, tokenizer = load_model(unsloth, folder, max_length=attempt.inputs["max_length"], dtype="auto")
+        how = {"max_length": attempt.inputs["max_length"], "dtype": "auto", "mend": ON_THE_CPU}
+        model, tokenizer = load_model(unsloth, folder, **how)
     dress(tokenizer, attempt.inputs["template"], attempt.inputs["eos"])
     stop_at(model.generation_config, tokenizer.eos_token_id)
     attempt.stage("merging")
@@ -36,6 +43,15 @@ def merge(attempt: Attempt) -> Result:
             "the merged file is not a plain model: it has LoRA tensors or none at all", "twinctl export --restart"
         )
     return Result(metrics={"tensors": len(names)})
+
+
+def _too_small_a_gpu(base: Path) -> str:
+    """What is too small about the GPU, where there is one that cannot hold the 16-bit base now."""
+    gpu = find_gpu()
+    needed = BESIDE * sum(path.stat().st_size for path in base.glob("*.safetensors")) / GIB
+    if gpu is None or gpu.room_gib() >= needed:
+        return ""
+    return f"the GPU has {gpu.room_gib():.1f} GiB free, and the 16-bit model takes {needed:.1f}"
 
 
 def _keep_the_model_only(folder: Path) -> None:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from twinctl.engine.enough import brief, lacks_memory, refuse_partly_loaded
 from twinctl.errors import EngineError, UpstreamError
 from twinctl.workspace.files import write_json
 
@@ -27,10 +28,12 @@ def load_model(
     method: str = "lora",
     seed: int = 0,
     checkpointing: bool = False,
+    mend: str = "use a smaller model",
 ) -> tuple[Any, Any]:
     """(model, tokenizer) of a folder: a base, an adapter beside its base, or a merged model.
 
-    `method` decides the weights: 4-bit for qlora, trainable for full, else 16-bit. Raises EngineError without memory.
+    `method` decides the weights: 4-bit for qlora, trainable for full, else 16-bit. Raises EngineError without memory,
+    with `mend` as what to do.
     """
     import torch
 
@@ -47,9 +50,11 @@ def load_model(
             trust_remote_code=False,
             random_state=seed,
         )
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        smaller = "--method qlora, or a smaller model" if method != "qlora" else "a smaller model"
-        raise EngineError(f"not enough memory to load the model: {error}", f"use {smaller}") from error
+        refuse_partly_loaded(model)
+    except Exception as error:
+        if not lacks_memory(error):
+            raise
+        raise EngineError(f"not enough memory to load the model: {brief(error)}", mend) from error
     give_own_pad(tokenizer)
     return model, tokenizer
 

@@ -17,10 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinctl.data.tokens import TokensInfo
+from twinctl.engine.enough import brief
+from twinctl.engine.gpu import GIB
 from twinctl.engine.models import beside_its_base, dress, stop_at
+from twinctl.engine.shape import Shape
 from twinctl.errors import CheckFailed, EngineError
-from twinctl.proof.probes import LONGEST_PROMPT, held_out, probes
+from twinctl.proof.probes import LONGEST_PROMPT, PROMPTS, held_out, probes
 from twinctl.proof.reference import KEPT, Ids, Reference, Seen, Spoken
+from twinctl.workspace.files import read_json
 
 LIMIT = 128  # tokens an answer
 _SLICE = 128  # positions whose probabilities are float64 at one time
@@ -35,7 +39,7 @@ def make_reference(
     Rows that `seconds` do not suffice for are left out, but for the first.
     """
     began = time.monotonic()
-    model, disabled = _load(base, adapter)
+    model, disabled = _load(base, adapter, info.max_length)
     tokenizer = _tokenizer(adapter, base)
     dress(tokenizer, info.template, info.eos)
     stop_at(model.generation_config, tokenizer.eos_token_id)
@@ -71,7 +75,7 @@ def ask_merged(folder: Path, reference: Reference, *, seconds: float, progress: 
     from transformers import AutoTokenizer
 
     began = time.monotonic()
-    model, _ = _load(folder, None)
+    model, _ = _load(folder, None, max(map(len, reference.rows)))
     tokenizer = AutoTokenizer.from_pretrained(folder)
     stops = _listed(model.generation_config.eos_token_id)
     found, best = [], []
@@ -96,17 +100,19 @@ def ask_merged(folder: Path, reference: Reference, *, seconds: float, progress: 
     )
 
 
-def _load(folder: Path, adapter: Path | None) -> tuple[Any, Callable[[], AbstractContextManager[Any]] | None]:
-    """The model in its stored precision, on the GPU as far as it goes; and how to switch its adapter off."""
+def _load(
+    folder: Path, adapter: Path | None, longest: int
+) -> tuple[Any, Callable[[], AbstractContextManager[Any]] | None]:
+    """The model in its stored precision, for rows of at most `longest` ids; and how to switch its adapter off."""
     import torch
     from transformers import AutoModelForCausalLM
 
-    where = {"device_map": "auto"} if torch.cuda.is_available() else {}
+    where = {"device_map": "auto"} if has_room_on_gpus(folder, longest) else {}
     try:
         model, report = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", output_loading_info=True, **where)
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise EngineError(
-            f"not enough memory to check the model: {error}", "--no-verify leaves it unchecked"
+            f"not enough memory to check the model: {brief(error)}", "--no-verify leaves it unchecked"
         ) from error
     wrong = {kind: sorted(map(str, names))[:3] for kind, names in report.items() if names and kind.endswith("_keys")}
     if wrong:
@@ -119,6 +125,22 @@ def _load(folder: Path, adapter: Path | None) -> tuple[Any, Callable[[], Abstrac
     with beside_its_base(adapter, folder) as beside:
         adapted = PeftModel.from_pretrained(model, str(beside)).eval()
     return model, adapted.disable_adapter  # the adapter's layers are in `model` itself now
+
+
+def has_room_on_gpus(folder: Path, longest: int) -> bool:
+    """Whether the GPUs hold the model and what it is asked with: one that is too small, as one that suffices for QLoRA
+    may be, would let an export fail at its end. Estimated from the files: the last layer widened, and its logits.
+    """
+    import torch
+
+    if not torch.cuda.is_available():
+        return False
+    weights = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    shape = Shape.read(read_json(folder / "config.json"))
+    positions = max(longest, PROMPTS * LONGEST_PROMPT)
+    working = 4 * shape.vocab * (shape.hidden + 1.5 * positions) if shape else weights / 2
+    free: int = sum(torch.cuda.mem_get_info(device)[0] for device in range(torch.cuda.device_count()))
+    return weights + working + GIB <= free
 
 
 def _tokenizer(adapter: Path | None, base: Path) -> Any:

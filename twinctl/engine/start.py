@@ -48,6 +48,7 @@ def start(device: str = "auto") -> Any:
 
     warnings.filterwarnings("ignore")
     let_varlen_take_groups()
+    is_first = "unsloth" not in sys.modules
     gc.disable()  # what is imported stays: looking through it for garbage took a fifth of the time
     try:
         import unsloth
@@ -56,7 +57,8 @@ def start(device: str = "auto") -> Any:
             f"Unsloth cannot start: {error}", "mend the installation as it says; in a clone of twinctl: uv sync"
         ) from error
     finally:
-        gc.freeze()  # nor look at it later: Unsloth has it looked at nine times for a model, 0.3 s each
+        if is_first:  # later there may be models, whose memory must be found again
+            gc.freeze()  # Unsloth has all that there is looked through nine times for a model, 0.3 s each
         gc.enable()
     return unsloth
 
