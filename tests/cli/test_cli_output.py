@@ -74,7 +74,8 @@ def test_training_shows_its_steps_and_result(cli: Cli, prepared: object, fakes: 
     assert "train: step 2/2  loss 1.0000  200 tokens/s\n" in shown.err
     assert "warning: the fake trainer was used\n" in shown.err
     assert "eval loss   2.2000 → 1.1000 (base → twin)\n" in shown.out
-    assert "next: twinctl chat" in shown.err
+    assert "next: twinctl chat, or" in shown.err
+    assert "next: twinctl chat --4bit, or" in cli("train", "--method", "qlora").ok().err
 
 
 def test_progress_of_many_rows_is_a_line_now_and_then(cli: Cli, home: Path, prepare: list[str]) -> None:

@@ -115,7 +115,9 @@ def train(
     if outcome is None:
         session.tell_it_goes_on("train", thread.name, plan_of_it)
     else:
-        session.finish("train", outcome, _figures(outcome.record.metrics), "twinctl chat, or twinctl export --gguf")
+        # Whoever trained a 4-bit base may have no room for a 16-bit one.
+        talk = "twinctl chat --4bit" if outcome.record.recipe["method"] == "qlora" else "twinctl chat"
+        session.finish("train", outcome, _figures(outcome.record.metrics), f"{talk}, or twinctl export --gguf")
 
 
 def _show_plan(session: Session, run: Run, wanted: Plan) -> None:
