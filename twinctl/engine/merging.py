@@ -6,6 +6,7 @@ from pathlib import Path
 
 from twinctl.engine.gpu import GIB, find_gpu
 from twinctl.engine.models import beside_its_base, dress, free_memory, load_model, stop_at
+from twinctl.engine.shape import weights_bytes
 from twinctl.engine.start import start
 from twinctl.errors import CheckFailed
 from twinctl.phases.base import Attempt, Result
@@ -28,8 +29,8 @@ def merge(attempt: Attempt) -> Result:
     attempt.stage("loading the base and the adapter")
     with beside_its_base(adapter, base) as folder:
         # The 16-bit base also where training used a 4-bit one: merging into rounded weights would lose what was learnt.
-        how = {"max_length": attempt.inputs["max_length"], "dtype": "auto", "mend": ON_THE_CPU}
-        model, tokenizer = load_model(unsloth, folder, **how)
+        length = attempt.inputs["max_length"]
+        model, tokenizer = load_model(unsloth, folder, max_length=length, mend=ON_THE_CPU)
     dress(tokenizer, attempt.inputs["template"], attempt.inputs["eos"])
     stop_at(model.generation_config, tokenizer.eos_token_id)
     attempt.stage("merging")
@@ -47,8 +48,7 @@ def merge(attempt: Attempt) -> Result:
 
 def _too_small_a_gpu(base: Path) -> str:
     """What is too small about the GPU, where there is one that cannot hold the 16-bit base now."""
-    gpu = find_gpu()
-    needed = BESIDE * sum(path.stat().st_size for path in base.glob("*.safetensors")) / GIB
+    gpu, needed = find_gpu(), BESIDE * weights_bytes(base) / GIB
     if gpu is None or gpu.room_gib() >= needed:
         return ""
     return f"the GPU has {gpu.room_gib():.1f} GiB free, and the 16-bit model takes {needed:.1f}"

@@ -20,7 +20,7 @@ from twinctl.data.tokens import TokensInfo
 from twinctl.engine.enough import brief
 from twinctl.engine.gpu import GIB
 from twinctl.engine.models import beside_its_base, dress, stop_at
-from twinctl.engine.shape import Shape
+from twinctl.engine.shape import Shape, weights_bytes
 from twinctl.errors import CheckFailed, EngineError
 from twinctl.proof.probes import LONGEST_PROMPT, PROMPTS, held_out, probes
 from twinctl.proof.reference import KEPT, Ids, Reference, Seen, Spoken
@@ -135,7 +135,7 @@ def has_room_on_gpus(folder: Path, longest: int) -> bool:
 
     if not torch.cuda.is_available():
         return False
-    weights = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    weights = weights_bytes(folder)
     shape = Shape.read(read_json(folder / "config.json"))
     positions = max(longest, PROMPTS * LONGEST_PROMPT)
     working = 4 * shape.vocab * (shape.hidden + 1.5 * positions) if shape else weights / 2

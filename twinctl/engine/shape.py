@@ -1,4 +1,4 @@
-"""A model's sizes, read off its config.json.
+"""A model's sizes, read off its config.json and its files.
 
 What must stay true: the count of parameters is right to within a few per cent for a dense decoder, and 0 or None says
 that it cannot be told.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from twinctl.recipes.train import TrainRecipe
@@ -15,9 +16,14 @@ from twinctl.recipes.train import TrainRecipe
 AMPERE = (8, 0)  # the first with torch's kernel for packed rows
 
 
+def weights_bytes(folder: Path) -> int:
+    """Bytes of the safetensors files in a model's folder."""
+    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+
+
 @dataclass(frozen=True)
 class Shape:
-    """A dense decoder's sizes."""
+    """A dense decoder's sizes, and whether attention on the GPU at hand needs more than they say."""
 
     hidden: int
     layers: int

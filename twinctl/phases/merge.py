@@ -48,7 +48,9 @@ def plan(workspace: Workspace, run: Run, recipe: MergeRecipe) -> Plan:
 
 def require_room(folder: Path, base: Path) -> None:
     """Raise ConfigError when the merged weights, as large as the base's, do not fit on the folder's disk."""
-    needed = sum(path.stat().st_size for path in base.glob("*.safetensors"))
+    from twinctl.engine.shape import weights_bytes
+
+    needed = weights_bytes(base)
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise ConfigError(
