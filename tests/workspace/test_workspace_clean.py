@@ -20,7 +20,7 @@ from toy_phase import RUN, Toy, files_below, text_of
 from twinctl.errors import UpstreamError
 from twinctl.phases.base import Plan
 from twinctl.workspace import clean as clean_module
-from twinctl.workspace.artifact import Artifact, Record
+from twinctl.workspace.artifact import Artifact, Record, manifest
 from twinctl.workspace.clean import Leftover, Sweep, clean, survey
 from twinctl.workspace.lock import Lock
 from twinctl.workspace.memo import file_sha256
@@ -410,7 +410,7 @@ def _hit_or_make(workspace: Workspace, path: str, record: Record) -> bool:
         if not done.exists():
             (artifact.work / "out").mkdir(parents=True, exist_ok=True)
             (artifact.work / "out" / "text.txt").write_text("text")
-            artifact.commit(record)
+            artifact.commit(replace(record, files=manifest(artifact.work / "out")))
         workspace.runs.point(RUN, "toy", path)
     finally:
         lock.release()

@@ -151,3 +151,33 @@ def test_what_was_read_before_there_was_a_workspace_is_not_read_again(
     workspace.create()
     Workspace.open(root).memo.sha256(file)
     assert len(reads) == 1
+
+
+def test_files_read_side_by_side_give_their_digests_in_order_and_are_all_remembered(
+    tmp_path: Path, reads: list[Path], clock: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memo_module, "WORTH_THREADS", 0)
+    files = [tmp_path / f"part-{number}" for number in range(40)]
+    for number, file in enumerate(files):
+        file.write_bytes(bytes([number]) * (40 - number))
+    clock(60)
+    memo = DigestMemo(tmp_path / "digests.json")
+    expected = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    assert memo_module.read_all(files, memo.sha256) == expected
+    assert memo_module.read_all(files, DigestMemo(tmp_path / "digests.json").sha256) == expected
+    assert sorted(reads) == sorted(files)
+
+
+def test_a_file_that_cannot_be_read_beside_others_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memo_module, "WORTH_THREADS", 0)
+    files = [tmp_path / name for name in ("a", "b", "c")]
+    for file in files:
+        file.write_bytes(b"x")
+
+    def broken(path: Path) -> str:
+        if path.name == "b":
+            raise OSError(5, "Input/output error", str(path))
+        return memo_module.file_sha256(path)
+
+    with pytest.raises(OSError, match="b'"):
+        memo_module.read_all(files, broken)

@@ -15,7 +15,7 @@ from typing import Any
 
 from twinctl.errors import ConfigError, UpstreamError
 from twinctl.workspace.fingerprint import differences, fingerprint
-from twinctl.workspace.memo import DigestMemo
+from twinctl.workspace.memo import DigestMemo, read_all
 from twinctl.workspace.run import Run
 
 BUNDLED = "bundled:base"
@@ -156,4 +156,4 @@ def _local_files(folder: Path, memo: DigestMemo) -> dict[str, str]:
         raise ConfigError(
             f"{folder} has no *.safetensors files", "convert its weights to safetensors, or choose another model"
         )
-    return {name: memo.sha256(folder / name) for name in names}
+    return dict(zip(names, read_all([folder / name for name in names], memo.sha256), strict=True))

@@ -101,7 +101,8 @@ def perform(
         result = phase.run(attempt)
         if result.carried_out is not None:
             return _commit_elsewhere(job, phase, result, workspace, began)
-        record = artifact.commit(_record(job, phase, result, artifact, began))
+        record = _record(job, phase, result, artifact, began)
+        artifact.commit(record)
         workspace.runs.point(job.run, job.slot, job.path, job.pins)
     except GoOn as again:
         attempt.event("retry", text=again.why)
@@ -149,7 +150,8 @@ def _commit_elsewhere(job: Job, phase: Phase, result: Result, workspace: Workspa
             shutil.copyfile(asked.path / name, artifact.path / name)
         write_json(artifact.path / "recipe.json", {**payload, "fingerprint": digest})
         os.rename(asked.work / "out", artifact.work / "out")
-        record = artifact.commit(_record(job, phase, result, artifact, began))
+        record = _record(job, phase, result, artifact, began)
+        artifact.commit(record)
         with workspace.runs.change(job.run) as run:  # where it was begun is still where to go on
             run.slots.pop(job.slot, None)
             run.slots[job.slot] = job.path
@@ -215,7 +217,7 @@ def _record(job: Job, phase: Phase, result: Result, artifact: Artifact, began: f
         digest=result.digest or fingerprint(identity),
         metrics=result.metrics,
         warnings=result.warnings,
-        files=[],
+        files=files,
         created=time.time(),
         seconds=round(time.monotonic() - began, 3),
         about={"command": retyped(job.argv) if is_own else phase.command, "run": job.run},

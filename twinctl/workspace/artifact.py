@@ -19,7 +19,7 @@ from typing import Any
 from twinctl.errors import UpstreamError
 from twinctl.workspace.files import append_line, fsync_path, fsync_tree, read_json, read_lines, write_json
 from twinctl.workspace.lock import held
-from twinctl.workspace.memo import file_sha256
+from twinctl.workspace.memo import file_sha256, read_all
 
 
 @dataclass(frozen=True)
@@ -129,10 +129,8 @@ class Artifact:
         if self.work.exists():
             shutil.rmtree(self.work)
 
-    def commit(self, record: Record) -> Record:
-        """Make work/out the artifact's result: flush, rename, then write the record. Returns it with its list of
-        files.
-        """
+    def commit(self, record: Record) -> None:
+        """Make work/out, whose files the record lists, the artifact's result: flush, rename, then write the record."""
         built = self.work / "out"
         fsync_tree(built)
         (self.path / "record.json").unlink(missing_ok=True)
@@ -140,10 +138,8 @@ class Artifact:
             shutil.rmtree(self.out)
         os.rename(built, self.out)
         fsync_path(self.path)
-        whole = Record.of({**asdict(record), "files": manifest(self.out)})
-        write_json(self.path / "record.json", asdict(whole))
+        write_json(self.path / "record.json", asdict(record))
         self.tidy()
-        return whole
 
     def check(self, digest: Callable[[Path], str] | None, run: str) -> None:
         """Raise UpstreamError, naming the file, unless the files are those of the record.
@@ -152,11 +148,14 @@ class Artifact:
         `file_sha256` reads every byte. `run`: the run for which the mend is told.
         """
         record = self.record()
-        for entry in record.files if record else []:
-            path = self.out / entry["name"]
+        listed = {self.out / entry["name"]: entry for entry in record.files} if record else {}
+        for path, entry in listed.items():
             if not path.is_file():
                 raise self._damaged(path, "is missing", run)
-            if path.stat().st_size != entry["bytes"] or (digest and digest(path) != entry["sha256"]):
+            if path.stat().st_size != entry["bytes"]:
+                raise self._damaged(path, "is not the file that was written", run)
+        for path, found in zip(listed, read_all([*listed], digest), strict=True) if digest else ():
+            if found != listed[path]["sha256"]:
                 raise self._damaged(path, "is not the file that was written", run)
 
     def _damaged(self, path: Path, what: str, run: str) -> UpstreamError:
@@ -178,10 +177,6 @@ def manifest(folder: Path) -> list[dict[str, Any]]:
     """Every file below the folder: name (relative), bytes and sha256, sorted by name."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     return [
-        {
-            "name": path.relative_to(folder).as_posix(),
-            "bytes": path.stat().st_size,
-            "sha256": file_sha256(path),
-        }
-        for path in paths
+        {"name": path.relative_to(folder).as_posix(), "bytes": path.stat().st_size, "sha256": digest}
+        for path, digest in zip(paths, read_all(paths, file_sha256), strict=True)
     ]

@@ -9,7 +9,10 @@ read anew. A clock that was set back makes ctimes of the future, which are racy 
 from __future__ import annotations
 
 import hashlib
+import os
+import threading
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +22,27 @@ from twinctl.workspace.files import read_json, write_json
 RACY_NS = 2_000_000_000
 # A smaller file is read faster than the memo, one file for all of them, is written.
 WORTH_REMEMBERING = 2**20
+WORTH_THREADS = 2**26
 
 
 def file_sha256(path: Path) -> str:
     """The sha256 of the file's bytes, read now."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def read_all(paths: Sequence[Path], digest: Callable[[Path], str]) -> list[str]:
+    """The digests of files that are read side by side: a core alone takes 13 s for the shards of an 8B.
+
+    Raises what `digest` raises.
+    """
+    if len(paths) < 2 or sum(path.stat().st_size for path in paths) < WORTH_THREADS:
+        return [digest(path) for path in paths]
+    from multiprocessing.pool import ThreadPool
+
+    # Its threads are daemons: whoever interrupts does not wait for the end of a shard.
+    with ThreadPool(min(len(paths), len(os.sched_getaffinity(0)))) as pool:
+        return pool.map(digest, paths, chunksize=1)
 
 
 def _key(path: Path) -> list[int]:
@@ -36,7 +54,7 @@ class DigestMemo:
     """Digests by path in one JSON file. `sha256` reads a file only when the memo does not vouch for it."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path, self._lock = path, threading.Lock()
         try:
             self._entries: dict[str, Any] = dict(read_json(path)["digests"])
         except (OSError, UpstreamError, KeyError, TypeError, ValueError):  # missing or damaged: only slower
@@ -53,8 +71,9 @@ class DigestMemo:
         if _key(resolved) != key:
             raise UpstreamError(f"{path} changed while it was read", "wait until nothing writes it, then try again")
         if key[0] >= WORTH_REMEMBERING and time.time_ns() - key[-1] > RACY_NS:
-            self._entries[str(resolved)] = [*key, digest]
-            self.save()
+            with self._lock:
+                self._entries[str(resolved)] = [*key, digest]
+                self.save()
         return digest
 
     def save(self) -> None:
