@@ -13,7 +13,7 @@ from __future__ import annotations
 import ctypes
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from ctypes import POINTER, c_bool, c_char_p, c_float, c_int, c_int8, c_int32, c_uint32, c_void_p
 from dataclasses import dataclass
@@ -153,12 +153,20 @@ class Llama:
                 self._decode(context, batch, [(token, start + at, 0, True) for at, token in enumerate(part)])
                 yield np.stack([self._row(context, at) for at in range(len(part))])
 
-    def greedy(self, prompts: Sequence[Sequence[int]], limit: int, deadline: float = float("inf")) -> list[Greedy]:
+    def greedy(
+        self,
+        prompts: Sequence[Sequence[int]],
+        limit: int,
+        deadline: float = float("inf"),
+        progress: Callable[[int], None] = lambda longest: None,
+    ) -> list[Greedy]:
         """The most probable answers of up to `limit` tokens, all prompts side by side, until they end or time is up.
 
-        `deadline` is in time.monotonic's seconds.
+        `deadline` is in time.monotonic's seconds; `progress` is told the longest answer's tokens so far.
         """
-        longest = max(map(len, prompts), default=0) + limit
+        if not prompts:
+            return []
+        longest = max(map(len, prompts)) + limit
         found: list[list[int]] = [[] for _ in prompts]
         with self._context(longest * len(prompts), len(prompts)) as (context, batch):
             for sequence, prompt in enumerate(prompts):
@@ -170,6 +178,7 @@ class Llama:
                 self._decode(context, batch, step)
                 for row, at in enumerate(open_ones):
                     found[at].append(int(self._row(context, row).argmax()))
+                progress(max(map(len, found)))
         return [Greedy(ids, self.ends(ids[-1]), not self.ends(ids[-1]) and len(ids) < limit) for ids in found]
 
     def _first(self, context: Any, batch: _Batch, sequence: int, prompt: Sequence[int]) -> int:

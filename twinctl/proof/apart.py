@@ -144,12 +144,15 @@ def _do(request: dict[str, Any], progress: Progress) -> None:
     from twinctl.engine.reference import ask_merged
 
     reference = Path(request["reference"])
+    first, second = progress, progress
     if request["make"] and request["do"] == "merged":
         seconds /= 2
+        first = lambda done, total: progress(done, 2 * total)  # noqa: E731
+        second = lambda done, total: progress(total + done, 2 * total)  # noqa: E731
     if request["make"]:
-        _of_trained(request["make"], seconds, progress).save(reference)
+        _of_trained(request["make"], seconds, first).save(reference)
     if request["do"] == "merged":
-        seen = ask_merged(Path(request["file"]), Reference.load(reference), seconds=seconds, progress=progress)
+        seen = ask_merged(Path(request["file"]), Reference.load(reference), seconds=seconds, progress=second)
         _keep(seen, Path(request["answer"]))
     return None
 
@@ -168,8 +171,18 @@ def _of_gguf(file: Path, reference: Reference, seconds: float, progress: Progres
 
     began = time.monotonic()
     with Llama(file) as llama:
-        log_probs, best = _distributions(llama, reference, began + 0.6 * seconds, progress)
-        answers = llama.greedy(reference.prompts, 2 * reference.limit, began + seconds) if reference.prompts else []
+        positions, limit, prompts = len(reference.top), 2 * reference.limit, reference.prompts
+        total = positions + limit * len(prompts)  # tokens, of which each takes about as long
+        log_probs, best = _distributions(
+            llama, reference, began + 0.6 * seconds, progress=lambda done: progress(done, total)
+        )
+        answers = llama.greedy(
+            prompts,
+            limit,
+            began + seconds,
+            progress=lambda longest: progress(positions + longest * len(prompts), total),
+        )
+        progress(total, total)
         return Seen(
             log_probs=log_probs,
             best=best,
@@ -179,16 +192,18 @@ def _of_gguf(file: Path, reference: Reference, seconds: float, progress: Progres
         )
 
 
-def _distributions(llama: Any, reference: Reference, deadline: float, progress: Progress) -> tuple[Any, Ids]:
+def _distributions(
+    llama: Any, reference: Reference, deadline: float, progress: Callable[[int], None]
+) -> tuple[Any, Ids]:
     """Log-probabilities at the reference's tokens, and the best token, position by position while there is time."""
     from twinctl.proof.reference import at
 
-    found, start, total = [], 0, len(reference.top)
+    found, start = [], 0
     for row in reference.rows:
         for logits in llama.logits(row):
             found.append(at(logits, reference.top[start : start + len(logits)]))
             start += len(logits)
-            progress(start, total)
+            progress(start)
             if time.monotonic() > deadline:
                 break
         if time.monotonic() > deadline:
