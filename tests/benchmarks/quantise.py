@@ -29,7 +29,7 @@ import numpy as np
 
 from twinctl.gguf.checkpoint import stored_tensors
 from twinctl.gguf.encoding import _SLICE, Tensor, available_cores, encoded
-from twinctl.gguf.ggml import encode_rows
+from twinctl.gguf.ggml import encode
 from twinctl.gguf.mixes import QUANTS, Shape, find_quant
 from twinctl.gguf.writer import write_gguf
 
@@ -112,7 +112,7 @@ def speeds(folder: Path, quant: str, layers: int, threads: int) -> tuple[float, 
         pass
     middle = time.perf_counter()
     with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(lambda job: encode_rows(job[1], job[0]), numbers):
+        for _ in pool.map(lambda job: encode([job[1]], job[1].shape, job[0]), numbers):
             pass
     return elements / (middle - begin), elements / (time.perf_counter() - middle)
 

@@ -49,7 +49,8 @@ def test_blocks_are_those_of_ggml(kind: Any, threads: int, tmp_path: Path, monke
     torch.manual_seed(0)
     matrix = (torch.randn(77, 512) * torch.rand(77, 1) * 0.1).to(torch.bfloat16)
     save_file({"w": matrix}, tmp_path / "model.safetensors")
-    monkeypatch.setattr(encoding, "_SLICE", 3000)
+    monkeypatch.setattr(encoding, "_SLICE", 6000)
+    monkeypatch.setattr(encoding, "_PART", 2000)
     tensor = Tensor("w", (77, 512), kind, stored_tensors(tmp_path)["w"])
     found = b"".join(part.tobytes() for _, part in encoded([tensor], threads))
     assert len(found) == tensor.size
@@ -62,6 +63,7 @@ def test_threads_change_no_byte(
 ) -> None:
     alone = write_gguf(llama_folder[0], tmp_path / "alone.gguf", quant, name="x", threads=1)
     monkeypatch.setattr(encoding, "_SLICE", 20_000)
+    monkeypatch.setattr(encoding, "_PART", 3_000)
     together = write_gguf(llama_folder[0], tmp_path / "together.gguf", quant, name="x", threads=5)
     assert together.path.read_bytes() == alone.path.read_bytes()
 

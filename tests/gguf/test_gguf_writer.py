@@ -107,6 +107,7 @@ def test_slices_do_not_change_a_byte(
 ) -> None:
     whole = write_gguf(llama_folder[0], tmp_path / "whole.gguf", quant, name="x")
     monkeypatch.setattr(encoding, "_SLICE", 1000)
+    monkeypatch.setattr(encoding, "_PART", 300)
     sliced = write_gguf(llama_folder[0], tmp_path / "sliced.gguf", quant, name="x")
     assert sliced.path.read_bytes() == whole.path.read_bytes()
 

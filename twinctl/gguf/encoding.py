@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from twinctl.errors import CheckFailed
 from twinctl.gguf.checkpoint import StoredTensor
-from twinctl.gguf.ggml import encode_rows
+from twinctl.gguf.ggml import encode
 
-_SLICE = 1 << 20  # elements of a slice; of fewer, what Python does between the calls and the threads' turns are felt
+_SLICE = 1 << 21  # elements of a slice; of fewer, what Python does between the slices and the threads' turns are felt
+_PART = 1 << 19  # elements of a slice that are read, checked and encoded together, largely within a core's cache
 _AHEAD = 2  # slices that wait for each thread
 _STORED_AS = {"F32": GGMLQuantizationType.F32, "F16": GGMLQuantizationType.F16, "BF16": GGMLQuantizationType.BF16}
 _WIDE = (GGMLQuantizationType.F32, GGMLQuantizationType.BF16)  # what has float32's range
@@ -72,23 +73,31 @@ class Tensor:
             here = self.source.view(np.uint8)
             yield lambda: here
             return
-        unit = self.source.rows // self.rotary_heads if self.rotary_heads else 1
-        step = max(1, _SLICE // self.shape[-1] // unit) * unit
+        step = self._rows(self.source, _SLICE)
         for begin in range(0, self.source.rows, step):
             yield partial(self._encode, self.source, begin, min(begin + step, self.source.rows))
 
+    def _rows(self, source: StoredTensor, elements: int) -> int:
+        """About so many elements in whole rows, and whole heads where they are interleaved."""
+        unit = source.rows // self.rotary_heads if self.rotary_heads else 1
+        return max(1, elements // self.shape[-1] // unit) * unit
+
     def _encode(self, source: StoredTensor, begin: int, end: int) -> Bytes:
-        stored = source.read(begin, end)
-        _require_finite(source, stored, self.kind)
-        if self.rotary_heads:
-            stored = _interleaved(stored, source.rows // self.rotary_heads)
         if self.kind not in _NUMBER_BY_NUMBER:
-            return encode_rows(stored, self.kind).reshape(-1)
+            parts = source.parts(begin, end, self._rows(source, _PART))
+            checked = (self._checked(source, stored) for stored in parts)
+            return encode(checked, (end - begin, self.shape[-1]), self.kind).reshape(-1)
+        stored = self._checked(source, source.read(begin, end))
         if not self.plus and _STORED_AS[source.dtype] == self.kind:
             return np.ascontiguousarray(stored).view(np.uint8).reshape(-1)
         values = source.widen(stored)
         values = values + np.float32(self.plus) if self.plus else values
         return np.ascontiguousarray(quantize(values, self.kind)).view(np.uint8).reshape(-1)
+
+    def _checked(self, source: StoredTensor, stored: NDArray[Any]) -> NDArray[Any]:
+        """What was read, in the file's order of rows."""
+        _require_finite(source, stored, self.kind)
+        return _interleaved(stored, source.rows // self.rotary_heads) if self.rotary_heads else stored
 
 
 def encoded(tensors: Iterable[Tensor], threads: int) -> Iterator[tuple[Tensor, Bytes]]:
