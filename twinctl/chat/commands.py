@@ -41,6 +41,7 @@ def perform(conversation: Conversation, line: str) -> None:
     name, _, words = line.removeprefix("/").partition(" ")
     if "\n" in name:
         name, _, words = line.removeprefix("/").partition("\n")
+    name = "exit" if name in LEAVING else name
     if name not in COMMANDS:
         meant = _meant(name, list(COMMANDS))
         hint = f"did you mean /{meant}?" if meant else "the commands: /help"
@@ -260,6 +261,7 @@ COMMANDS: dict[str, Command] = {
     "prompts": Command(_prompts, "held-out questions to try", "[NUMBER]", _numbers),
     "exit": Command(_exit, "leave, as Ctrl-D does"),
 }
+LEAVING = ("quit", "bye", "q")  # as other chats call it
 KEYS = [
     ("Ctrl-C", "stops an answer, drops a line"),
     ("Esc Enter", "a new line; so does \\ at its end"),

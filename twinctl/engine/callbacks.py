@@ -60,6 +60,7 @@ class WatchTraining(TrainerCallback):  # type: ignore[misc]
         self.out_of_time = False
         self.try_the_worst: Callable[[], None] = lambda: None
         self._last = 0.0
+        self._tokens, self._is_first = 0, True  # of the step that is under way
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Try the longest rows, where they differ, now that the trainer has set up everything; then start the clock."""
@@ -76,8 +77,8 @@ class WatchTraining(TrainerCallback):  # type: ignore[misc]
         self._count()
         now = time.monotonic()
         took = now - self._last
-        self.progress.seconds += took
-        self._last = now
+        self.progress.step_done(self._tokens, took, is_first=self._is_first)
+        self._last, self._tokens, self._is_first = now, 0, False
         self.out_of_time = now + took > self.deadline and state.global_step < state.max_steps
         if state.global_step == self.stop_at:
             self.progress.ended = True
@@ -133,7 +134,7 @@ class WatchTraining(TrainerCallback):  # type: ignore[misc]
 
     def _count(self) -> None:
         if self._counter.waiting:
-            self.progress.tokens += self._counter.waiting.popleft()
+            self._tokens += self._counter.waiting.popleft()
 
 
 def _end(control: TrainerControl) -> None:

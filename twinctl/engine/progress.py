@@ -10,10 +10,12 @@ from twinctl.workspace.files import read_json
 
 @dataclass
 class Progress:
-    """What a resumed training adds to: kept in each checkpoint."""
+    """What a resumed training adds to: kept in each checkpoint. `first_…`: of each attempt's first step."""
 
     tokens: int = 0
     seconds: float = 0.0
+    first_tokens: int = 0
+    first_seconds: float = 0.0
     peak_memory_gib: float = 0.0
     eval_step: int = -1
     eval_loss: float | None = None
@@ -28,3 +30,20 @@ class Progress:
     def load(cls, checkpoint: Path | None) -> Progress:
         """That of the checkpoint; a fresh one without."""
         return cls(**read_json(checkpoint / cls.FILE)) if checkpoint else cls()
+
+    def step_done(self, tokens: int, seconds: float, *, is_first: bool) -> None:
+        """Count a step."""
+        self.tokens += tokens
+        self.seconds += seconds
+        if is_first:
+            self.first_tokens += tokens
+            self.first_seconds += seconds
+
+    def pace(self) -> float | None:
+        """Tokens a second, without first steps, in which kernels may be compiled (28 s for an 8B trained whole, where a
+        step takes 3 s); with them where there are no others; None before the first.
+        """
+        tokens, seconds = self.tokens - self.first_tokens, self.seconds - self.first_seconds
+        if tokens <= 0 or seconds <= 0:
+            tokens, seconds = self.tokens, self.seconds
+        return tokens / seconds if seconds > 0 else None

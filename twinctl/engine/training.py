@@ -281,6 +281,7 @@ class Training:
     ) -> dict[str, Any]:
         losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
         progress = watcher.progress
+        pace = progress.pace()
         return {
             "steps": trainer.state.global_step,
             "epochs": round(trainer.state.epoch or 0.0, 4),
@@ -290,7 +291,7 @@ class Training:
             "base_eval_loss": base,
             "best_step": progress.best_step if self._evaluations.best else None,
             "tokens": progress.tokens,
-            "tokens_per_second": round(progress.tokens / progress.seconds, 1) if progress.seconds else None,
+            "tokens_per_second": round(pace, 1) if pace else None,
             "peak_memory_gib": max(progress.peak_memory_gib, peak_memory_gib()),
             "seconds": round(progress.seconds, 3),
             "resumed_from": step_of(resume) if resume else None,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from cli.prepared import Prepare
 
 from .conftest import Start, kept, questions
@@ -29,6 +31,14 @@ def test_unknown_command_says_what_was_meant(start: Start) -> None:
         "error: there is no /retri", "  → did you mean /retry? (a question can begin with a space and then a slash)",
     ]  # fmt: skip
     assert questions(terminal) == ["/etc is what?"]
+
+
+@pytest.mark.parametrize("word", ["/exit", "/quit", "/bye"])
+def test_what_other_chats_call_leaving_leaves(word: str, start: Start) -> None:
+    terminal = start()
+    terminal.type(f"{word}\r")
+    assert not any("there is no" in line for line in terminal.end())
+    assert terminal.status == 0
 
 
 def test_base_and_back(start: Start) -> None:
