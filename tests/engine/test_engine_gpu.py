@@ -1,4 +1,6 @@
-"""On a CUDA GPU, where Unsloth's trainer is another one: samples stay apart, and a killed training resumes alike."""
+"""On a CUDA GPU, where Unsloth's trainer is another one: samples stay apart, a killed training resumes alike, and one
+whose memory runs out goes on with less.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from twinctl.workspace.files import read_lines
 
 from .conftest import Folder
 
@@ -49,6 +53,20 @@ with into_log(work / "log.txt"):
 print(json.dumps(found))
 """
 
+# Less memory than the plan knows of, as beside another program that takes more while this one trains.
+LITTLE = """
+import os
+from twinctl.engine import fit
+planned = fit.fit
+def little(*words):
+    found = planned(*words)
+    import torch
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(float(os.environ["LITTLE_GIB"]) * 2**30 / total)
+    return found
+fit.fit = little
+"""
+
 
 def test_packed_samples_stay_apart(tmp_path: Path, in_process: Callable[..., Any]) -> None:
     folder = Folder(tmp_path)
@@ -75,3 +93,29 @@ def test_a_killed_training_goes_on_with_the_same_losses(folder: Folder, tmp_path
     resumed, reference = folder.losses(), whole.losses()
     assert resumed.keys() == reference.keys()
     assert max(abs(resumed[step] - reference[step]) for step in reference) < 1e-3
+
+
+def test_memory_that_runs_out_is_halved_and_trains_the_same(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(LITTLE)
+    rows, losses, peaks = 64, [], []
+    for name, micro_batch, env in (
+        ("whole", rows, {}),
+        ("half", rows // 2, {}),
+        ("little", rows, {"PYTHONPATH": str(tmp_path)}),
+    ):
+        (tmp_path / name).mkdir()
+        folder = Folder(tmp_path / name, dict(env))
+        if env:
+            folder.env["LITTLE_GIB"] = str(sum(peaks) / 2)
+        folder.type("prepare", "--preset", "tiny")
+        split = ("--batch-size", str(rows), "--micro-batch", str(micro_batch))
+        document = folder.type("train", "--max-steps", "2", "--gradient-checkpointing", "off", *split)
+        losses.append(folder.losses())
+        peaks.append(document["metrics"]["peak_memory_gib"])
+    assert peaks[1] < peaks[0]
+    used = [line["micro_batch"] for line in read_lines(folder.artifact("train") / "attempts.jsonl") if "device" in line]
+    assert used == [rows, rows // 2]
+    (retry,) = folder.events("retry")
+    assert "out of memory" in retry["text"]
+    assert peaks[2] <= sum(peaks[:2]) / 2
+    assert losses[2] == pytest.approx(losses[0], abs=1e-2)
