@@ -12,7 +12,9 @@ import hashlib
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from twinctl.workspace.files import read_json, write_json
 RACY_NS = 2_000_000_000
 # A smaller file is read faster than the memo, one file for all of them, is written.
 WORTH_REMEMBERING = 2**20
-WORTH_THREADS = 2**26
+WORTH_THREADS = 2**26  # bytes of all of them
 
 
 def file_sha256(path: Path) -> str:
@@ -38,11 +40,26 @@ def read_all(paths: Sequence[Path], digest: Callable[[Path], str]) -> list[str]:
     """
     if len(paths) < 2 or sum(path.stat().st_size for path in paths) < WORTH_THREADS:
         return [digest(path) for path in paths]
-    from multiprocessing.pool import ThreadPool
+    from concurrent.futures import Future
 
-    # Its threads are daemons: whoever interrupts does not wait for the end of a shard.
-    with ThreadPool(min(len(paths), len(os.sched_getaffinity(0)))) as pool:
-        return pool.map(digest, paths, chunksize=1)
+    results: list[Future[str]] = [Future() for _ in paths]
+    waiting = deque(zip(paths, results, strict=True))
+
+    def work() -> None:
+        with suppress(IndexError):
+            while True:
+                path, result = waiting.popleft()
+                try:
+                    result.set_result(digest(path))
+                except Exception as error:
+                    result.set_exception(error)
+
+    try:
+        for _ in range(min(len(paths), len(os.sched_getaffinity(0)))):
+            threading.Thread(target=work, daemon=True).start()  # whoever interrupts does not wait for a shard's end
+        return [result.result() for result in results]
+    finally:
+        waiting.clear()
 
 
 def _key(path: Path) -> list[int]:
