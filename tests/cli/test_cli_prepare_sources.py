@@ -354,3 +354,13 @@ def test_a_folder_that_gained_or_lost_a_file_is_stale(cli: Cli, home: Path, prep
     assert reasons() == ["2021/post-1.md changed", "2020/new.md is new"]
     (folder / "2021/post-1.md").unlink()
     assert reasons() == ["2020/new.md is new", "2021/post-1.md is gone"]
+
+
+def test_a_mistyped_path_is_told_of_before_the_model_is_looked_for(cli: Cli, home: Path) -> None:
+    done = cli("prepare", "-d", "my-postz.jsonl", "--model", "nobody/no-model")
+    assert done.code == 3
+    assert done.err.startswith("error: there is no file my-postz.jsonl\n")
+    write_rows(home / "my-posts.jsonl", rows(3))
+    there = cli("prepare", "-d", "my-posts.jsonl", "--general", "0", "--model", "nobody/no-model")
+    assert there.code == 7
+    assert "nobody/no-model" in there.err

@@ -38,14 +38,15 @@ def plan(workspace: Workspace, run: Run, preset: str, values: Values, *, refresh
     column_map(recipe.map)
     if not options.data:
         raise ConfigError("there are no author's rows", "name them: twinctl prepare -d FILE_OR_FOLDER")
-    model = find_base_model(options.model, options.revision, workspace.memo, run.pins.get("model"), refresh=refresh)
     pinned, spool = run.pins.get("sources", []), workspace.root / "stdin"
 
     def resolved(role: Role, wanted: Sources) -> list[Source]:
         return resolve_sources(wanted, role, workspace.memo, pinned, refresh=refresh, spool=spool)
 
     general = () if recipe.general_rows == 0 else options.general
+    # Before the model: a mistyped path is told at once, not after what the Hub says of another thing.
     sources = told_apart([*resolved("author", options.data), *resolved("general", general)])
+    model = find_base_model(options.model, options.revision, workspace.memo, run.pins.get("model"), refresh=refresh)
     return Plan(
         phase=PHASE,
         slot="prepare",
