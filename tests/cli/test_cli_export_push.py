@@ -85,7 +85,17 @@ def test_a_gguf_is_never_made_from_the_one_in_4_bit(cli: Cli, exported: dict[str
 
 def test_a_precision_that_there_is_not(cli: Cli, trained: object) -> None:
     done = cli("export", "--merged", "5bit")
-    assert done.code == 3 and "5bit" in done.err
+    assert done.code == 3
+    assert "(from --merged): Input should be '16bit' or '4bit'" in done.err
+
+
+def test_a_folder_that_cannot_take_the_files_is_refused_before_any_work(cli: Cli, trained: object, home: Path) -> None:
+    (home / "away").write_text("a file")
+    for place in ("away", "away/deeper/still"):
+        done = cli("export", "--gguf", "-o", place)
+        assert done.code == 3
+        assert f"{home / 'away'} is there and is no folder" in done.err
+    assert [phase["slot"] for phase in cli("status", "--json").document["runs"][0]["phases"]] == ["prepare", "train"]
 
 
 def test_quantisations_of_the_config_file(cli: Cli, trained: object, home: Path) -> None:

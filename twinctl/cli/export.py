@@ -75,6 +75,10 @@ def export(
     thread = session.run(preset, model_path)
     asked = {"quant": quant or None, "precision": precision or None}
     options = values_of("export", (ExportOptions,), thread.pins["preset"], asked).build(ExportOptions)
+    if output is not None:
+        from twinctl.takeaway.place import require_place
+
+        require_place(output)
     wants_gguf = with_gguf or bool(quant) or ollama
     wants_merged = merged or bool(precision) or not (adapter or wants_gguf)
     if wants_gguf:

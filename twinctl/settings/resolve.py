@@ -24,7 +24,11 @@ from twinctl.settings.secrets import refuse_secret
 CONFIG_FILE = "twinctl.toml"
 SECTIONS = ("prepare", "train", "export", "chat")
 PREFIX = "TWINCTL_"
-FLAGS = {"learning_rate": "lr", "general_rows": "general"}  # the flags that are not named like their field
+FLAGS = {
+    "learning_rate": "lr",
+    "general_rows": "general",
+    "precision": "merged",
+}  # the flags that are not named like their field
 M = TypeVar("M", bound=BaseModel)
 
 

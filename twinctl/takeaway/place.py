@@ -35,6 +35,15 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _ELSEWHERE = "choose another folder: -o DIR"
 
 
+def require_place(folder: Path) -> None:
+    """Raise ConfigError, before any work, for a folder where `bring` could not put a file."""
+    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
+    if not nearest.is_dir():
+        raise ConfigError(f"{nearest} is there and is no folder", _ELSEWHERE)
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise ConfigError(f"{nearest} cannot be written", f"mend its permissions, or {_ELSEWHERE}")
+
+
 def bring(files: Sequence[Path], folder: Path, *, force: bool = False) -> list[Path]:
     """The files in the folder, under their own names, and where they are; the folder is made, what is there already is
     left. `force` replaces other files of these names.
