@@ -196,6 +196,25 @@ def test_each_check_that_fails_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path
     ):
         assert said in caught.value.message
     assert caught.value.exit_code == 8 and not (tmp_path / "report").exists()
+    assert caught.value.hint == "make it again: twinctl export --restart"
+
+
+@pytest.mark.parametrize(
+    ("kind", "advice"), [("q4_k_m", "-q q5_k_m"), ("q8_0", "-q bf16"), ("4bit", "16bit"), ("f16", "")]
+)
+def test_where_rounding_alone_can_be_at_fault_a_finer_kind_is_named(
+    kind: str, advice: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    reference = _reference()
+    reference.save(tmp_path / "reference")
+    unending = Spoken([[5, 5], [6, 6]], [False, False], [False, False])
+    seen = _seen(TRAINED, reference, answers=unending, probe_ids=reference.probe_ids, facts={"stops": [reference.stop]})
+    monkeypatch.setattr(prove, "ask_gguf", lambda *_, **__: seen)
+    monkeypatch.setattr(prove.Header, "read", lambda _: prove.Header("llama", 9, reference.rotary))
+    with pytest.raises(CheckFailed, match="answers: it ends 0 of the 1") as caught:
+        prove_gguf(Path("x.gguf"), kind, tmp_path / "reference", log=tmp_path / "log")
+    assert caught.value.hint.startswith("make it again: twinctl export --restart")
+    assert caught.value.hint.endswith(f": twinctl export {advice}") == bool(advice)
 
 
 def test_what_fails_in_the_process_is_raised_here(tmp_path: Path) -> None:

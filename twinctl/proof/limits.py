@@ -42,6 +42,15 @@ LIMITS: Mapping[str, Limit] = {
     "q3_k_m": Limit(2e-1, 0.75),
 }
 
+_FINER = {"4bit": "16bit", "q8_0": "-q bf16", "q6_k": "-q q8_0", "q5_k_m": "-q q6_k"}
+_FINER |= {"q4_k_m": "-q q5_k_m", "q3_k_m": "-q q4_k_m"}
+
+
+def finer(kind: str) -> str:
+    """What to type after `twinctl export` for the next finer kind; empty for one that is not rounded."""
+    return _FINER.get(kind, "")
+
+
 # How many times the training may be in a file: 0 is the base, 2 an adapter merged twice. Measured 0.956 to 1.05 in
 # sound files of all kinds, where the quantisation's KL was up to 23 times what training had moved. Beyond NOISE times,
 # or where it moved less than MOVED_LEAST, there is nothing to tell.

@@ -51,7 +51,7 @@ def prove_merged(
     """
     began, name = time.monotonic(), "the merged model"
     if wrong := lacks(model, quantised=kind != limits.MERGED):
-        raise _failure(name, [Check("files", "; ".join(wrong))])
+        raise _failure(name, kind, [Check("files", "; ".join(wrong))])
     seen = ask_merged(model, reference, trained=trained, log=log, progress=progress)
     said = Reference.load(reference)
     checks = [Check("files", ""), _tokens(said, seen), _stops(said, _in_folder(seen))]
@@ -153,7 +153,7 @@ def _report(
     name: str, kind: str, checks: list[Check], trained: Reference, began: float, path: Path | None
 ) -> dict[str, Any]:
     if any(check.wrong for check in checks):
-        raise _failure(name, checks)
+        raise _failure(name, kind, checks)
     limit = limits.LIMITS[kind]
     found = {
         "schema": 1,
@@ -170,6 +170,10 @@ def _report(
     return found
 
 
-def _failure(name: str, checks: Sequence[Check]) -> CheckFailed:
-    wrong = "; ".join(f"{check.name}: {check.wrong}" for check in checks if check.wrong)
-    return CheckFailed(f"{name} is not the model that was trained ({wrong})", "make it again: twinctl export --restart")
+def _failure(name: str, kind: str, checks: Sequence[Check]) -> CheckFailed:
+    wrong = {check.name: check.wrong for check in checks if check.wrong}
+    mend, finer = "make it again: twinctl export --restart", limits.finer(kind)
+    if finer and wrong.keys() <= {"distributions", "answers"}:
+        mend += f"; should it stay so, this model does not bear {kind}: twinctl export {finer}"
+    said = "; ".join(f"{check}: {text}" for check, text in wrong.items())
+    return CheckFailed(f"{name} is not the model that was trained ({said})", mend)
