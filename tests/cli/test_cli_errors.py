@@ -141,9 +141,9 @@ def test_tokenizer_without_eos(fails: Fails, home: Path, posts: Path) -> None:
     fails(3, "ConfigError", words, says=["names no EOS"], mend=["eos_token"])
 
 
-def test_hub_model_without_the_hub(fails: Fails) -> None:
-    began = time.monotonic()
-    fails(7, "HubError", ["prepare"], says=["meta-llama/Llama-3.1-8B", "HF_HUB_OFFLINE"], mend=["--model"])
+def test_hub_model_without_the_hub(fails: Fails, posts: Path) -> None:
+    began, words = time.monotonic(), ["prepare", "-d", "posts.jsonl", "--general", "0"]
+    fails(7, "HubError", words, says=["meta-llama/Llama-3.1-8B", "HF_HUB_OFFLINE"], mend=["--model"])
     assert time.monotonic() - began < 10
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -113,6 +114,21 @@ def test_terminal_has_a_live_line_that_is_gone_at_the_end(prepare: list[str], ho
     child.expect(pexpect.EOF)
     child.wait()
     assert child.exitstatus == 0
+
+
+def test_in_a_terminal_an_error_breaks_between_words_and_its_command_not_at_all() -> None:
+    message, hint = " ".join(["sixteen-letters!"] * 9), f"type it: twinctl export {'-q q4_k_m ' * 9}--restart"
+    program = f"""
+from twinctl.cli.output import Output
+from twinctl.errors import ConfigError
+Output().error(ConfigError({message!r}, {hint!r}))
+"""
+    env = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    child = pexpect.spawn(sys.executable, ["-c", program], encoding="utf-8", timeout=60, dimensions=(24, 60), env=env)
+    child.expect(pexpect.EOF)
+    shown = [line.rstrip() for line in re.sub(r"\x1b\[[0-9;]*m", "", child.before or "").splitlines()]
+    line = " ".join(["sixteen-letters!"] * 3)
+    assert shown == [f"error: {line}", line, line, f"  → {hint}"]
 
 
 def test_reader_that_leaves_early_is_no_bug(shell: Cli, prepared: dict[str, Any]) -> None:

@@ -56,8 +56,7 @@ class Output:
     def warn(self, text: str) -> None:
         """A warning on stderr, also when quiet. With --json it is in the document."""
         if not self.json:
-            self.err.print("warning:", style="yellow", end=" ")
-            self.err.print(redact(text), markup=False)
+            self._tell("warning:", "yellow", text)
 
     def line(self, text: str) -> None:
         """A line of data on stdout."""
@@ -95,12 +94,15 @@ class Output:
         if self.json:
             self.document({"error": {"code": error.code, "message": error.message, "hint": error.hint}})
             return
-        if not isinstance(error, Interrupted):
-            self.err.print("error:", style="bold red", end=" ")
-        self.err.print(redact(error.message), markup=False)
-        if error.hint:
-            self.err.print("  →", style="cyan", end=" ")
-            self.err.print(redact(error.hint), markup=False)
+        self._tell("" if isinstance(error, Interrupted) else "error:", "bold red", error.message)
+        if error.hint:  # a command in it is copied whole where the terminal breaks the line, not we
+            self._tell("  →", "cyan", error.hint, soft_wrap=True)
+
+    def _tell(self, mark: str, style: str, text: str, *, soft_wrap: bool | None = None) -> None:
+        """A marked line on stderr."""
+        from rich.text import Text
+
+        self.err.print(Text.assemble((mark, style), " " if mark else "", redact(text)), soft_wrap=soft_wrap)
 
     def traceback(self, error: BaseException) -> None:
         """Where a failure came from, on stderr."""
