@@ -55,7 +55,7 @@ def read_all(paths: Sequence[Path], digest: Callable[[Path], str]) -> list[str]:
                     result.set_exception(error)
 
     try:
-        for _ in range(min(len(paths), len(os.sched_getaffinity(0)))):
+        for _ in range(min(len(paths), os.cpu_count() or 1)):
             threading.Thread(target=work, daemon=True).start()  # whoever interrupts does not wait for a shard's end
         return [result.result() for result in results]
     finally:
