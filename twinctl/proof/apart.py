@@ -144,15 +144,16 @@ def _do(request: dict[str, Any], progress: Progress) -> None:
     from twinctl.engine.reference import ask_merged
 
     reference = Path(request["reference"])
-    first, second = progress, progress
-    if request["make"] and request["do"] == "merged":
-        seconds /= 2
-        first = lambda done, total: progress(done, 2 * total)  # noqa: E731
-        second = lambda done, total: progress(total + done, 2 * total)  # noqa: E731
+    parts = 2 if request["make"] and request["do"] == "merged" else 1
+
+    def of_part(part: int) -> Progress:
+        return lambda done, total: progress(part * total + done, parts * total)
+
     if request["make"]:
-        _of_trained(request["make"], seconds, first).save(reference)
+        _of_trained(request["make"], seconds / parts, of_part(0)).save(reference)
     if request["do"] == "merged":
-        seen = ask_merged(Path(request["file"]), Reference.load(reference), seconds=seconds, progress=second)
+        said, last = Reference.load(reference), of_part(parts - 1)
+        seen = ask_merged(Path(request["file"]), said, seconds=seconds / parts, progress=last)
         _keep(seen, Path(request["answer"]))
     return None
 

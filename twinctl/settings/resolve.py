@@ -24,11 +24,8 @@ from twinctl.settings.secrets import refuse_secret
 CONFIG_FILE = "twinctl.toml"
 SECTIONS = ("prepare", "train", "export", "chat")
 PREFIX = "TWINCTL_"
-FLAGS = {
-    "learning_rate": "lr",
-    "general_rows": "general",
-    "precision": "merged",
-}  # the flags that are not named like their field
+# The flags that are not named like their field.
+FLAGS = {"learning_rate": "lr", "general_rows": "general", "precision": "merged"}
 M = TypeVar("M", bound=BaseModel)
 
 
