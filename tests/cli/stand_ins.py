@@ -101,7 +101,7 @@ def fake_gguf(attempt: Attempt) -> Result:
 
 def a_proof(attempt: Attempt) -> dict[str, Any] | None:
     """What a record says of a proof, where one was asked for."""
-    verify = attempt.recipe.model_dump().get("verify")
+    verify = attempt.options.model_dump().get("verify")
     return {"kl": 1e-6, "top1": 0.99, "positions": 3072} if verify else None
 
 

@@ -132,6 +132,18 @@ def test_ctrl_c_ends_a_merge_and_the_same_command_makes_it(demo: Demo, tmp_path:
     assert {name for name in made if made[name] != before[name]} <= {"proof.json"}, "a merge is the same everywhere"
 
 
+def test_what_was_made_without_a_proof_is_proven_as_it_lies_there(demo: Demo, tmp_path: Path) -> None:
+    shutil.copytree(demo[0].path, tmp_path / "moved")
+    moved = Folder(tmp_path / "moved")
+    made = moved.type("export", "-q", "f16", "--no-verify")
+    assert made["metrics"]["proof"] is None
+    proven = moved.type("export", "-q", "f16", "--verify")
+    assert (proven["path"], proven["cached"]) == (made["path"], True)
+    assert proven["metrics"]["proof"]["kl"] < 1e-3
+    assert len(list((moved.path / ".twinctl/artifacts/gguf").glob("f16-*"))) == 1
+    assert (moved.path / made["path"] / "tiny-f16.gguf.proof.json").is_file()
+
+
 DRIVER = """
 import json, sys
 from pathlib import Path

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,7 @@ def test_memory_that_runs_out_is_halved_and_trains_the_same(tmp_path: Path) -> N
     for name, micro_batch, env in (
         ("whole", rows, {}),
         ("half", rows // 2, {}),
-        ("little", rows, {"PYTHONPATH": str(tmp_path)}),
+        ("little", rows, {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}),
     ):
         (tmp_path / name).mkdir()
         folder = Folder(tmp_path / name, dict(env))

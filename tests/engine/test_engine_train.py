@@ -93,6 +93,7 @@ def test_memory_that_runs_out_halves_the_micro_batch_and_goes_on_from_the_checkp
     (retry,) = _events(artifact, "retry")
     assert "out of memory" in retry["text"]
     assert "micro-batch of 1" in retry["text"]
+    assert len(_events(artifact, "plan")) == 1, "the plan says what was tried first, and only then"
 
 
 def test_a_loss_that_explodes_ends_with_the_last_good_checkpoint(prepared: Folder) -> None:

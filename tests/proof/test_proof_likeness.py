@@ -86,6 +86,19 @@ def test_how_often_the_training_is_in_a_file() -> None:
     assert compare(_reference(base=reference.log_probs), _seen(TRAINED, reference)).merged is None
 
 
+def test_tokens_as_probable_as_each_other_are_one() -> None:
+    """The second most probable token put first: a difference where the trained model tells them apart, else none."""
+    for gap, agreed in ((0.02, 1.0), (0.05, 0.0)):
+        trained, seen = TRAINED.copy(), TRAINED.copy()
+        at_each = np.arange(POSITIONS)
+        first, second = np.argsort(-TRAINED, axis=1)[:, :2].T
+        trained[at_each, second] = trained[at_each, first] - gap
+        seen[at_each, second] = seen[at_each, first] + 1e-3
+        reference = _reference(top=_top(trained), log_probs=at(trained, _top(trained))[0].astype(np.float32))
+        found = compare(reference, _seen(seen, reference))
+        assert (found.top1, found.agreed) == (0.0, agreed)
+
+
 def test_numbers_that_are_none_do_not_pass() -> None:
     found = compare(_reference(), _seen(np.full_like(TRAINED, np.nan), _reference()))
     assert not found.kl <= 1e9
@@ -102,17 +115,19 @@ def test_an_answer_that_the_trained_model_does_not_end_need_not_end() -> None:
 
 def test_a_reference_is_kept_whole_and_a_damaged_one_refused(tmp_path: Path) -> None:
     for made in (_reference(), _reference(base=None)):
-        made.save(tmp_path)
-        found = Reference.load(tmp_path)
+        made.save(tmp_path / "reference")
+        found = Reference.load(tmp_path / "reference")
         assert {**vars(found), **dict.fromkeys(("top", "log_probs", "base"))} == {
             **vars(made),
             **dict.fromkeys(("top", "log_probs", "base")),
         }
         np.testing.assert_array_equal(found.log_probs, made.log_probs)
         assert (found.base is None) == (made.base is None)
-    (tmp_path / "reference.npz").write_bytes((tmp_path / "reference.npz").read_bytes()[:-100])
+    assert [path.name for path in tmp_path.iterdir()] == ["reference"]
+    arrays = tmp_path / "reference/reference.npz"
+    arrays.write_bytes(arrays.read_bytes()[:-100])
     with pytest.raises(UpstreamError, match="does not hold what the trained model said"):
-        Reference.load(tmp_path)
+        Reference.load(tmp_path / "reference")
     with pytest.raises(UpstreamError, match="does not hold"):
         Reference.load(tmp_path / "nowhere")
 

@@ -116,6 +116,17 @@ def test_a_fault_is_found(fault: str, made: Made, tmp_path: Path) -> None:
     assert not (tmp_path / "proof.json").exists()
 
 
+@pytest.mark.usefixtures("in_process")
+def test_what_a_failed_proof_measured_is_in_the_log(made: Made, tmp_path: Path) -> None:
+    folder, log = Path(shutil.copytree(made.merged, tmp_path / "merged")), tmp_path / "log.txt"
+    _merged_twice(folder)
+    with pytest.raises(CheckFailed):
+        prove_merged(folder, made.reference, log=log)
+    found = json.loads(log.read_text())
+    assert found["passed"] is False
+    assert found["checks"]["distributions"]["merged"] > 1.25
+
+
 @pytest.mark.parametrize("fault", ["not merged", "merged twice"])
 def test_a_file_of_the_wrong_weights_is_found(fault: str, made: Made, tmp_path: Path) -> None:
     """Also where nobody looked at the merge."""

@@ -23,9 +23,9 @@ from twinctl.workspace.fingerprint import canonical, differences, fingerprint
 GOLDEN = {
     "prepare": "a058c88e30aafdce199df4302233d254bd0ff2e7c5a9497b1bf080587350b4f6",
     "train": "9a995d066111772d7edaba79f8723a2e78b59cb76d87ec4784a8fe4f45d28438",
-    "merge": "408c405a78907acba6853eb44401e1f4f8f47de614247794fa49c7f654b6e6fd",
-    "merge-4bit": "8870c9b0ac2d645d07a075c1801c88c7e4064ff426922ed354096b7db38699d5",
-    "gguf": "926024f363310b8967e4058b58e764f239f80777089dab26302f8f66c39c2c4d",
+    "merge": "1e4aa4d207bd7ea1ae6ca4a26523ba60e022e353d53042da3ac2fc37a3a16817",
+    "merge-4bit": "dfee9cebe0bf5eac54977155045da6f9cd473c329419c3b45a24bbdbf3d1c943",
+    "gguf": "1286fb171ed5b6dba293c4fbcfdcb4cd4b9a3f32a96525581fbfbf9f4cfb7936",
     "push": "89246bc9f033c99fe77f35ac1be51c3b802a18ac8b7cd58cacb96d597e439c25",
 }
 

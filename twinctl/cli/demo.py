@@ -19,7 +19,7 @@ from twinctl.phases import gguf, prepare, train
 from twinctl.phases.execute import Outcome
 from twinctl.phases.upstream import need
 from twinctl.recipes.chat import Sampling
-from twinctl.recipes.export import GgufRecipe, MergeRecipe
+from twinctl.recipes.export import GgufRecipe
 from twinctl.recipes.prepare import PrepareOptions, PrepareRecipe
 from twinctl.recipes.train import TrainOptions, TrainRecipe
 from twinctl.settings.resolve import values_of
@@ -70,7 +70,7 @@ def _train(session: Session) -> Outcome:
 
 
 def _export(session: Session) -> list[Outcome]:
-    merged = model_of(session, session.run(), MergeRecipe())
+    merged = model_of(session, session.run())
     plan = gguf.plan(session.workspace, session.run(), GgufRecipe(name=RUN, quant="q8_0"))
     return [merged, session.execute(RUN, plan)]
 

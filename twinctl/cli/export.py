@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,10 +21,11 @@ from twinctl.cli.session import (
     WaitOption,
     WorkspaceOption,
 )
+from twinctl.cli.watch import Viewer
 from twinctl.errors import ConfigError
 from twinctl.phases import gguf, merge, merge_4bit
 from twinctl.phases.execute import Outcome
-from twinctl.phases.proven import prove_again
+from twinctl.phases.proven import is_proven, prove_again
 from twinctl.phases.upstream import need, trained
 from twinctl.recipes.export import QUANTS, ExportOptions, GgufRecipe, Merge4bitRecipe, MergeRecipe
 from twinctl.settings.resolve import values_of
@@ -89,17 +91,18 @@ def export(
         outcomes.append(Outcome(artifact, record, cached=True))
     made = dict.fromkeys(options.precision if wants_merged else ())
     if made or wants_gguf:
-        model = model_of(session, thread, MergeRecipe(verify=verify is not False), wait=wait, restart=restart)
+        model = model_of(session, thread, verify=verify is not False, wait=wait, restart=restart)
+        model = _proven(session, model, verify if "16bit" in made or not verify else None, wait)
         outcomes += [model] if "16bit" in made else []
     if "4bit" in made:
-        rounded = merge_4bit.plan(session.workspace, session.run(), Merge4bitRecipe(verify=verify is not False))
-        outcomes.append(session.execute(thread.name, rounded, wait=wait, restart=restart))
+        plan = merge_4bit.plan(session.workspace, session.run(), Merge4bitRecipe(), verify=verify is not False)
+        made_now = session.execute(thread.name, plan, wait=wait, restart=restart)
+        outcomes.append(_proven(session, made_now, verify, wait))
     for name in options.quant if wants_gguf else ():
-        recipe = GgufRecipe(name=thread.name, quant=name, verify=verify is not False)
-        plan = gguf.plan(session.workspace, session.run(), recipe)
-        outcomes.append(session.execute(thread.name, plan, wait=wait, restart=restart))
-    if verify:
-        _prove_again(session, outcomes)
+        recipe = GgufRecipe(name=thread.name, quant=name)
+        plan = gguf.plan(session.workspace, session.run(), recipe, verify=verify is not False)
+        made_now = session.execute(thread.name, plan, wait=wait, restart=restart)
+        outcomes.append(_proven(session, made_now, verify, wait))
     _finish(session, outcomes)
     if output is not None:
         _take_away(session, outcomes, output, thread.name)
@@ -131,20 +134,24 @@ def _require_modelfiles(outcomes: list[Outcome]) -> None:
             )
 
 
-def _prove_again(session: Session, outcomes: list[Outcome]) -> None:
-    """Those that were there already: the others have just been proven."""
-    for outcome in outcomes:
-        if outcome.cached and outcome.record.phase != "train":
-            session.output.say(f"{outcome.record.slot}: proving it again")
-            prove_again(session.workspace, session.run(), outcome.artifact, outcome.record)
+def _proven(session: Session, outcome: Outcome, verify: bool | None, wait: bool) -> Outcome:
+    """With a proof, unless none is wanted: what was made without one gets it, what has one a new one if asked."""
+    record = outcome.record
+    if verify is False or record.phase in ("train", "pull") or (is_proven(record) and not (verify and outcome.cached)):
+        return outcome
+    with Viewer(session.output, record.slot) as viewer:
+        record = prove_again(session.workspace, session.run(), outcome.artifact, record, viewer.show, wait=wait)
+    return replace(outcome, record=record)
 
 
-def model_of(session: Session, run: Run, recipe: MergeRecipe, *, wait: bool = False, restart: bool = False) -> Outcome:
+def model_of(session: Session, run: Run, *, verify: bool = True, wait: bool = False, restart: bool = False) -> Outcome:
     """The run's whole 16-bit model: the adapter merged into its base, or what full fine-tuning made."""
     _, artifact, record = trained(session.workspace, run)
     if record.produces == "model":
         return Outcome(artifact, record, cached=True)
-    return session.execute(run.name, merge.plan(session.workspace, run, recipe), wait=wait, restart=restart)
+    return session.execute(
+        run.name, merge.plan(session.workspace, run, MergeRecipe(), verify=verify), wait=wait, restart=restart
+    )
 
 
 def files_of(outcome: Outcome) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from twinctl.cli.export import model_of
 from twinctl.cli.session import Session
 from twinctl.phases import gguf
 from twinctl.phases.upstream import Found, find, need, trained
-from twinctl.recipes.export import ExportOptions, GgufRecipe, MergeRecipe, Quant
+from twinctl.recipes.export import ExportOptions, GgufRecipe, Quant
 from twinctl.recipes.push import Kind
 from twinctl.settings.resolve import values_of
 from twinctl.workspace.run import Run
@@ -21,7 +21,7 @@ def make(session: Session, run: Run, kind: Kind, *, wait: bool) -> list[Found]:
         return [need(place, run, kind)]
     if kind == "gguf":
         return gguf_results(place, run) or _exported_gguf(session, run, wait=wait)
-    outcome = model_of(session, run, MergeRecipe(), wait=wait)
+    outcome = model_of(session, run, wait=wait)
     return [(place.relative(outcome.artifact), outcome.artifact, outcome.record)]
 
 
@@ -32,7 +32,7 @@ def _exported_gguf(session: Session, run: Run, *, wait: bool) -> list[Found]:
     gguf.require_writable(run)  # before the merge, which takes long
     quants = _quants(run)
     session.output.say(f"push: there is no GGUF file yet; exporting {', '.join(quants)} first")
-    model_of(session, run, MergeRecipe(), wait=wait)
+    model_of(session, run, wait=wait)
     for quant in quants:
         wanted = gguf.plan(session.workspace, session.run(), GgufRecipe(name=run.name, quant=quant))
         session.execute(run.name, wanted, wait=wait)

@@ -11,7 +11,9 @@ from twinctl.cli.begun import to_go_on
 from twinctl.cli.output import age, size
 from twinctl.cli.session import DebugOption, JsonOption, QuietOption, RunOption, Session, WorkspaceOption
 from twinctl.errors import CheckFailed, HubError, UpstreamError
+from twinctl.phases.proven import is_proven, to_prove
 from twinctl.phases.stale import stale_reasons
+from twinctl.phases.travel import as_made
 from twinctl.phases.watch import kept_step
 from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.memo import file_sha256
@@ -125,13 +127,14 @@ def _finished(workspace: Workspace, run: Run, artifact: Artifact, *, verify: boo
     assert record is not None
     artifact.check(file_sha256 if verify else None, run.name)
     reasons = stale_reasons(workspace, run, record)
-    wanted = f"twinctl {record.command_in(run.name)}" if reasons else None
+    unproven = not is_proven(as_made(workspace, ("", artifact, record)))
+    wanted = f"twinctl {record.command_in(run.name)}" if reasons else to_prove(record, run) if unproven else None
     return {
         "state": "stale" if reasons else "complete",
         "reasons": reasons,
         "created": record.created,
         "verified": verify or None,
-        "unproven": record.recipe.get("verify") is False or None,
+        "unproven": unproven or None,
         "type": wanted,
     }
 

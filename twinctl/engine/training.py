@@ -50,8 +50,10 @@ def train(attempt: Attempt) -> Result:
     began = time.monotonic()
     recipe, options = attempt.recipe, attempt.options
     assert isinstance(recipe, TrainRecipe) and isinstance(options, TrainOptions)
-    attempt.event("plan", **attempt.inputs["forecast"])
-    for text in attempt.inputs["forecast"]["warnings"]:
+    forecast = attempt.inputs["forecast"]
+    if _is_as_planned(options, forecast["choice"]):
+        attempt.event("plan", **forecast)
+    for text in forecast["warnings"]:
         attempt.event("warning", text=text)
     attempt.stage("loading Unsloth")
     unsloth = start(options.device)
@@ -62,6 +64,12 @@ def train(attempt: Attempt) -> Result:
         return training.run()
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise training.with_less_memory(error) from error
+
+
+def _is_as_planned(options: TrainOptions, choice: dict[str, Any]) -> bool:
+    """Not so after memory ran out: `retry` said then what is done instead."""
+    checkpointing = ("auto", "on" if choice["checkpointing"] else "off")
+    return options.micro_batch in ("auto", choice["micro_batch"]) and options.gradient_checkpointing in checkpointing
 
 
 class Training:

@@ -12,8 +12,7 @@ from twinctl.phases.base import Attempt, Phase, Plan, Result
 from twinctl.phases.base_model import BaseModel, base_of
 from twinctl.phases.proven import locate_reference, prove_file
 from twinctl.phases.upstream import made_from, need, tokens_info
-from twinctl.recipes.base import Options
-from twinctl.recipes.export import GgufRecipe
+from twinctl.recipes.export import GgufRecipe, ProofOptions
 from twinctl.workspace.memo import file_sha256
 from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
@@ -21,7 +20,7 @@ from twinctl.workspace.workspace import Workspace
 MODELFILE = "Modelfile"
 
 
-def plan(workspace: Workspace, run: Run, recipe: GgufRecipe) -> Plan:
+def plan(workspace: Workspace, run: Run, recipe: GgufRecipe, *, verify: bool = True) -> Plan:
     """One file from the run's merged model. Raises UpstreamError when there is none."""
     path, model, record = need(workspace, run, "model")
     base = base_of(run)
@@ -47,7 +46,7 @@ def plan(workspace: Workspace, run: Run, recipe: GgufRecipe) -> Plan:
         origins={},
         inputs={"model": record.digest},
         parents={"model": path},
-        options=Options(),
+        options=ProofOptions(verify=verify),
         locate=locate,
     )
 
@@ -66,10 +65,10 @@ def run(attempt: Attempt) -> Result:
     faithfully, CheckFailed for a file that is not the model.
     """
     recipe, model = attempt.recipe, Path(attempt.inputs["model"])
-    assert isinstance(recipe, GgufRecipe)
+    assert isinstance(recipe, GgufRecipe) and isinstance(attempt.options, ProofOptions)
     target = attempt.out / f"{recipe.name}-{recipe.quant}.gguf"
     written, unlike = _write(attempt, recipe, model, target)
-    proof = prove_file(attempt, target, recipe.quant) if recipe.verify else None
+    proof = prove_file(attempt, target, recipe.quant) if attempt.options.verify else None
     warnings = [f"llama.cpp makes other tokens than the training did of {unlike}"] if unlike else []
     return Result(metrics={**written, "proof": proof}, warnings=[*warnings, *_write_modelfile(attempt, model, target)])
 
@@ -133,4 +132,4 @@ def _license_of(base: BaseModel) -> str:
     return str(named.get("license_name") or named.get("license") or "")
 
 
-PHASE = Phase("gguf", 2, "export --gguf", GgufRecipe, Options, run, makes=("gguf",))
+PHASE = Phase("gguf", 2, "export --gguf", GgufRecipe, ProofOptions, run, makes=("gguf",))

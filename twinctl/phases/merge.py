@@ -11,14 +11,13 @@ from twinctl.phases.base import Attempt, Phase, Plan, Result
 from twinctl.phases.base_model import base_of
 from twinctl.phases.proven import prove_model
 from twinctl.phases.upstream import made_from, tokens_info, trained
-from twinctl.recipes.base import Options
-from twinctl.recipes.export import MergeRecipe
+from twinctl.recipes.export import MergeRecipe, ProofOptions
 from twinctl.workspace.memo import file_sha256
 from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
 
 
-def plan(workspace: Workspace, run: Run, recipe: MergeRecipe) -> Plan:
+def plan(workspace: Workspace, run: Run, recipe: MergeRecipe, *, verify: bool = True) -> Plan:
     """The merge of the run's adapter. Raises UpstreamError when nothing is trained, or on another base."""
     adapter_path, adapter, record = trained(workspace, run)
     _, tokens, tokens_record = made_from(workspace, record, "tokens")
@@ -41,7 +40,7 @@ def plan(workspace: Workspace, run: Run, recipe: MergeRecipe) -> Plan:
         origins={},
         inputs={"adapter": record.digest, "base": base.digest},
         parents={"adapter": adapter_path},
-        options=Options(),
+        options=ProofOptions(verify=verify),
         locate=locate,
     )
 
@@ -63,10 +62,10 @@ def run(attempt: Attempt) -> Result:
     """Merge in the real stack, see engine.merging, and prove it. Raises CheckFailed."""
     from twinctl.engine.merging import merge
 
-    assert isinstance(attempt.recipe, MergeRecipe)
+    assert isinstance(attempt.options, ProofOptions)
     result = merge(attempt)
-    proof = prove_model(attempt) if attempt.recipe.verify else None
+    proof = prove_model(attempt) if attempt.options.verify else None
     return Result(metrics={**result.metrics, "proof": proof})
 
 
-PHASE = Phase("merge", 2, "export", MergeRecipe, Options, run, makes=("model",), in_worker=True)
+PHASE = Phase("merge", 2, "export", MergeRecipe, ProofOptions, run, makes=("model",), in_worker=True)

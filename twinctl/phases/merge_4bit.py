@@ -14,14 +14,13 @@ from twinctl.phases.base_model import base_of
 from twinctl.phases.merge import require_room
 from twinctl.phases.proven import locate_reference, prove_4bit
 from twinctl.phases.upstream import need
-from twinctl.recipes.base import Options
-from twinctl.recipes.export import Merge4bitRecipe
+from twinctl.recipes.export import Merge4bitRecipe, ProofOptions
 from twinctl.workspace.memo import file_sha256
 from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
 
 
-def plan(workspace: Workspace, run: Run, recipe: Merge4bitRecipe) -> Plan:
+def plan(workspace: Workspace, run: Run, recipe: Merge4bitRecipe, *, verify: bool = True) -> Plan:
     """The run's merged model in 4 bit. Raises UpstreamError when there is none."""
     path, model, record = need(workspace, run, "model")
 
@@ -39,7 +38,7 @@ def plan(workspace: Workspace, run: Run, recipe: Merge4bitRecipe) -> Plan:
         origins={},
         inputs={"model": record.digest},
         parents={"model": path},
-        options=Options(),
+        options=ProofOptions(verify=verify),
         locate=locate,
     )
 
@@ -48,13 +47,13 @@ def run(attempt: Attempt) -> Result:
     """Round and prove it. Raises CheckFailed, EngineError without memory."""
     from twinctl.engine.rounding import round_to_4bit
 
-    assert isinstance(attempt.recipe, Merge4bitRecipe)
+    assert isinstance(attempt.options, ProofOptions)
     attempt.stage("rounding the merged model to 4 bit")
     tensors = round_to_4bit(Path(attempt.inputs["model"]), attempt.out)
-    proof = prove_4bit(attempt) if attempt.recipe.verify else None
+    proof = prove_4bit(attempt) if attempt.options.verify else None
     return Result(metrics={"tensors": tensors, "proof": proof})
 
 
 PHASE = Phase(
-    "merge-4bit", 1, "export --merged 4bit", Merge4bitRecipe, Options, run, makes=("model-4bit",), in_worker=True
+    "merge-4bit", 1, "export --merged 4bit", Merge4bitRecipe, ProofOptions, run, makes=("model-4bit",), in_worker=True
 )

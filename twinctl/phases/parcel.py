@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from twinctl.errors import CheckFailed, UpstreamError
 from twinctl.phases.base_model import BaseModel, base_of
-from twinctl.phases.proven import is_proven
+from twinctl.phases.proven import is_proven, to_prove
 from twinctl.phases.stale import require_current
 from twinctl.phases.travel import as_made, travelling
 from twinctl.phases.travelling import FILE, read
@@ -92,13 +92,15 @@ def require_fit(workspace: Workspace, run: Run, made: Sequence[Found], *, unveri
     for _, artifact, record in made:
         require_current(workspace, run, record)
         artifact.check(file_sha256, run.name)
-    doubtful = [record for record in (as_made(workspace, each) for each in made) if not is_proven(record)]
+    doubtful = [found for found in made if not is_proven(as_made(workspace, found))]
+    slots = [as_made(workspace, found).slot for found in doubtful]
     if doubtful and not unverified:
+        mend = to_prove(doubtful[0][2], run)
         raise CheckFailed(
-            f"the {doubtful[0].slot} of run “{run.name}” is not verified: nothing shows that it is the twin",
-            f"make it again: twinctl {doubtful[0].command_in(run.name)} --restart; or push it as it is: --unverified",
+            f"the {slots[0]} of run “{run.name}” is not verified: nothing shows that it is the twin",
+            f"{f'prove it: {mend}; or ' if mend else ''}push it as it is: --unverified",
         )
-    return [f"the {record.slot} is pushed unverified" for record in doubtful]
+    return [f"the {slot} is pushed unverified" for slot in slots]
 
 
 def pack(

@@ -15,8 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from twinctl.phases.base import REPORT, Attempt
 from twinctl.phases.base_model import base_of
+from twinctl.phases.perform import command_words
 from twinctl.phases.upstream import ancestors, made_from, tokens_info
+from twinctl.phases.watch import Watch
 from twinctl.workspace.artifact import Artifact, Record
+from twinctl.workspace.files import write_json
+from twinctl.workspace.lock import Lock
 from twinctl.workspace.memo import file_sha256
 from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
@@ -60,7 +64,7 @@ def prove_model(attempt: Attempt) -> dict[str, Any]:
         log=attempt.artifact.path / "log.txt",
         trained=trained_of(attempt.inputs["trained"]),
         report=attempt.out / REPORT,
-        progress=_telling(attempt),
+        progress=_telling(attempt.event),
     )
     return summary(found)
 
@@ -72,7 +76,7 @@ def prove_4bit(attempt: Attempt) -> dict[str, Any]:
     reference, log = _reference(attempt), attempt.artifact.path / "log.txt"
     attempt.stage("proving that it is the model that was trained")
     report = attempt.out / REPORT
-    found = prove_merged(attempt.out, reference, "4bit", log=log, report=report, progress=_telling(attempt))
+    found = prove_merged(attempt.out, reference, "4bit", log=log, report=report, progress=_telling(attempt.event))
     return summary(found)
 
 
@@ -82,8 +86,8 @@ def prove_file(attempt: Attempt, file: Path, quant: str) -> dict[str, Any]:
 
     reference, log = _reference(attempt), attempt.artifact.path / "log.txt"
     attempt.stage(f"proving {file.name}")
-    report = file.with_name(f"{file.name}.{REPORT}")
-    return summary(prove_gguf(file, quant, reference, log=log, report=report, progress=_telling(attempt)))
+    report, tell = _report_of(file), _telling(attempt.event)
+    return summary(prove_gguf(file, quant, reference, log=log, report=report, progress=tell))
 
 
 def _reference(attempt: Attempt) -> Path:
@@ -94,31 +98,61 @@ def _reference(attempt: Attempt) -> Path:
     if not reference.is_dir():
         attempt.stage("asking the trained model")
         reference, log = attempt.artifact.path / REFERENCE, attempt.artifact.path / "log.txt"
-        make_reference(reference, trained_of(attempt.inputs["trained"]), log=log, progress=_telling(attempt))
+        make_reference(reference, trained_of(attempt.inputs["trained"]), log=log, progress=_telling(attempt.event))
     return reference
 
 
-def prove_again(workspace: Workspace, run: Run, artifact: Artifact, record: Record) -> dict[str, Any]:
-    """A finished merged model or GGUF file: every byte is what was written, and it is still what was trained.
+def prove_again(
+    workspace: Workspace, run: Run, artifact: Artifact, record: Record, watch: Watch, *, wait: bool = False
+) -> Record:
+    """A finished merged model or GGUF file: every byte is what was written, and it is still what was trained. One that
+    was made without a proof has it from then on: in the record, which is given back, and the report beside the file.
 
     Raises UpstreamError or CheckFailed; the file stays where it is.
+    """
+    watch({"event": "stage", "text": "comparing every byte with what was written"})
+    artifact.check(file_sha256, run.name)
+    if is_proven(record):
+        with tempfile.TemporaryDirectory(prefix="twinctl-proof-") as folder:
+            _prove(workspace, run, artifact, record, watch, Path(folder))
+            return record
+    lock = Lock(artifact.path, command_words())
+    lock.acquire(wait=wait)
+    try:
+        found, report = _prove(workspace, run, artifact, record, watch, artifact.path)
+        write_json(report, found)
+        return artifact.amend(report, proof=summary(found))
+    finally:
+        lock.release()
+
+
+def _prove(
+    workspace: Workspace, run: Run, artifact: Artifact, record: Record, watch: Watch, folder: Path
+) -> tuple[dict[str, Any], Path]:
+    """The report, and where it belongs; `folder` gets the log, and what the trained model says where it has to be
+    asked.
     """
     from twinctl.proof.apart import make_reference
     from twinctl.proof.prove import prove_gguf, prove_merged
 
-    artifact.check(file_sha256, run.name)
-    _, model, model_record = (
-        ("", artifact, record) if record.produces == "model" else made_from(workspace, record, "model")
-    )
-    with tempfile.TemporaryDirectory(prefix="twinctl-proof-") as folder:
-        log, reference = Path(folder, "log.txt"), reference_of(model)
-        if not reference.is_dir():
-            reference = Path(folder, REFERENCE)
-            make_reference(reference, trained_of(locate_trained(workspace, run, model, model_record)), log=log)
-        if record.produces != "gguf":
-            return prove_merged(artifact.out, reference, record.recipe.get("precision", "16bit"), log=log)
-        file = next(artifact.out.glob("*.gguf"))
-        return prove_gguf(file, record.recipe["quant"], reference, log=log)
+    log, progress = folder / "log.txt", _telling(lambda kind, **values: watch({"event": kind, **values}))
+    source = ("", artifact, record) if record.produces == "model" else made_from(workspace, record, "model")
+    reference = reference_of(source[1])
+    if not reference.is_dir():
+        watch({"event": "stage", "text": "asking the trained model"})
+        reference, trained = folder / REFERENCE, trained_of(locate_trained(workspace, run, *source[1:]))
+        make_reference(reference, trained, log=log, progress=progress)
+    watch({"event": "stage", "text": "proving that it is the model that was trained"})
+    if record.produces != "gguf":
+        kind = record.recipe.get("precision", "16bit")
+        return prove_merged(artifact.out, reference, kind, log=log, progress=progress), artifact.out / REPORT
+    file = next(artifact.out.glob("*.gguf"))
+    found = prove_gguf(file, record.recipe["quant"], reference, log=log, progress=progress)
+    return found, _report_of(file)
+
+
+def _report_of(file: Path) -> Path:
+    return file.with_name(f"{file.name}.{REPORT}")
 
 
 def trained_of(words: Mapping[str, Any]) -> Trained:
@@ -146,13 +180,23 @@ def summary(report: Mapping[str, Any]) -> dict[str, Any]:
     return {name: found.get(name) for name in ("kl", "top1", "positions")}
 
 
-def _telling(attempt: Attempt) -> Callable[[int, int], None]:
+def to_prove(record: Record, run: Run) -> str | None:
+    """What to type for a merged model or GGUF file that was made without a proof; None for one that came from the Hub
+    so, without what it was made of.
+    """
+    if record.phase == "pull":
+        return None
+    what = {"model": "", "model-4bit": " 4bit", "gguf": f" -q {record.recipe.get('quant')}"}[record.produces]
+    return f"twinctl export{what} --verify --run {run.name}"
+
+
+def _telling(event: Callable[..., None]) -> Callable[[int, int], None]:
     """Progress as events, not more than one every few seconds."""
     said = [0.0]
 
     def tell(done: int, total: int) -> None:
         if time.monotonic() - said[0] >= EVERY_SECONDS:
             said[0] = time.monotonic()
-            attempt.event("progress", checked=done, of=total)
+            event("progress", checked=done, of=total)
 
     return tell

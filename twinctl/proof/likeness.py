@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from twinctl.proof.limits import TIE
 from twinctl.proof.reference import Reference, Seen, Spoken
 
 _LEAST = 1e-12  # a rest's probability is a difference of sums: below this it is rounding
@@ -23,6 +24,7 @@ _LEAST = 1e-12  # a rest's probability is a difference of sums: below this it is
 class Likeness:
     """Over `positions` next-token distributions: the KL in nats, and how often both have the same most probable token.
 
+    `agreed`: the same, but that tokens which the trained model holds for as probable within `limits.TIE` are one.
     `late`: the mean KL of the last quarter of the longest row, where a wrong rotary embedding shows first, over
     `late_positions`. `moved`: the mean KL of the base, which is what training did; `merged`: how many times that is in
     the file, so 1 is right, 0 is the base and 2 an adapter merged twice. None where there is no base apart.
@@ -36,6 +38,7 @@ class Likeness:
     late: float
     late_positions: int
     top1: float
+    agreed: float
     moved: float | None
     merged: float | None
 
@@ -89,6 +92,7 @@ def compare(reference: Reference, seen: Seen) -> Likeness:
         late=float(late.mean()) if late.size else 0.0,
         late_positions=late.size,
         top1=float((reference.top[:count, 0] == seen.best).mean()),
+        agreed=float(((reference.top[:count] == seen.best[:, None]) & (wanted >= wanted[:, :1] - TIE)).any(1).mean()),
         moved=None if base is None else float(divergences(wanted, base).mean()),
         merged=None if base is None else _merged(wanted, base, seen.log_probs),
     )

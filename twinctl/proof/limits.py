@@ -22,10 +22,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Limit:
-    """The most mean KL, in nats; the least share of equal most probable tokens."""
+    """The most mean KL, in nats; the least share of equal most probable tokens, ties aside."""
 
     kl: float
     top1: float
+
+
+# Nats between two tokens that are as probable as each other: how much log-probabilities may differ by rounding where
+# the mean KL is the finest limit's, half their variance. Without it a model that is sure of little, as one of random
+# weights that trained for 20 steps, was told apart from its own merge: 98.0% at a mean KL within the limit.
+TIE = 0.03
 
 
 MERGED = "16bit"

@@ -19,7 +19,7 @@ from twinctl.proof.header import Header, rotary_distance
 from twinctl.proof.likeness import Likeness, compare, compare_answers
 from twinctl.proof.reference import Reference, Seen
 from twinctl.proof.whole import lacks
-from twinctl.workspace.files import write_json
+from twinctl.workspace.files import append_line, write_json
 
 Progress = Callable[[int, int], None]
 
@@ -47,7 +47,7 @@ def prove_merged(
     the folder `reference`, or is asked first and kept there where `trained` is given. The report, which is written to
     `report` if it passes.
 
-    Raises CheckFailed with each check that failed.
+    Raises CheckFailed with each check that failed; the report is in the `log` then.
     """
     began, name = time.monotonic(), "the merged model"
     if wrong := lacks(model, quantised=kind != limits.MERGED):
@@ -57,7 +57,7 @@ def prove_merged(
     checks = [Check("files", ""), _tokens(said, seen), _stops(said, _in_folder(seen))]
     checks.append(_rotary(said, seen.facts["rotary"]))
     checks += _sayings(said, seen, kind)
-    return _report(name, kind, checks, said, began, report)
+    return _report(name, kind, checks, said, began, report, log)
 
 
 def prove_gguf(
@@ -75,7 +75,7 @@ def prove_gguf(
     said = {"its metadata": [header.eos], "llama.cpp": seen.facts["stops"]}
     checks = [_tokens(trained, seen), _stops(trained, said), _rotary(trained, header.rotary)]
     checks += _sayings(trained, seen, quant)
-    return _report(file.name, quant, checks, trained, began, report)
+    return _report(file.name, quant, checks, trained, began, report, log)
 
 
 def _tokens(trained: Reference, seen: Seen) -> Check:
@@ -135,8 +135,8 @@ def _excesses(likeness: Likeness, kind: str) -> Iterable[str]:
         yield f"the mean KL is {likeness.kl:.3g}, the limit for {kind} {limit.kl:g}"
     if not likeness.late <= limits.LATE_TIMES * limit.kl and likeness.late_positions >= limits.LATE_LEAST:
         yield f"the mean KL at late positions is {likeness.late:.3g}, the limit {limits.LATE_TIMES * limit.kl:g}"
-    if likeness.top1 < limit.top1:
-        yield f"the most probable token is the same in {likeness.top1:.1%}, the limit for {kind} {limit.top1:.0%}"
+    if likeness.agreed < limit.top1:
+        yield f"the most probable token is the same in {likeness.agreed:.2%}, the limit for {kind} {limit.top1:.0%}"
 
 
 def _not_once(likeness: Likeness) -> str:
@@ -150,21 +150,22 @@ def _not_once(likeness: Likeness) -> str:
 
 
 def _report(
-    name: str, kind: str, checks: list[Check], trained: Reference, began: float, path: Path | None
+    name: str, kind: str, checks: list[Check], trained: Reference, began: float, path: Path | None, log: Path
 ) -> dict[str, Any]:
-    if any(check.wrong for check in checks):
-        raise _failure(name, kind, checks)
-    limit = limits.LIMITS[kind]
+    passed, limit = not any(check.wrong for check in checks), limits.LIMITS[kind]
     found = {
         "schema": 1,
         "file": name,
         "kind": kind,
-        "passed": True,
+        "passed": passed,
         "limits": {"kl": limit.kl, "top1": limit.top1},
         "checks": {check.name: check.measured for check in checks if check.measured},
         "reference": {"split": trained.split, "rows": len(trained.rows), **trained.facts},
         "seconds": round(time.monotonic() - began, 1),
     }
+    if not passed:
+        append_line(log, found)
+        raise _failure(name, kind, checks)
     if path is not None:
         write_json(path, found)
     return found

@@ -7,6 +7,8 @@ pickled; the folder holds people's writing, so it is never part of a result that
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
@@ -61,18 +63,22 @@ class Reference:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
-        """Write it where `load` finds it."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Write it where `load` finds it: whole, or not at all."""
+        partial = folder.with_name(f"{folder.name}.partial")
+        for left_over in (partial, folder):
+            shutil.rmtree(left_over, ignore_errors=True)
+        partial.mkdir(parents=True)
         ragged = {"rows": self.rows, "prompts": self.prompts, "answers": self.answers.ids, "probe_ids": self.probe_ids}
         flat = {f"{name}{part}": array for name, lists in ragged.items() for part, array in _flat(lists)}
         arrays: dict[str, Any] = {"top": self.top, "log_probs": self.log_probs, **flat}
         if self.base is not None:
             arrays["base"] = self.base
-        np.savez_compressed(folder / _ARRAYS, **arrays)
+        np.savez_compressed(partial / _ARRAYS, **arrays)
         names = ("split", "limit", "stop", "stops", "rotary", "facts")
         facts: dict[str, Any] = {name: getattr(self, name) for name in names}
         facts |= {"ended": self.answers.ended, "cut": self.answers.cut, "probes": [asdict(one) for one in self.probes]}
-        write_json(folder / _FACTS, facts)
+        write_json(partial / _FACTS, facts)
+        os.rename(partial, folder)
 
     @classmethod
     def load(cls, folder: Path) -> Reference:

@@ -17,14 +17,12 @@ class MergeRecipe(Recipe):
     """The adapter merged into its base's weights, in 16 bit (the book's `merged_16bit`)."""
 
     precision: Literal["16bit"] = Field(default="16bit", description="the merged weights' precision")
-    verify: bool = Field(True, description="prove that the file is the model that was trained before it gets its name")
 
 
 class Merge4bitRecipe(Recipe):
     """The merged model with its matrices rounded to 4 bit (the book's library calls it `merged_4bit`)."""
 
     precision: Literal["4bit"] = Field(default="4bit", description="the matrices' precision")
-    verify: bool = Field(True, description="prove that the file is the model that was trained before it gets its name")
 
 
 class GgufRecipe(Recipe):
@@ -32,6 +30,11 @@ class GgufRecipe(Recipe):
 
     name: str = Field("twin", description="general.name inside the file and the file's name: the run's")
     quant: Quant = Field("q4_k_m", description="how the matrices are stored")
+
+
+class ProofOptions(Options):
+    """How a merge or a GGUF file is made; it is the same file, proven or not."""
+
     verify: bool = Field(True, description="prove that the file is the model that was trained before it gets its name")
 
 

@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -140,6 +140,26 @@ class Artifact:
         fsync_path(self.path)
         write_json(self.path / "record.json", asdict(record))
         self.tidy()
+
+    def amend(self, file: Path, **metrics: Any) -> Record:
+        """List a file that was added to out/ after the commit in the record, with what it measures. The result's digest
+        stays: it is no part of what later phases build on. Hold the lock.
+        """
+        record = self.record()
+        assert record is not None
+        entry = {
+            "name": file.relative_to(self.out).as_posix(),
+            "bytes": file.stat().st_size,
+            "sha256": file_sha256(file),
+        }
+        files = [*(each for each in record.files if each["name"] != entry["name"]), entry]
+        record = replace(
+            record,
+            metrics={**record.metrics, **metrics},
+            files=sorted(files, key=lambda each: each["name"]),
+        )
+        write_json(self.path / "record.json", asdict(record))
+        return record
 
     def check(self, digest: Callable[[Path], str] | None, run: str) -> None:
         """Raise UpstreamError, naming the file, unless the files are those of the record.
