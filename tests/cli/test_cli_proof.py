@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 
 from twinctl.errors import CheckFailed
 from twinctl.proof import apart, prove
+from twinctl.workspace.artifact import Artifact
+from twinctl.workspace.lock import Lock
 
 from .conftest import Cli
 
@@ -111,7 +114,45 @@ def test_verify_asks_again_and_leaves_the_record_alone(cli: Cli, proofs: Proofs)
     assert proofs.asked == ["reference", "16bit"]
     assert "merge: comparing every byte with what was written" in shown.err
     assert record(document) == before
-    assert not (Path(document["path"]).parent / "reference").exists()
+
+
+def test_a_workspace_that_is_read_only_is_proven_too(cli: Cli, proofs: Proofs, monkeypatch: pytest.MonkeyPatch) -> None:
+    document = cli("export", "--no-verify", "--json").ok().document
+    writable = os.access
+    held = Path(document["path"]).parent.resolve()
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).resolve() != held and writable(path, mode))
+    before = sorted(path.name for path in held.rglob("*"))
+    cli("export", "--verify").ok()
+    assert proofs.asked == ["reference", "16bit"]
+    assert sorted(path.name for path in held.rglob("*")) == before
+    assert list(unproven(cli)) == ["merge"]
+
+
+def test_two_at_once_prove_it_once(cli: Cli, proofs: Proofs, monkeypatch: pytest.MonkeyPatch) -> None:
+    document = cli("export", "--no-verify", "--json").ok().document
+    folder = Path(document["path"]).parent
+    lock = Lock(folder.resolve())
+    lock.acquire(wait=False)
+    busy = cli("export")
+    assert (busy.code, proofs.asked) == (5, [])
+    assert "--wait" in busy.err
+
+    def sleep(seconds: float) -> None:
+        """The other one is done."""
+        Artifact(folder).amend(folder / "out/config.json", proof=FOUND["checks"]["distributions"])
+        lock.release()
+
+    monkeypatch.setattr("twinctl.workspace.lock.time.sleep", sleep)
+    waited = cli("export", "--wait", "--json").ok().document
+    assert (waited["metrics"]["proof"]["kl"], proofs.asked) == (2e-6, [])
+
+
+def test_what_became_of_a_proof_is_in_the_log(cli: Cli, proofs: Proofs) -> None:
+    cli("export", "--no-verify").ok()
+    proofs.wrong = "the mean KL is 0.3"
+    done = cli("export")
+    assert "the mean KL is 0.3" in done.err
+    assert "failed: the mean KL is 0.3" in cli("logs", "merge").ok().out
 
 
 def test_what_is_made_now_is_proven_once(cli: Cli, proofs: Proofs) -> None:

@@ -7,12 +7,15 @@ same words.
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from twinctl.errors import CheckFailed
 from twinctl.phases.base import REPORT, Attempt
 from twinctl.phases.base_model import base_of
 from twinctl.phases.perform import command_words
@@ -108,26 +111,49 @@ def prove_again(
     """A finished merged model or GGUF file: every byte is what was written, and it is still what was trained. One that
     was made without a proof has it from then on: in the record, which is given back, and the report beside the file.
 
-    Raises UpstreamError or CheckFailed; the file stays where it is.
+    Raises UpstreamError or CheckFailed; the file stays where it is. BusyError, unless `wait`, where another process is
+    at it.
     """
-    watch({"event": "stage", "text": "comparing every byte with what was written"})
-    artifact.check(file_sha256, run.name)
-    if is_proven(record):
-        with tempfile.TemporaryDirectory(prefix="twinctl-proof-") as folder:
-            _prove(workspace, run, artifact, record, watch, Path(folder))
+    with _room(artifact, wait) as folder:
+        keeps, now = folder == artifact.path, artifact.record()
+        if now is not None and is_proven(now) and not is_proven(record):
+            return now  # by the process that was waited for
+
+        def event(kind: str, **values: Any) -> None:
+            watch({"event": kind, **values})
+            if keeps:
+                artifact.append_event(kind, **values)
+
+        event("stage", text="comparing every byte with what was written")
+        artifact.check(file_sha256, run.name)
+        try:
+            found, report = _prove(workspace, run, artifact, record, event, folder)
+        except CheckFailed as error:
+            event("failed", message=error.message)
+            raise
+        if is_proven(record) or not keeps:
             return record
+        write_json(report, found)
+        return artifact.amend(report, proof=summary(found))
+
+
+@contextmanager
+def _room(artifact: Artifact, wait: bool) -> Iterator[Path]:
+    """Where a proof's log and reference go: to the artifact, held meanwhile, or for one that is read-only elsewhere."""
+    if not os.access(artifact.path, os.W_OK):
+        with tempfile.TemporaryDirectory(prefix="twinctl-proof-") as folder:
+            yield Path(folder)
+        return
     lock = Lock(artifact.path, command_words())
     lock.acquire(wait=wait)
     try:
-        found, report = _prove(workspace, run, artifact, record, watch, artifact.path)
-        write_json(report, found)
-        return artifact.amend(report, proof=summary(found))
+        yield artifact.path
     finally:
         lock.release()
 
 
 def _prove(
-    workspace: Workspace, run: Run, artifact: Artifact, record: Record, watch: Watch, folder: Path
+    workspace: Workspace, run: Run, artifact: Artifact, record: Record, event: Callable[..., None], folder: Path
 ) -> tuple[dict[str, Any], Path]:
     """The report, and where it belongs; `folder` gets the log, and what the trained model says where it has to be
     asked.
@@ -135,14 +161,14 @@ def _prove(
     from twinctl.proof.apart import make_reference
     from twinctl.proof.prove import prove_gguf, prove_merged
 
-    log, progress = folder / "log.txt", _telling(lambda kind, **values: watch({"event": kind, **values}))
+    log, progress = folder / "log.txt", _telling(event)
     source = ("", artifact, record) if record.produces == "model" else made_from(workspace, record, "model")
     reference = reference_of(source[1])
     if not reference.is_dir():
-        watch({"event": "stage", "text": "asking the trained model"})
+        event("stage", text="asking the trained model")
         reference, trained = folder / REFERENCE, trained_of(locate_trained(workspace, run, *source[1:]))
         make_reference(reference, trained, log=log, progress=progress)
-    watch({"event": "stage", "text": "proving that it is the model that was trained"})
+    event("stage", text="proving that it is the model that was trained")
     if record.produces != "gguf":
         kind = record.recipe.get("precision", "16bit")
         return prove_merged(artifact.out, reference, kind, log=log, progress=progress), artifact.out / REPORT
