@@ -3,7 +3,8 @@
     python tests/benchmarks/quantise.py [--layers 4] [--threads 2] [--quant q4_k_m ...] [--folder DIR]
 
 A model of Llama 3.1 8B's shape (or of fewer layers) is made of random bfloat16 weights, once. "Ours" is from the stored
-bytes of a layer's matrices to the encoded ones; "the function" is `ggml_quantize_chunk` alone over the same numbers, in
+bytes of a layer's matrices to the encoded ones (of as many layers as give each thread slices enough, or its last one
+alone would be felt); "the function" is `ggml_quantize_chunk` alone over the same numbers, in
 float32 and in memory already, in the same slices on the same number of threads. They are measured in turn; shown are
 the medians of each and of the rounds' ratios: other people use the machine. "File" is a whole `write_gguf` to the disk,
 in a process of its own. Sizes of the whole 8B follow from its tensors' types, beside those in llama.cpp's
@@ -36,6 +37,7 @@ from twinctl.gguf.writer import write_gguf
 LLAMA_CPPS = {"f16": 14.96, "q8_0": 7.95, "q6_k": 6.14, "q5_k_m": 5.33, "q4_k_m": 4.58, "q3_k_m": 3.74}  # GiB
 LAYERS, HIDDEN, FEED_FORWARD, HEADS, KEYS, VOCABULARY = 32, 4096, 14336, 32, 8, 128_256
 HEAD = HIDDEN // HEADS
+SLICES = 20  # for each thread
 
 
 def shapes(layers: int) -> Iterator[tuple[str, str, tuple[int, ...]]]:
@@ -98,12 +100,15 @@ def _make_tokenizer(folder: Path) -> None:
 
 
 def speeds(folder: Path, quant: str, layers: int, threads: int) -> tuple[float, float]:
-    """Elements a second of ours and of the function alone, over the same layer."""
+    """Elements a second of ours and of the function alone, over the same layers."""
     mix, model, stored = find_quant(quant), Shape(layers, tied=False), stored_tensors(folder)
+    matrices = [each for each in shapes(layers) if each[1].startswith("blk.") and len(each[2]) == 2]
+    slices = sum(prod(shape) for _, _, shape in matrices) // layers // _SLICE
+    measured = min(layers, -(-threads * SLICES // slices))
     tensors = [
         Tensor(name, shape, mix.type_of(name, shape, model), stored[theirs])
-        for theirs, name, shape in shapes(layers)
-        if name.startswith("blk.0.") and len(shape) == 2
+        for theirs, name, shape in matrices
+        if int(name.split(".")[1]) < measured
     ]
     elements = sum(prod(tensor.shape) for tensor in tensors)
     numbers = [(tensor.kind, tensor.source.widen(part)) for tensor in tensors for part in _parts(tensor)]
