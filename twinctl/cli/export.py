@@ -92,6 +92,7 @@ def export(
     made = dict.fromkeys(options.precision if wants_merged else ())
     if made or wants_gguf:
         model = model_of(session, thread, verify=verify is not False, wait=wait, restart=restart)
+        # What files are made of is proven before them; again only where it was asked for itself.
         model = _proven(session, model, verify if "16bit" in made or not verify else None, wait)
         outcomes += [model] if "16bit" in made else []
     if "4bit" in made:
