@@ -13,9 +13,8 @@ from twinctl.cli.session import DebugOption, JsonOption, QuietOption, RunOption,
 from twinctl.errors import CheckFailed, HubError, UpstreamError
 from twinctl.phases.proven import is_proven, to_prove
 from twinctl.phases.stale import stale_reasons
-from twinctl.phases.travel import as_made
 from twinctl.phases.watch import kept_step
-from twinctl.workspace.artifact import Artifact
+from twinctl.workspace.artifact import Artifact, Record
 from twinctl.workspace.memo import file_sha256
 from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
@@ -127,7 +126,7 @@ def _finished(workspace: Workspace, run: Run, artifact: Artifact, *, verify: boo
     assert record is not None
     artifact.check(file_sha256 if verify else None, run.name)
     reasons = stale_reasons(workspace, run, record)
-    unproven = not is_proven(as_made(workspace, ("", artifact, record)))
+    unproven = not is_proven(_as_made(workspace, artifact, record))
     wanted = f"twinctl {record.command_in(run.name)}" if reasons else to_prove(record, run) if unproven else None
     return {
         "state": "stale" if reasons else "complete",
@@ -137,6 +136,15 @@ def _finished(workspace: Workspace, run: Run, artifact: Artifact, *, verify: boo
         "unproven": unproven or None,
         "type": wanted,
     }
+
+
+def _as_made(workspace: Workspace, artifact: Artifact, record: Record) -> Record:
+    """What was pulled, as it was recorded where it was made; to know how takes longer than all else here."""
+    if record.phase != "pull":
+        return record
+    from twinctl.phases.travel import as_made
+
+    return as_made(workspace, ("", artifact, record))
 
 
 def _unfinished(run: Run, artifact: Artifact, state: str) -> dict[str, Any]:

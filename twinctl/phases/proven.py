@@ -94,15 +94,20 @@ def prove_file(attempt: Attempt, file: Path, quant: str) -> dict[str, Any]:
 
 
 def _reference(attempt: Attempt) -> Path:
-    """What the trained model said, which is asked now if the merged model has lost it."""
+    words, reference = attempt.inputs["trained"], Path(attempt.inputs["reference"])
+    return _asked(reference, lambda: words, attempt.artifact.path, attempt.event)
+
+
+def _asked(reference: Path, locate: Callable[[], Mapping[str, Any]], folder: Path, event: Callable[..., None]) -> Path:
+    """What the trained model said, which is asked now, and kept in `folder`, if the merged model has lost it."""
     from twinctl.proof.apart import make_reference
 
-    reference = Path(attempt.inputs["reference"])
-    if not reference.is_dir():
-        attempt.stage("asking the trained model")
-        reference, log = attempt.artifact.path / REFERENCE, attempt.artifact.path / "log.txt"
-        make_reference(reference, trained_of(attempt.inputs["trained"]), log=log, progress=_telling(attempt.event))
-    return reference
+    if reference.is_dir():
+        return reference
+    event("stage", text="asking the trained model")
+    kept, log = folder / REFERENCE, folder / "log.txt"
+    make_reference(kept, trained_of(locate()), log=log, progress=_telling(event))
+    return kept
 
 
 def prove_again(
@@ -158,16 +163,11 @@ def _prove(
     """The report, and where it belongs; `folder` gets the log, and what the trained model says where it has to be
     asked.
     """
-    from twinctl.proof.apart import make_reference
     from twinctl.proof.prove import prove_gguf, prove_merged
 
     log, progress = folder / "log.txt", _telling(event)
-    source = ("", artifact, record) if record.produces == "model" else made_from(workspace, record, "model")
-    reference = reference_of(source[1])
-    if not reference.is_dir():
-        event("stage", text="asking the trained model")
-        reference, trained = folder / REFERENCE, trained_of(locate_trained(workspace, run, *source[1:]))
-        make_reference(reference, trained, log=log, progress=progress)
+    model = (artifact, record) if record.produces == "model" else made_from(workspace, record, "model")[1:]
+    reference = _asked(reference_of(model[0]), lambda: locate_trained(workspace, run, *model), folder, event)
     event("stage", text="proving that it is the model that was trained")
     if record.produces != "gguf":
         kind = record.recipe.get("precision", "16bit")

@@ -28,12 +28,6 @@ class Limit:
     top1: float
 
 
-# Nats between two tokens that are as probable as each other: how much log-probabilities may differ by rounding where
-# the mean KL is the finest limit's, half their variance. Without it a model that is sure of little, as one of random
-# weights that trained for 20 steps, was told apart from its own merge: 98.0% at a mean KL within the limit.
-TIE = 0.03
-
-
 MERGED = "16bit"
 LIMITS: Mapping[str, Limit] = {
     MERGED: Limit(5e-4, 0.98),
@@ -62,6 +56,11 @@ def finer(kind: str) -> str:
 # or where it moved less than MOVED_LEAST, there is nothing to tell.
 MERGED_LEAST, MERGED_MOST = 0.75, 1.25
 NOISE, MOVED_LEAST = 50.0, 1e-6
+
+# Nats between two tokens that are as probable as each other: how much log-probabilities may differ by rounding where
+# the mean KL is the finest limit's, half their variance. Without it a model that is sure of little, as one of random
+# weights that trained for 20 steps, was told apart from its own merge: 98.0% at a mean KL within the limit.
+TIE = 0.03
 
 # The last quarter of the longest row may be off by this many times the limit, if it is long enough to tell.
 LATE_TIMES, LATE_LEAST = 2.0, 64
