@@ -14,9 +14,9 @@ from pathlib import Path
 
 from twinctl.errors import TwinctlError
 from twinctl.phases import phase
-from twinctl.phases.base import GoOn
-from twinctl.phases.perform import Job, perform
-from twinctl.phases.stop import Stop
+from twinctl.pipeline.phase import GoOn
+from twinctl.pipeline.run_job import Job, perform
+from twinctl.pipeline.stop import Stop
 
 
 def main() -> int:

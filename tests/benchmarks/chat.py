@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from twinctl.chat.voices import Wanted, find_voices
-from twinctl.recipes.chat import Sampling
+from twinctl.chat.model_selection import Wanted, find_voices
+from twinctl.config.sampling import Sampling
 from twinctl.workspace.workspace import Workspace
 
 QUESTION = "Write a paragraph to introduce supervised fine-tuning."

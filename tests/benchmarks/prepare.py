@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from twinctl.demo import AUTHOR_ROWS
+from twinctl.bundled import AUTHOR_ROWS
 
 TIMES, SECONDS, OF_TRAINER, GIB = 1.5, 2.0, 1 / 3, 2.0
 FEW = 20_000

@@ -31,7 +31,7 @@ import numpy as np
 from twinctl.gguf.checkpoint import stored_tensors
 from twinctl.gguf.encoding import _SLICE, Tensor, available_cores, encoded
 from twinctl.gguf.ggml import encode
-from twinctl.gguf.mixes import QUANTS, Shape, find_quant
+from twinctl.gguf.quant_types import QUANTS, Shape, find_quant
 from twinctl.gguf.writer import write_gguf
 
 LLAMA_CPPS = {"f16": 14.96, "q8_0": 7.95, "q6_k": 6.14, "q5_k_m": 5.33, "q4_k_m": 4.58, "q3_k_m": 3.74}  # GiB
@@ -87,7 +87,7 @@ def make_model(folder: Path, layers: int) -> None:
 def _make_tokenizer(folder: Path) -> None:
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
-    from twinctl.gguf.splitting import _DIGITS_BY_THREE
+    from twinctl.gguf.pretokenizers import _DIGITS_BY_THREE
 
     vocabulary = {letter: place for place, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
     tokenizer = Tokenizer(models.BPE({**vocabulary, "ab": len(vocabulary)}, [("a", "b")], ignore_merges=True))

@@ -27,7 +27,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from twinctl.demo import AUTHOR_ROWS
+from twinctl.bundled import AUTHOR_ROWS
 from twinctl.engine.attention import let_varlen_take_groups
 
 WARM, FEW, FIRST = 3, 4, 4  # steps not counted; steps measured where speed is not judged; losses compared

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from twinctl.chat.speaker import Answer
+from twinctl.config.export import GgufRecipe
+from twinctl.config.sampling import Sampling
 from twinctl.data.template import Message
-from twinctl.phases.base import Attempt, Result
-from twinctl.recipes.chat import Sampling
-from twinctl.recipes.export import GgufRecipe
+from twinctl.inference.chat_model import Answer
+from twinctl.pipeline.phase import Attempt, Result
 
 BOS, EOS, PAD = "<|begin_of_text|>", "<|end_of_text|>", "<|pad|>"
 SPLIT = (  # Llama 3's

@@ -25,13 +25,13 @@ from typing import Any
 
 import pyte
 
-from twinctl.chat import talks
+from twinctl.chat import transcripts
 from twinctl.chat.repl import talk
-from twinctl.chat.speaker import Answer, Show, Speaker
 from twinctl.cli import app
+from twinctl.config.sampling import Sampling
 from twinctl.data.template import Message
 from twinctl.errors import EngineError, SigTerm, TwinctlError
-from twinctl.recipes.chat import Sampling
+from twinctl.inference.chat_model import Answer, Show, Speaker
 from twinctl.workspace.workspace import Workspace
 
 from .stand_ins import FakeSpeaker
@@ -76,7 +76,11 @@ def main(how: dict[str, Any]) -> None:
 
     workspace = Workspace(Path("ws"))
     resumed = how["resume"] is not None
-    kept = talks.resume(workspace, "tiny", how["resume"] or None) if resumed else talks.begin(workspace, "tiny")
+    kept = (
+        transcripts.resume(workspace, "tiny", how["resume"] or None)
+        if resumed
+        else transcripts.begin(workspace, "tiny")
+    )
     workspace.root.mkdir(exist_ok=True)
     try:
         sampling = Sampling(**how["sampling"])

@@ -12,15 +12,15 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from twinctl.chat.speaker import Answer, Speaker
-from twinctl.chat.voices import Voices, Wanted
+from twinctl.chat.model_selection import Voices, Wanted
+from twinctl.inference.chat_model import Answer, Speaker
 
 from .conftest import Cli
 from .stand_ins import FakeSpeaker, write_rows
 
 SCRIPT = """
 import sys
-from twinctl.chat.voices import Voices, Wanted
+from twinctl.chat.model_selection import Voices, Wanted
 from twinctl.cli import app, chat
 sys.path.insert(0, {tests!r})
 from cli.stand_ins import FakeSpeaker

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from twinctl.chat import talks
+from twinctl.chat import transcripts
 from twinctl.chat.check import PROMPTS
-from twinctl.chat.speaker import Answer, Show
-from twinctl.chat.voices import Voices
+from twinctl.chat.model_selection import Voices
+from twinctl.config.sampling import Sampling
 from twinctl.data.template import Message
+from twinctl.inference.chat_model import Answer, Show
 from twinctl.phases import train
-from twinctl.recipes.chat import Sampling
 from twinctl.workspace.workspace import Workspace
 
 from .conftest import Cli
@@ -77,7 +77,7 @@ def check(cli: Cli, home: Path, model: Path, monkeypatch: pytest.MonkeyPatch) ->
     def run(third: Answer | None = None, *words: str, every: Callable[[int], Answer] = good) -> Any:
         twin = Scripted(lambda number: third if third and number == 3 else every(number))
         voices = [Voices(("base", "tiny"), lambda: [Scripted(good, "base"), twin])]
-        monkeypatch.setattr("twinctl.cli.verdict.find_voices", lambda *_: voices)
+        monkeypatch.setattr("twinctl.cli.chat_check.find_voices", lambda *_: voices)
         return cli("chat", "--check", *words), twin
 
     return run
@@ -99,7 +99,7 @@ def test_a_good_twin_passes_and_the_result_is_kept(check: Check, home: Path) -> 
     assert twin.asked[0] == "Write a paragraph to introduce supervised fine-tuning."
     assert all(question.startswith("What is number") for question in twin.asked[len(PROMPTS) :])
     assert found["sampling"]["max_new_tokens"] == 256
-    (kept,) = talks.checks(Workspace(home / ".twinctl"), "tiny")
+    (kept,) = transcripts.checks(Workspace(home / ".twinctl"), "tiny")
     assert {name: kept[name] for name in found} == found
 
 
@@ -141,4 +141,4 @@ def test_it_is_streamed_with_a_table(check: Check) -> None:
 def test_ctrl_c_ends_it_and_keeps_no_verdict(check: Check, home: Path) -> None:
     done, _ = check(said("and", finish="interrupted"))
     assert done.code == 130
-    assert talks.checks(Workspace(home / ".twinctl"), "tiny") == []
+    assert transcripts.checks(Workspace(home / ".twinctl"), "tiny") == []

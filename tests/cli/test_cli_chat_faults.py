@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from twinctl.chat.voices import Wanted, find_voices
-from twinctl.engine.checkpoints import MANIFEST, seal
+from twinctl.chat.model_selection import Wanted, find_voices
 from twinctl.errors import UpstreamError
+from twinctl.pipeline.checkpoints import MANIFEST, seal
 from twinctl.workspace.workspace import Workspace
 
 from .conftest import Cli, Done
@@ -24,7 +24,7 @@ def nothing_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("a model was loaded")
 
     monkeypatch.setattr("twinctl.engine.generation.LocalModel.load", load)
-    monkeypatch.setattr("twinctl.gguf.speaker.GgufSpeaker.load", load)
+    monkeypatch.setattr("twinctl.gguf.chat_model.GgufSpeaker.load", load)
 
 
 def refused(done: Done, *parts: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from twinctl.chat.voices import Voices
+from twinctl.chat.model_selection import Voices
 from twinctl.engine import generation
 
 from .conftest import Cli

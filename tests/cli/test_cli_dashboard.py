@@ -21,7 +21,7 @@ from rich.console import Console
 from twinctl.cli.curve import bar, curve, smoothed
 from twinctl.cli.dashboard import Frame, span
 from twinctl.cli.output import Output
-from twinctl.cli.training import Training, shown
+from twinctl.cli.training_progress import Training, shown
 from twinctl.cli.watch import Viewer, event_text
 
 Event = dict[str, Any]

@@ -166,8 +166,8 @@ def test_large_model_without_a_gpu_starts_no_worker(
     make_model(home / "large", **shape, num_attention_heads=32, num_key_value_heads=8, vocab_size=128256)
     cli("prepare", "--preset", "tiny", "-d", "posts.jsonl", "--model", "large").ok()
     for name in ("DRIVER_FILE", "WSL_DRIVER"):
-        monkeypatch.setattr(f"twinctl.engine.device.{name}", home / "no-driver")
-    monkeypatch.setattr("twinctl.phases.execute._start_worker", lambda *_: pytest.fail("a worker was started"))
+        monkeypatch.setattr(f"twinctl.planning.device.{name}", home / "no-driver")
+    monkeypatch.setattr("twinctl.pipeline.execute._start_worker", lambda *_: pytest.fail("a worker was started"))
     fails(6, "EngineError", ["train"], says=["no GPU", "8.0 billion"], mend=["--device cpu"])
     assert cli("status").ok().out.count("complete") == 1
 

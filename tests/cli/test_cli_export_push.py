@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from twinctl.config.export import Merge4bitRecipe
 from twinctl.phases import merge_4bit
-from twinctl.recipes.export import Merge4bitRecipe
 from twinctl.workspace.workspace import Workspace
 
 from .conftest import Cli

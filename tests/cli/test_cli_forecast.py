@@ -12,15 +12,14 @@ import pytest
 
 from twinctl.cli import forecast as shown
 from twinctl.cli.output import Output
-from twinctl.engine import device, gpu
-from twinctl.engine.gpu import Gpu
+from twinctl.config.resolve import values_of
+from twinctl.config.train import TrainOptions, TrainRecipe
 from twinctl.errors import EngineError, HubError
-from twinctl.phases import outlook
-from twinctl.phases.base_model import BaseModel
-from twinctl.phases.forecast import Forecast, forecast
 from twinctl.phases.train import plan
-from twinctl.recipes.train import TrainOptions, TrainRecipe
-from twinctl.settings.resolve import values_of
+from twinctl.pipeline.base_checkpoint import BaseModel
+from twinctl.planning import device, gpu, resource_estimate
+from twinctl.planning.forecast import Forecast, forecast
+from twinctl.planning.gpu import Gpu
 from twinctl.workspace.files import append_line
 from twinctl.workspace.workspace import Workspace
 
@@ -45,7 +44,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "DRIVER_FILE", tmp_path / "version")
     monkeypatch.setattr(device, "WSL_DRIVER", tmp_path / "nvidia-smi")
     monkeypatch.setattr(gpu, "find_gpu", lambda: None)
-    monkeypatch.setattr(outlook.shutil, "disk_usage", lambda path: Usage(0, 0, 500 * GIB))
+    monkeypatch.setattr(resource_estimate.shutil, "disk_usage", lambda path: Usage(0, 0, 500 * GIB))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
 
@@ -211,7 +210,7 @@ def test_a_short_disk_is_told(
     large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, said: str
 ) -> None:
     put_gpu(tmp_path, monkeypatch, 80)
-    monkeypatch.setattr(outlook.shutil, "disk_usage", lambda path: Usage(0, 0, free * GIB))
+    monkeypatch.setattr(resource_estimate.shutil, "disk_usage", lambda path: Usage(0, 0, free * GIB))
     warnings = look(large).warnings
     assert any(said in each for each in warnings) if said else not warnings
 

@@ -11,7 +11,7 @@ import pytest
 
 import twinctl
 from twinctl.cli.init import SECTIONS
-from twinctl.recipes.presets import NAMES
+from twinctl.config.presets import NAMES
 
 from .conftest import Cli
 

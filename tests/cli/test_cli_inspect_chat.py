@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from twinctl.chat import talks
-from twinctl.chat.speaker import Answer
-from twinctl.recipes.chat import Sampling
+from twinctl.chat import transcripts
+from twinctl.config.sampling import Sampling
+from twinctl.inference.chat_model import Answer
 from twinctl.workspace.workspace import Workspace
 
 from .conftest import Cli
@@ -22,14 +22,16 @@ def spoken(prepared: dict[str, Any], home: Path) -> Workspace:
     """Two talks, the second compared and mended, and two checks."""
     workspace = Workspace(home / ".twinctl")
     for questions in (["What is a harbour for?"], ["Who?", "And \x1b[31m[b]now[/b]?"]):
-        talk = talks.begin(workspace, "tiny")
+        talk = transcripts.begin(workspace, "tiny")
         for question in questions:
             talk.ask(question, HOW)
             talk.answer("base", Answer("I am the base.", 5, "length", 0.5), HOW, beside=True)
             talk.answer("tiny", Answer("I am \x1b[2Jthe twin.", 5, "stop", 0.5, seed=3), HOW)
     talk.mend("I am I.")
-    talks.keep_check(workspace, "tiny", {"speaker": "tiny", "passed": False, "failures": ["2 of 12 answers: loops"]})
-    talks.keep_check(workspace, "tiny", {"speaker": "tiny", "passed": True, "failures": []})
+    transcripts.keep_check(
+        workspace, "tiny", {"speaker": "tiny", "passed": False, "failures": ["2 of 12 answers: loops"]}
+    )
+    transcripts.keep_check(workspace, "tiny", {"speaker": "tiny", "passed": True, "failures": []})
     return workspace
 
 

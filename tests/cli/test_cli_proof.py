@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from twinctl.errors import CheckFailed
-from twinctl.proof import apart, prove
+from twinctl.verification import isolated_process, verify
 from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.lock import Lock
 
@@ -47,9 +47,9 @@ class Proofs:
 @pytest.fixture
 def proofs(trained: object, monkeypatch: pytest.MonkeyPatch) -> Proofs:
     found = Proofs()
-    monkeypatch.setattr(apart, "make_reference", found.reference)
-    monkeypatch.setattr(prove, "prove_merged", found.model)
-    monkeypatch.setattr(prove, "prove_gguf", found.gguf)
+    monkeypatch.setattr(isolated_process, "make_reference", found.reference)
+    monkeypatch.setattr(verify, "prove_merged", found.model)
+    monkeypatch.setattr(verify, "prove_gguf", found.gguf)
     return found
 
 

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from twinctl.cli.app import COMMANDS
-from twinctl.engine.checkpoints import seal
 from twinctl.errors import EngineError, Interrupted
 from twinctl.phases import prepare as prepare_module
 from twinctl.phases import train as train_module
+from twinctl.pipeline.checkpoints import seal
 
 from .conftest import Cli, Done
 from .stand_ins import fake_train, rows, write_rows

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from twinctl.demo import AUTHOR_ROWS, BASE, sounds_like_author
-from twinctl.demo.author import features
+from twinctl.bundled import AUTHOR_ROWS, BASE
+from twinctl.demo.author import features, sounds_like_author
 from twinctl.demo.corpus import author_rows, plain_rows, prose
 from twinctl.demo.make import ALPACA, BOS, EOS, PAD, SEED, VOCABULARY
 from twinctl.demo.make import AUTHOR_ROWS as COUNT

@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
-from twinctl.engine.checkpoints import MANIFEST
+from twinctl.pipeline.checkpoints import MANIFEST
 
 from .conftest import Folder, Once
 
 ASKING = """
 import json, os, signal, sys
 from pathlib import Path
-from twinctl.chat.find import *
-from twinctl.chat.voices import *
+from twinctl.chat.model_files import *
+from twinctl.chat.model_selection import *
 from twinctl.errors import TwinctlError
-from twinctl.recipes.chat import Sampling
+from twinctl.config.sampling import Sampling
 from twinctl.workspace.workspace import Workspace
 
 os.chdir({path!r})
@@ -99,7 +99,7 @@ twin._model.generate = never
 found["memory"] = refused(lambda: twin.answer(talks[0], greedy, silent))
 twin._model.generate = generate
 
-from twinctl.engine.spoken import Spoken
+from twinctl.engine.stream_decoder import Spoken
 text = "Ah 🙂👩‍👩‍👧 東京タワー مرحبا é ſ\\u0301 end"
 ids = twin._tokenizer(text, add_special_tokens=False)["input_ids"]
 shown = []

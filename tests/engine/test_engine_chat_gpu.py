@@ -24,11 +24,11 @@ sys.path.insert(0, {benchmarks!r})
 import chat as benchmark
 from twinctl.data.template import load_template
 from twinctl.data.tokenizer import TextTokenizer
-from twinctl.demo import BASE
+from twinctl.bundled import BASE
 from twinctl.engine.generation import LocalModel
-from twinctl.engine.start import into_log, start
+from twinctl.engine.unsloth_import import into_log, start
 from twinctl.errors import EngineError
-from twinctl.recipes.chat import Sampling
+from twinctl.config.sampling import Sampling
 
 work = Path({work!r})
 with into_log(work / "log.txt"):

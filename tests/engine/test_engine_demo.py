@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from twinctl.demo import sounds_like_author
+from twinctl.demo.author import sounds_like_author
 from twinctl.demo.showcase import BASE_AT_MOST, LOSS_FALLS_BY, TWIN_AT_LEAST
 
 from .conftest import Folder
@@ -147,7 +147,7 @@ def test_what_was_made_without_a_proof_is_proven_as_it_lies_there(demo: Demo, tm
 DRIVER = """
 import json, sys
 from pathlib import Path
-from twinctl.engine import device
+from twinctl.planning import device
 from twinctl.errors import EngineError
 device.DRIVER_FILE = Path({driver!r})
 try:

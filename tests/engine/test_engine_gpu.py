@@ -24,10 +24,10 @@ pytestmark = pytest.mark.gpu
 MEASURE = """
 import json, torch
 from pathlib import Path
-from twinctl.demo import BASE
-from twinctl.engine.start import into_log, start
-from twinctl.phases.base import Attempt
-from twinctl.recipes.train import TrainOptions, TrainRecipe, TrainSettings
+from twinctl.bundled import BASE
+from twinctl.engine.unsloth_import import into_log, start
+from twinctl.pipeline.phase import Attempt
+from twinctl.config.train import TrainOptions, TrainRecipe, TrainSettings
 from twinctl.workspace.artifact import Artifact
 work = Path({work!r})
 settings = TrainSettings(recipe=TrainRecipe(batch_size=2), options=TrainOptions(micro_batch=1))
@@ -57,7 +57,7 @@ print(json.dumps(found))
 # Less memory than the plan knows of, as beside another program that takes more while this one trains.
 LITTLE = """
 import os
-from twinctl.engine import fit
+from twinctl.planning import batch_plan
 planned = fit.fit
 def little(*words):
     found = planned(*words)

@@ -24,7 +24,7 @@ from typing import Any
 import pytest
 
 from twinctl.errors import EngineError
-from twinctl.phases.base import REPORT
+from twinctl.pipeline.phase import REPORT
 from twinctl.workspace.artifact import manifest
 
 from .conftest import EXPORT, SAVE_EVERY, TRAIN, Folder, workers_below

@@ -13,10 +13,10 @@ from .conftest import Folder
 MEASURE = """
 import json, sys
 from pathlib import Path
-from twinctl.demo import BASE
+from twinctl.bundled import BASE
 from twinctl.engine.models import load_model
 from twinctl.engine.rows import PackedCollator, rows_of
-from twinctl.engine.start import into_log, start
+from twinctl.engine.unsloth_import import into_log, start
 import torch
 tokens = Path({tokens!r})
 with into_log(Path({log!r})):

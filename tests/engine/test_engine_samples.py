@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from twinctl.bundled import BASE
 from twinctl.data.tokens import EVAL, Sample, TokensWriter
-from twinctl.demo import BASE
 
 from .conftest import Folder
 
@@ -23,7 +23,7 @@ STEPS, LONGEST = 6, 24
 TRAINING = """
 import hashlib, json, random, shutil
 from pathlib import Path
-from twinctl.engine.start import into_log, start
+from twinctl.engine.unsloth_import import into_log, start
 here, tokens, base, method = Path({here!r}), Path({tokens!r}), Path({base!r}), {method!r}
 
 with into_log(here / "log.txt"):
@@ -36,7 +36,7 @@ with into_log(here / "log.txt"):
     from twinctl.engine.generation import LocalModel
     from twinctl.engine.models import dress, load_model, stop_at
     from twinctl.engine.samples import Samples
-    from twinctl.recipes.chat import Sampling
+    from twinctl.config.sampling import Sampling
 
     info = TokensInfo.read(tokens, 256)
     table = read_tokens(tokens, TRAIN).slice(0, 32)

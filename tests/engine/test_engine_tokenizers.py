@@ -20,7 +20,7 @@ import json, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from families import ONLY_ON_A_GPU, save_model
-from twinctl.engine.start import into_log, start
+from twinctl.engine.unsloth_import import into_log, start
 root = Path({root!r})
 asked = json.loads((root / "asked.json").read_text())
 found = {{}}

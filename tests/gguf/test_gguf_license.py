@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from twinctl.phases.base_model import BUNDLED, BaseModel
 from twinctl.phases.gguf import _license_of
+from twinctl.pipeline.base_checkpoint import BUNDLED, BaseModel
 
 
 def test_the_bundled_base_says_its_own() -> None:

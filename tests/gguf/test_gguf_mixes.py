@@ -11,9 +11,9 @@ from math import prod
 import pytest
 from gguf import GGMLQuantizationType as T
 
+from twinctl.config.export import QUANTS as OFFERED
 from twinctl.errors import ConfigError
-from twinctl.gguf.mixes import QUANTS, Shape, find_quant
-from twinctl.recipes.export import QUANTS as OFFERED
+from twinctl.gguf.quant_types import QUANTS, Shape, find_quant
 
 EIGHT_B = Shape(layers=32, tied=False)
 # Layers whose attn_v and ffn_down are Q6_K in llama.cpp's q4_k_m and q5_k_m of 32 layers.

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from twinctl.errors import ConfigError, EngineError
-from twinctl.gguf.others import FOLDER, Tools, require_family, write_by_llama_cpp
+from twinctl.gguf.llama_cpp_fallback import FOLDER, Tools, require_family, write_by_llama_cpp
 
 OURS: dict[str, Any] = {
     "architectures": ["LlamaForCausalLM"],

@@ -18,8 +18,8 @@ from twinctl.errors import CheckFailed, EngineError
 from twinctl.gguf import encoding, ggml
 from twinctl.gguf.checkpoint import stored_tensors
 from twinctl.gguf.encoding import Tensor, encoded
-from twinctl.gguf.mixes import _T as T
-from twinctl.gguf.mixes import QUANTS
+from twinctl.gguf.quant_types import _T as T
+from twinctl.gguf.quant_types import QUANTS
 from twinctl.gguf.writer import write_gguf
 
 BLOCKS = [T.Q8_0, T.Q6_K, T.Q5_K, T.Q4_K, T.Q3_K, T.Q4_0, T.Q5_0, T.Q5_1]

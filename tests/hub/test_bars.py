@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from twinctl.hub.bars import said_above_bars
+from twinctl.hub.progress_bars import said_above_bars
 
 UP = "\x1b[2A"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from twinctl.hub import guard
+from twinctl.hub import secret_scan
 
 # Put together here, so that no scanner of this repository takes them for real ones.
 SECRETS = {
@@ -24,7 +24,7 @@ SECRETS = {
 
 
 def found(name: str, content: Path | bytes, *roots: Path, **secrets: bytes) -> list[str]:
-    return [each.what for each in guard.findings({name: content}, roots, secrets, [b"/srv/people/jane"])]
+    return [each.what for each in secret_scan.findings({name: content}, roots, secrets, [b"/srv/people/jane"])]
 
 
 @pytest.mark.parametrize("what", SECRETS)
@@ -96,8 +96,8 @@ def test_links_may_not_lead_out(tmp_path: Path) -> None:
 
 
 def test_the_list_of_each_kind() -> None:
-    assert guard.allowed("model", "model-00001-of-00002.safetensors")
-    assert guard.allowed("gguf", "tiny-q8_0.gguf")
-    for kind in guard.ALLOWED:
+    assert secret_scan.allowed("model", "model-00001-of-00002.safetensors")
+    assert secret_scan.allowed("gguf", "tiny-q8_0.gguf")
+    for kind in secret_scan.ALLOWED:
         for name in ("train.arrow", "trainer_state.json", "modeling.py", "pytorch_model.bin", "x/config.json", ".env"):
-            assert not guard.allowed(kind, name), (kind, name)
+            assert not secret_scan.allowed(kind, name), (kind, name)

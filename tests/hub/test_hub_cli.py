@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from twinctl.demo import AUTHOR_ROWS, BASE
+from twinctl.bundled import AUTHOR_ROWS, BASE
 
 from .conftest import Client
 from .stand_in import Fault, HubStandIn

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from twinctl.errors import ConfigError
-from twinctl.phases import travelling
-from twinctl.phases.travel import travelling as travelling_of
-from twinctl.phases.upstream import need
+from twinctl.pipeline.lineage import need
+from twinctl.publishing import hub_manifest
+from twinctl.publishing.provenance import travelling as travelling_of
 from twinctl.workspace.workspace import Workspace
 
 from .conftest import TOKEN, Client
@@ -145,9 +145,9 @@ def changed(document: dict[str, Any], place: str, value: Any) -> dict[str, Any]:
     ],
 )
 def test_a_document_that_somebody_bent_is_refused(document: dict[str, Any], place: str, value: Any) -> None:
-    assert travelling.read(json.dumps(document), "me/my-twin").run == "tiny"
+    assert hub_manifest.read(json.dumps(document), "me/my-twin").run == "tiny"
     with pytest.raises(ConfigError, match="of me/my-twin cannot be read"):
-        travelling.read(json.dumps(changed(document, place, value)), "me/my-twin")
+        hub_manifest.read(json.dumps(changed(document, place, value)), "me/my-twin")
 
 
 SUFFIXES = {"--merged": "", "--adapter": "-LoRA", "--gguf": "-GGUF"}
@@ -216,7 +216,7 @@ def test_a_pulled_model_is_a_run_of_its_own(hub: HubStandIn, pushed: Client) -> 
     pushed.command(*PULL, "--run", "whole").ok()
     code = """
 from pathlib import Path
-from twinctl.chat.find import twin_files
+from twinctl.chat.model_files import twin_files
 from twinctl.workspace.workspace import Workspace
 place = Workspace.open(Path("there"))
 files = twin_files(place, place.run("whole"))

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from twinctl.cli.app import app
 from twinctl.phases import gguf, merge, train
-from twinctl.phases.base import Attempt, Result
+from twinctl.pipeline.phase import Attempt, Result
 
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from families import save_tokenizer
 
-from twinctl.data import as_loaded, tokenizer
+from twinctl.data import tokenizer, transformers_tokenizer
 from twinctl.data.tokenizer import TextTokenizer
 
 
@@ -33,7 +33,7 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Loaded]:
 
         folder = save_tokenizer(family, root / family.replace(" ", "-"))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(tokenizer, "_ask", as_loaded.loaded)  # in this process: transformers starts once
+            patch.setattr(tokenizer, "_ask", transformers_tokenizer.loaded)  # in this process: transformers starts once
             ours = TextTokenizer.load(folder)
         return Loaded(folder, ours, AutoTokenizer.from_pretrained(folder, legacy=False))
 

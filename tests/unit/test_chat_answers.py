@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from twinctl.chat.copying import SEED, Corpus
-from twinctl.chat.faults import WORD, Frame, faults_of, loop_in
-from twinctl.chat.figures import figures
+from twinctl.chat.answer_stats import figures
+from twinctl.chat.memorization import SEED, Corpus
+from twinctl.chat.quality_checks import WORD, Frame, faults_of, loop_in
 from twinctl.chat.screen import Columns, Screen
-from twinctl.chat.speaker import Answer
 from twinctl.chat.style import Author
-from twinctl.chat.text import Growing
-from twinctl.engine.spoken import BEHIND, Spoken
-from twinctl.recipes.chat import Sampling
+from twinctl.config.sampling import Sampling
+from twinctl.engine.stream_decoder import BEHIND, Spoken
+from twinctl.inference.chat_model import Answer
+from twinctl.inference.stop_sequences import Growing
 
 # Growing
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from twinctl.config.sampling import Sampling
 from twinctl.engine.generation import _how
-from twinctl.gguf import speaker
-from twinctl.gguf.speaker import chosen
-from twinctl.recipes.chat import Sampling
+from twinctl.gguf import chat_model
+from twinctl.gguf.chat_model import chosen
 
 SEEN = [3, 5, 5, 8, 40]
 
@@ -49,10 +49,10 @@ def by_transformers(logits: Any, sampling: Sampling) -> dict[int, float]:
         {"temperature": 0.2, "repetition_penalty": 0.8},
     ],
 )
-@pytest.mark.parametrize("few", [speaker.FEW, 5])
+@pytest.mark.parametrize("few", [chat_model.FEW, 5])
 def test_the_same_tokens_with_the_same_chances(how: dict[str, Any], few: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where those that are looked at first do not suffice."""
-    monkeypatch.setattr(speaker, "FEW", few)
+    monkeypatch.setattr(chat_model, "FEW", few)
     sampling = Sampling(**how)
     for seed in range(5):
         logits = np.random.default_rng(seed).normal(0, 3, 60).astype(np.float32)

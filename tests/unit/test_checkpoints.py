@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from twinctl.engine.checkpoints import MANIFEST, is_whole, last_whole, seal, step_of
+from twinctl.pipeline.checkpoints import MANIFEST, is_whole, last_whole, seal, step_of
 
 
 def _checkpoint(folder: Path, step: int, *, sealed: bool = True) -> Path:

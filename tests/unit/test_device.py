@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from twinctl.engine import device
-from twinctl.engine.device import nvidia_driver, refuse_early
 from twinctl.errors import EngineError
+from twinctl.planning import device
+from twinctl.planning.device import nvidia_driver, refuse_early
 
 DRIVER = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.86.15  Thu Jan 23 03:00:00 UTC 2025\nGCC version: 12\n"
 TINY, SMALL, LARGE = 5_000_000, 500_000_000, 8_030_000_000

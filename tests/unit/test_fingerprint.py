@@ -11,9 +11,9 @@ from typing import Any, Literal, get_args, get_origin
 import pytest
 from pydantic import BaseModel
 
+from twinctl.config.train import TrainOptions, TrainRecipe
 from twinctl.phases import TABLE, phase
-from twinctl.phases.base import Plan
-from twinctl.recipes.train import TrainOptions, TrainRecipe
+from twinctl.pipeline.phase import Plan
 from twinctl.workspace.fingerprint import canonical, differences, fingerprint
 
 # The fingerprints of the phases' default recipes over the inputs {"upstream": "0" * 64}. When this fails, results that

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from twinctl.engine import gpu
-from twinctl.engine.gpu import Gpu, Utilisation, find_gpu
+from twinctl.planning import gpu
+from twinctl.planning.gpu import Gpu, Utilisation, find_gpu
 
 GIB = 2**30
 UUIDS = ["GPU-aaaa-1", "GPU-bbbb-2"]

@@ -1,4 +1,4 @@
-"""Who may import whom, and what stays out of a process that only shows something."""
+"""Which room may import which, lazy imports counted, and what stays out of a process that only shows something."""
 
 from __future__ import annotations
 
@@ -16,17 +16,28 @@ import twinctl
 ROOT = Path(twinctl.__file__).parent
 STACK = {"torch", "transformers", "datasets", "unsloth", "trl", "peft", "comet_ml", "huggingface_hub", "xllamacpp"}
 HEAVY = STACK | {"pydantic", "rich", "pyarrow", "numpy", "jinja2", "tokenizers", "gguf"}
-LIGHT_ROOMS = ("cli", "phases", "settings", "workspace", "recipes", "chat", "data", "takeaway", "card")
-OUTSIDE = {"engine", "gguf", "hub", "tracking", "demo"}
-# What a room may import when it is imported, besides itself; None: anything. Below functions is another matter.
-MAY_IMPORT = {
-    "errors": set(),
-    "recipes": {"errors"},
-    "workspace": {"errors"},
-    "settings": {"errors", "recipes"},
-    "data": {"errors", "workspace"},
-    "takeaway": {"errors", "recipes", "workspace", "data"},
-}
+# From below. A room imports from earlier lines and from itself; rooms on one line do not know each other.
+ORDER = [
+    {"errors", "bundled"},
+    {"workspace", "config"},
+    {"hub", "tracking"},
+    {"data"},
+    {"inference", "pipeline"},
+    {"planning", "gguf", "ollama"},
+    {"engine"},
+    {"verification"},
+    {"publishing", "chat", "doctor"},
+    {"phases"},
+    {"worker", "demo"},
+    {"cli"},
+]
+# Showing a cached result loads none of the stack: these rooms import it inside functions only.
+LIGHT_ROOMS = ("cli", "phases", "pipeline", "planning", "config", "workspace", "inference", "chat", "data", "ollama")
+
+
+def rooms() -> list[str]:
+    entries = [path for path in ROOT.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()]
+    return sorted(path.stem for path in entries if path.stem != "__init__")
 
 
 def modules(room: str) -> list[Path]:
@@ -38,22 +49,17 @@ def name_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def rooms() -> list[str]:
-    entries = [path for path in ROOT.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()]
-    return sorted(path.stem for path in entries if path.stem != "__init__")
-
-
-def imports(path: Path, *, at_import: bool) -> set[str]:
+def imports(path: Path, *, at_import: bool = False) -> set[str]:
     """The rooms of twinctl that the module imports: anywhere, or only while it is itself imported."""
-    found = set()
+    names = set()
     for node in _nodes(ast.parse(path.read_text(encoding="utf-8")), at_import):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: a relative import"
             module = node.module or ""
-            found |= {f"{module}.{alias.name}" for alias in node.names} if module == "twinctl" else {module}
+            names |= {f"{module}.{alias.name}" for alias in node.names} if module == "twinctl" else {module}
         elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-    return {name.split(".")[1] for name in found if name.startswith("twinctl.")} & set(rooms())
+            names |= {alias.name for alias in node.names}
+    return {name.split(".")[1] for name in names if name.startswith("twinctl.")} & set(rooms())
 
 
 def _nodes(node: ast.AST, at_import: bool) -> Iterator[ast.AST]:
@@ -66,12 +72,41 @@ def _nodes(node: ast.AST, at_import: bool) -> Iterator[ast.AST]:
         yield from _nodes(child, at_import)
 
 
+def allowed(room: str) -> set[str]:
+    """The room itself and every room on an earlier line."""
+    level = next(number for number, line in enumerate(ORDER) if room in line)
+    return {room}.union(*ORDER[:level])
+
+
+def upward(path: Path, room: str) -> list[str]:
+    return [f"{name_of(path)} imports {other}" for other in sorted(imports(path) - allowed(room))]
+
+
 def loaded_after(statements: list[str], among: set[str]) -> set[str]:
     """Which of these packages or modules a fresh Python has loaded after the statements."""
     code = "\n".join([*statements, "import json, sys", "print(json.dumps(sorted(sys.modules)))"])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    found = json.loads(done.stdout)
-    return {*found, *(name.split(".")[0] for name in found)} & among
+    names = json.loads(done.stdout)
+    return {*names, *(name.split(".")[0] for name in names)} & among
+
+
+def test_every_room_has_its_place_in_the_order() -> None:
+    assert sorted(room for line in ORDER for room in line) == rooms()
+
+
+@pytest.mark.parametrize("room", rooms())
+def test_a_room_imports_from_rooms_below_it_only_lazy_imports_counted(room: str) -> None:
+    assert [import_ for path in modules(room) for import_ in upward(path, room)] == []
+
+
+def test_an_upward_import_is_seen_wherever_it_stands_and_named(tmp_path: Path) -> None:
+    path = ROOT / "module.py"
+    planted = tmp_path / "module.py"
+    planted.write_text("import twinctl.cli\nfrom twinctl import hub\ndef f():\n    from twinctl.engine import models\n")
+    assert imports(planted) == {"cli", "hub", "engine"}
+    assert imports(planted, at_import=True) == {"cli", "hub"}
+    assert imports(planted) - allowed("data") == {"cli", "engine"}
+    assert name_of(path) == "twinctl.module"
 
 
 def test_the_root_command_loads_nothing_heavy() -> None:
@@ -79,42 +114,12 @@ def test_the_root_command_loads_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize("command", ["status", "export", "train", "prepare"])
-def test_how_twins_travel_is_loaded_by_those_that_travel_alone(command: str) -> None:
+def test_the_hub_manifest_is_loaded_by_the_commands_that_read_it_alone(command: str) -> None:
     """Its checks of a document from the Hub take half as long to set up as all of `twinctl status`."""
-    assert loaded_after([f"import twinctl.cli.{command}"], {"twinctl.phases.travelling"}) == set()
+    assert loaded_after([f"import twinctl.cli.{command}"], {"twinctl.publishing.hub_manifest"}) == set()
 
 
 def test_no_module_on_the_way_to_a_cached_result_loads_the_stack() -> None:
     statements = [f"import {name_of(path)}" for room in LIGHT_ROOMS for path in modules(room)]
     assert len(statements) > 40
     assert loaded_after(statements, STACK | {"pyarrow", "jinja2", "tokenizers"}) == set()
-
-
-def test_the_rules_see_an_import_wherever_it_stands(tmp_path: Path) -> None:
-    path = tmp_path / "module.py"
-    path.write_text("import twinctl.cli\nfrom twinctl import hub\ndef f():\n    from twinctl.engine import start\n")
-    assert imports(path, at_import=False) == {"cli", "hub", "engine"}
-    assert imports(path, at_import=True) == {"cli", "hub"}
-
-
-@pytest.mark.parametrize("room", [room for room in rooms() if room != "cli"])
-def test_nothing_imports_the_command_line(room: str) -> None:
-    assert [path for path in modules(room) if "cli" in imports(path, at_import=False)] == []
-
-
-@pytest.mark.parametrize("room", ["errors", "recipes", "workspace"])
-def test_the_lower_rooms_import_downwards_only_also_in_functions(room: str) -> None:
-    for path in modules(room):
-        assert imports(path, at_import=False) <= {room, *MAY_IMPORT[room]}, path
-
-
-@pytest.mark.parametrize("room", MAY_IMPORT)
-def test_a_room_imports_downwards_only(room: str) -> None:
-    for path in modules(room):
-        assert imports(path, at_import=True) <= {room, *MAY_IMPORT[room]}, path
-
-
-@pytest.mark.parametrize("room", ["phases", "chat", "data", "card", "settings", "takeaway"])
-def test_the_outside_rooms_are_reached_inside_functions_only(room: str) -> None:
-    for path in modules(room):
-        assert imports(path, at_import=True).isdisjoint(OUTSIDE), path

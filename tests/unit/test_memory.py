@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from twinctl.demo import BASE
-from twinctl.engine.memory import SPARE, Choice, Shape, choose, fits, fitting, memory_of
+from twinctl.bundled import BASE
+from twinctl.config.train import TrainOptions, TrainRecipe, TrainSettings
 from twinctl.errors import EngineError
-from twinctl.recipes.train import TrainOptions, TrainRecipe, TrainSettings
+from twinctl.planning.memory import SPARE, Choice, Shape, choose, fits, fitting, memory_of
 
 # With checkpointing, by rank, micro-batch and length; no figure of these was used to fit the prediction.
 RANKS = {

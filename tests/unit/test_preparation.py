@@ -18,6 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from twinctl.bundled import BASE
+from twinctl.config.prepare import PrepareRecipe
 from twinctl.data import preparation, tokens
 from twinctl.data.preparation import Preparation, token_spans
 from twinctl.data.report import Report
@@ -26,8 +28,6 @@ from twinctl.data.source import DataFile, Role, Source
 from twinctl.data.template import Template, load_template
 from twinctl.data.tokenizer import TextTokenizer
 from twinctl.data.tokens import EVAL, TRAIN, TokensWriter, read_tokens
-from twinctl.demo import BASE
-from twinctl.recipes.prepare import PrepareRecipe
 from twinctl.workspace.memo import file_sha256
 
 Rows = list[dict[str, Any]]

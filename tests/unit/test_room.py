@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from twinctl.engine import loading, merging, models, reference
-from twinctl.engine.gpu import GIB, Gpu
-from twinctl.engine.memory import Choice
+from twinctl.config.train import TrainRecipe
+from twinctl.engine import loading, merging, models
 from twinctl.errors import EngineError
-from twinctl.recipes.train import TrainRecipe
+from twinctl.planning.gpu import GIB, Gpu
+from twinctl.planning.memory import Choice
+from twinctl.verification import reference_model
 
 LLAMA_8B = {"hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32, "vocab_size": 128256}
 WEIGHTS = 15 * GIB
@@ -64,9 +65,9 @@ def test_where_it_is_asked(base: Path, monkeypatch: pytest.MonkeyPatch, free: in
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free * GIB // 2, 80 * GIB))
-    assert reference.has_room_on_gpus(base, longest) is has
+    assert reference_model.has_room_on_gpus(base, longest) is has
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert not reference.has_room_on_gpus(base, longest)
+    assert not reference_model.has_room_on_gpus(base, longest)
 
 
 def failing(error: Exception) -> Any:

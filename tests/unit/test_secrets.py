@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from twinctl.settings.secrets import NAMES, load_secrets, redact
+from twinctl.config.secrets import NAMES, load_secrets, redact
 
 TOKEN = "hf_" + "a" * 34
 KEY = "comet-" + "b" * 20

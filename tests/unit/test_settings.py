@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from twinctl.config.export import ExportOptions
+from twinctl.config.prepare import DataSource, PrepareOptions, PrepareRecipe
+from twinctl.config.presets import DEFAULT, NAMES, preset
+from twinctl.config.resolve import SECTIONS, Values, preset_name, values_of
+from twinctl.config.sampling import Sampling
+from twinctl.config.train import TARGET_MODULES, TrainOptions, TrainRecipe, TrainSettings, every
 from twinctl.errors import ConfigError
-from twinctl.recipes.chat import Sampling
-from twinctl.recipes.export import ExportOptions
-from twinctl.recipes.prepare import DataSource, PrepareOptions, PrepareRecipe
-from twinctl.recipes.presets import DEFAULT, NAMES, preset
-from twinctl.recipes.train import TARGET_MODULES, TrainOptions, TrainRecipe, TrainSettings, every
-from twinctl.settings.resolve import SECTIONS, Values, preset_name, values_of
 
 TRAIN: tuple[type[BaseModel], ...] = (TrainRecipe, TrainOptions)
 PREPARE: tuple[type[BaseModel], ...] = (PrepareRecipe, PrepareOptions)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from twinctl.engine import start as module
+from twinctl.engine import unsloth_import as module
 from twinctl.errors import EngineError
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from twinctl.chat import talks
-from twinctl.chat.speaker import Answer
-from twinctl.chat.talks import Talk
+from twinctl.chat import transcripts
+from twinctl.chat.transcripts import Talk
+from twinctl.config.sampling import Sampling
 from twinctl.errors import BusyError, UpstreamError
-from twinctl.recipes.chat import Sampling
+from twinctl.inference.chat_model import Answer
 from twinctl.workspace.workspace import Workspace
 
 HOW = Sampling(temperature=0.5)
@@ -46,23 +46,23 @@ def close(talk: Talk) -> Path:
 
 
 def test_what_was_read_back_is_what_was_said(workspace: Workspace) -> None:
-    talk = spoken(talks.begin(workspace, "tiny"), ("one", "a"), ("two", "b"))
+    talk = spoken(transcripts.begin(workspace, "tiny"), ("one", "a"), ("two", "b"))
     talk.undo()
     spoken(talk, ("three", "c"))
     talk.answer("base", said("beside"), HOW, beside=True)
     talk.answer("tiny", said("c again", seed=1), HOW)
     talk.mend("c, mended")
-    read = talks.kept(workspace, "tiny")[0]
+    read = transcripts.kept(workspace, "tiny")[0]
     assert read.turns == talk.turns
     assert texts(read) == [("one", "a"), ("three", "c, mended")]
     assert [each.text for each in read.turns[1].beside] == ["beside"]
     assert read.speakers == ["tiny", "base"]
     talk.clear()
-    assert talks.kept(workspace, "tiny")[0].turns == []
+    assert transcripts.kept(workspace, "tiny")[0].turns == []
 
 
 def test_a_line_says_who_how_and_how_fast(workspace: Workspace) -> None:
-    path = close(spoken(talks.begin(workspace, "tiny"), ("one", "a")))
+    path = close(spoken(transcripts.begin(workspace, "tiny"), ("one", "a")))
     asked, answered = (json.loads(line) for line in path.read_text().splitlines())
     assert (asked["role"], asked["text"]) == ("user", "one")
     assert {"time", "speaker", "text", "finish", "tokens", "seconds", "seed", "sampling"} <= answered.keys()
@@ -71,49 +71,49 @@ def test_a_line_says_who_how_and_how_fast(workspace: Workspace) -> None:
 
 
 def test_talks_are_numbered_and_two_at_once_never_share_a_file(workspace: Workspace) -> None:
-    first, second = talks.begin(workspace, "tiny"), talks.begin(workspace, "tiny")
+    first, second = transcripts.begin(workspace, "tiny"), transcripts.begin(workspace, "tiny")
     spoken(first, ("one", "a"))
     spoken(second, ("two", "b"))
-    spoken(talks.begin(workspace, "other"), ("three", "c"))
-    assert [(talk.number, texts(talk)) for talk in talks.kept(workspace, "tiny")] == [
+    spoken(transcripts.begin(workspace, "other"), ("three", "c"))
+    assert [(talk.number, texts(talk)) for talk in transcripts.kept(workspace, "tiny")] == [
         (1, [("one", "a")]), (2, [("two", "b")]),
     ]  # fmt: skip
-    assert talks.begin(workspace, "tiny").number == 3
+    assert transcripts.begin(workspace, "tiny").number == 3
 
 
 def test_a_talk_that_says_nothing_has_no_file(workspace: Workspace) -> None:
-    talks.begin(workspace, "tiny")
-    assert talks.kept(workspace, "tiny") == []
+    transcripts.begin(workspace, "tiny")
+    assert transcripts.kept(workspace, "tiny") == []
 
 
 def test_resume_takes_the_last_or_the_named_one(workspace: Workspace) -> None:
     for name in ("one", "two"):
-        close(spoken(talks.begin(workspace, "tiny"), (name, "a")))
-    assert texts(talks.resume(workspace, "tiny"))[0][0] == "two"
-    talk = talks.resume(workspace, "tiny", 1)
+        close(spoken(transcripts.begin(workspace, "tiny"), (name, "a")))
+    assert texts(transcripts.resume(workspace, "tiny"))[0][0] == "two"
+    talk = transcripts.resume(workspace, "tiny", 1)
     close(spoken(talk, ("more", "b")))
-    assert texts(talks.kept(workspace, "tiny")[0]) == [("one", "a"), ("more", "b")]
+    assert texts(transcripts.kept(workspace, "tiny")[0]) == [("one", "a"), ("more", "b")]
 
 
 def test_what_is_not_there_cannot_be_resumed(workspace: Workspace) -> None:
     with pytest.raises(UpstreamError, match="has no talk yet"):
-        talks.resume(workspace, "tiny")
-    spoken(talks.begin(workspace, "tiny"), ("one", "a"))
+        transcripts.resume(workspace, "tiny")
+    spoken(transcripts.begin(workspace, "tiny"), ("one", "a"))
     with pytest.raises(UpstreamError, match="no talk 7; talks of run “tiny”: 1"):
-        talks.resume(workspace, "tiny", 7)
-    assert not (talks.folder(workspace, "tiny") / "7.jsonl").exists()
+        transcripts.resume(workspace, "tiny", 7)
+    assert not (transcripts.folder(workspace, "tiny") / "7.jsonl").exists()
 
 
 def test_what_goes_on_elsewhere_cannot_be_resumed(workspace: Workspace) -> None:
-    spoken(talk := talks.begin(workspace, "tiny"), ("one", "a"))
+    spoken(talk := transcripts.begin(workspace, "tiny"), ("one", "a"))
     with pytest.raises(BusyError, match="talk 1 of run “tiny” is going on elsewhere"):
-        talks.resume(workspace, "tiny")
+        transcripts.resume(workspace, "tiny")
     close(talk)
-    assert talks.resume(workspace, "tiny").turns == talk.turns
+    assert transcripts.resume(workspace, "tiny").turns == talk.turns
 
 
 def test_a_kill_at_any_byte_loses_at_most_the_last_line(workspace: Workspace) -> None:
-    path = close(spoken(talks.begin(workspace, "tiny"), ("one", "a"), ("zwölf", "b")))
+    path = close(spoken(transcripts.begin(workspace, "tiny"), ("one", "a"), ("zwölf", "b")))
     whole = path.read_bytes()
     lines = whole.splitlines(keepends=True)
     for end in range(len(whole) + 1):
@@ -126,19 +126,19 @@ def test_a_kill_at_any_byte_loses_at_most_the_last_line(workspace: Workspace) ->
             [("one", "a"), ("zwölf", None)],
             [("one", "a"), ("zwölf", "b")],
         ]
-        talk = talks.resume(workspace, "tiny", 1)
+        talk = transcripts.resume(workspace, "tiny", 1)
         assert texts(talk) == expected[complete]
         close(spoken(talk, ("more", "c")))
-        assert texts(talks.kept(workspace, "tiny")[0]) == [*expected[complete], ("more", "c")]
+        assert texts(transcripts.kept(workspace, "tiny")[0]) == [*expected[complete], ("more", "c")]
 
 
 def test_no_secret_is_kept(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", 'hf_"secret')
-    talk = talks.begin(workspace, "tiny")
+    talk = transcripts.begin(workspace, "tiny")
     talk.ask('I am hf_"secret', replace_system('hf_"secret'))
     talk.answer("tiny", said('You are hf_"secret'), HOW)
     path = close(talk)
-    talks.keep_check(workspace, "tiny", {"text": 'hf_"secret'})
+    transcripts.keep_check(workspace, "tiny", {"text": 'hf_"secret'})
     for each in (path, path.with_name("checks.jsonl")):
         assert "secret" not in each.read_text()
     assert talk.turns[0].question == "I am <HF_TOKEN>"
@@ -149,7 +149,7 @@ def replace_system(text: str) -> Sampling:
 
 
 def test_rows_are_whole_answers_and_the_last_system_message(workspace: Workspace) -> None:
-    talk = spoken(talks.begin(workspace, "tiny"), ("one", "a"))
+    talk = spoken(transcripts.begin(workspace, "tiny"), ("one", "a"))
     talk.ask("two", replace_system("Be kind."))
     talk.answer("tiny", said("cut", finish="length"), HOW)
     assert talk.rows() == ([{"messages": _pair("one", "a"), "talk": "tiny/1"}], 1)
@@ -166,27 +166,27 @@ def _pair(question: str, answer: str) -> list[dict[str, str]]:
 
 
 def test_a_line_of_a_newer_version_is_passed_over(workspace: Workspace) -> None:
-    path = close(spoken(talks.begin(workspace, "tiny"), ("one", "a")))
+    path = close(spoken(transcripts.begin(workspace, "tiny"), ("one", "a")))
     with open(path, "a") as stream:
         stream.write('{"event": "starred", "text": "?"}\n["no", "object"]\n')
-    assert texts(talks.kept(workspace, "tiny")[0]) == [("one", "a")]
+    assert texts(transcripts.kept(workspace, "tiny")[0]) == [("one", "a")]
 
 
 def test_a_folder_that_is_read_only_keeps_nothing_and_stops_nothing(workspace: Workspace) -> None:
     (workspace.root / "talks").write_text("in the way")
-    talk = spoken(talks.begin(workspace, "tiny"), ("one", "a"))
+    talk = spoken(transcripts.begin(workspace, "tiny"), ("one", "a"))
     assert texts(talk) == [("one", "a")]
     assert "Not a directory" in talk.fault
 
 
 def test_check_results_are_kept_in_their_order(workspace: Workspace) -> None:
-    assert talks.checks(workspace, "tiny") == []
-    talks.keep_check(workspace, "tiny", {"passed": False})
-    talks.keep_check(workspace, "tiny", {"passed": True})
-    found = talks.checks(workspace, "tiny")
+    assert transcripts.checks(workspace, "tiny") == []
+    transcripts.keep_check(workspace, "tiny", {"passed": False})
+    transcripts.keep_check(workspace, "tiny", {"passed": True})
+    found = transcripts.checks(workspace, "tiny")
     assert [result["passed"] for result in found] == [False, True]
     assert all(result["time"] > 0 for result in found)
-    assert talks.kept(workspace, "tiny") == []
+    assert transcripts.kept(workspace, "tiny") == []
 
 
 # With the run
@@ -201,34 +201,34 @@ def runs(workspace: Workspace) -> Workspace:
 
 
 def test_a_renamed_run_takes_its_talks_along_also_one_that_goes_on(runs: Workspace) -> None:
-    spoken(talk := talks.begin(runs, "old"), ("one", "a"))
-    talks.keep_check(runs, "old", {"passed": True})
+    spoken(talk := transcripts.begin(runs, "old"), ("one", "a"))
+    transcripts.keep_check(runs, "old", {"passed": True})
     runs.runs.rename("old", "new")
     spoken(talk, ("two", "b"))
-    assert [texts(each) for each in talks.kept(runs, "new")] == [[("one", "a"), ("two", "b")]]
-    assert len(talks.checks(runs, "new")) == 1
-    assert talks.kept(runs, "old") == []
+    assert [texts(each) for each in transcripts.kept(runs, "new")] == [[("one", "a"), ("two", "b")]]
+    assert len(transcripts.checks(runs, "new")) == 1
+    assert transcripts.kept(runs, "old") == []
 
 
 def test_a_removed_run_leaves_its_talks_and_who_takes_its_name_gets_them(runs: Workspace) -> None:
     for name, count in (("other", 1), ("old", 11)):
         for number in range(count):
-            close(spoken(talks.begin(runs, name), (f"{name} {number + 1}", "a")))
-        talks.keep_check(runs, name, {"of": name})
+            close(spoken(transcripts.begin(runs, name), (f"{name} {number + 1}", "a")))
+        transcripts.keep_check(runs, name, {"of": name})
     runs.runs.remove(["other"])
-    assert len(talks.kept(runs, "other")) == 1
+    assert len(transcripts.kept(runs, "other")) == 1
     runs.runs.rename("old", "other")
-    first = [talk.turns[0].question for talk in talks.kept(runs, "other")]
+    first = [talk.turns[0].question for talk in transcripts.kept(runs, "other")]
     assert first == ["other 1", *(f"old {number + 1}" for number in range(11))]
-    assert [result["of"] for result in talks.checks(runs, "other")] == ["other", "old"]
-    assert not talks.folder(runs, "old").exists()
+    assert [result["of"] for result in transcripts.checks(runs, "other")] == ["other", "old"]
+    assert not transcripts.folder(runs, "old").exists()
 
 
 def test_a_rename_that_was_killed_takes_the_rest_along(runs: Workspace) -> None:
-    close(spoken(talks.begin(runs, "old"), ("one", "a")))
+    close(spoken(transcripts.begin(runs, "old"), ("one", "a")))
     with runs.runs.change("old") as old:
         run = replace(old, name="new")
     with runs.runs.change("new") as new:  # as it is when a rename was killed before it moved the talks
         new.created, new.pins = run.created, run.pins
     runs.runs.rename("old", "new")
-    assert len(talks.kept(runs, "new")) == 1
+    assert len(transcripts.kept(runs, "new")) == 1

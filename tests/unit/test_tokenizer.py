@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from families import FAMILIES, NASTY, save_tokenizer
 
-from twinctl.data import as_loaded, tokenizer
+from twinctl.data import tokenizer, transformers_tokenizer
 from twinctl.data.tokenizer import TextTokenizer, special_pattern
 from twinctl.errors import ConfigError, UpstreamError
 
@@ -209,7 +209,7 @@ def test_without_a_config_the_vocabulary_is_the_tokenizer_s(folder: Path) -> Non
 
 @pytest.mark.parametrize("eos", [..., None, "", "<|not-there|>"])
 def test_a_tokenizer_without_eos_is_refused(folder: Path, eos: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tokenizer, "_ask", as_loaded.loaded)
+    monkeypatch.setattr(tokenizer, "_ask", transformers_tokenizer.loaded)
     _edit(folder / "tokenizer_config.json", eos_token=eos)
     _edit(folder / "config.json", eos_token_id=...)
     with pytest.raises(ConfigError, match="names no EOS token") as caught:

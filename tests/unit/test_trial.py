@@ -6,7 +6,7 @@ from collections import deque
 from types import SimpleNamespace
 from typing import Any
 
-from twinctl.engine.fit import try_longest_rows
+from twinctl.planning.batch_plan import try_longest_rows
 
 LENGTHS = [3, 9, 5, 7]
 

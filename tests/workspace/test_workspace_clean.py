@@ -18,7 +18,7 @@ from test_workspace_kills import MOST, EndsAt, _dies_at, _fails_at
 from toy_phase import RUN, Toy, files_below, text_of
 
 from twinctl.errors import UpstreamError
-from twinctl.phases.base import Plan
+from twinctl.pipeline.phase import Plan
 from twinctl.workspace import clean as clean_module
 from twinctl.workspace.artifact import Artifact, Record, manifest
 from twinctl.workspace.clean import Leftover, Sweep, clean, survey

@@ -18,9 +18,9 @@ from desk import PREPARE, Desk, copied, fake_phases, make_twin
 from toy_phase import RUN, Toy, text_of
 
 from twinctl.errors import BusyError, ConfigError, Interrupted
-from twinctl.phases.base import Attempt
-from twinctl.phases.upstream import find, need
-from twinctl.phases.watch import what_happened
+from twinctl.pipeline.lineage import find, need
+from twinctl.pipeline.phase import Attempt
+from twinctl.pipeline.watch import what_happened
 from twinctl.workspace import memo
 from twinctl.workspace.lock import Lock, owner_text
 from twinctl.workspace.memo import RACY_NS, DigestMemo, file_sha256

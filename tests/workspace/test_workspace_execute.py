@@ -12,7 +12,7 @@ import pytest
 from toy_phase import RUN, Toy, files_below, text_of
 
 from twinctl.errors import ConfigError, Interrupted, UpstreamError
-from twinctl.phases.base import Attempt
+from twinctl.pipeline.phase import Attempt
 from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.memo import file_sha256
 from twinctl.workspace.workspace import Workspace

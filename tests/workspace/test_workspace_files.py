@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from twinctl.errors import UpstreamError
-from twinctl.phases.watch import follow
+from twinctl.pipeline.watch import follow
 from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.files import append_line, read_json, read_lines, write_json
 

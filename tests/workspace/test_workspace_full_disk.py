@@ -18,7 +18,7 @@ from mounts import SMALL, mounted, run_again_in_a_namespace
 from toy_phase import RUN, Toy, text_of
 
 from twinctl.errors import ConfigError, explained
-from twinctl.phases.base import Attempt
+from twinctl.pipeline.phase import Attempt
 from twinctl.workspace import memo
 from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.files import append_line

@@ -24,7 +24,7 @@ from twinctl.errors import UpstreamError
 from twinctl.phases import phase
 from twinctl.phases import prepare as prepare_module
 from twinctl.phases import train as train_module
-from twinctl.phases.upstream import made_from, need, trained
+from twinctl.pipeline.lineage import made_from, need, trained
 from twinctl.workspace.artifact import Artifact, Record
 from twinctl.workspace.memo import file_sha256
 

@@ -19,7 +19,7 @@ import pytest
 from toy_phase import RUN, Toy, text_of
 
 from twinctl.errors import ConfigError
-from twinctl.phases.base import Plan
+from twinctl.pipeline.phase import Plan
 from twinctl.workspace.lock import held
 from twinctl.workspace.memo import file_sha256
 from twinctl.workspace.workspace import Workspace

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 from desk import PREPARE, Desk, copied, fake_phases, make_twin
 
-from twinctl.chat.find import base_files, twin_files
+from twinctl.chat.model_files import base_files, twin_files
+from twinctl.config.export import MergeRecipe
 from twinctl.phases import merge
-from twinctl.phases.base_model import base_of
-from twinctl.recipes.export import MergeRecipe
+from twinctl.pipeline.base_checkpoint import base_of
 from twinctl.workspace import memo
 from twinctl.workspace.files import write_json
 

@@ -20,11 +20,12 @@ from desk import PREPARE, Desk, copied, fake_phases, lay_out
 from toy_align import AlignRecipe
 from toy_filter import FilterRecipe
 
-from twinctl.chat.find import base_files, twin_files
-from twinctl.phases import TABLE, makers, merge
-from twinctl.phases.execute import Outcome, execute
-from twinctl.phases.upstream import find, made_from, need, trained
-from twinctl.recipes.export import MergeRecipe
+from twinctl.chat.model_files import base_files, twin_files
+from twinctl.config.export import MergeRecipe
+from twinctl.phases import TABLE, merge, phase
+from twinctl.pipeline.execute import Outcome, execute
+from twinctl.pipeline.kind import Kind
+from twinctl.pipeline.lineage import find, made_from, need, trained
 from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.memo import file_sha256
 
@@ -142,9 +143,9 @@ def test_chat_finds_its_files_behind_a_filter(desk: Desk) -> None:
     assert base_files(workspace, run)["max_length"] == 256
 
 
-def test_what_makes_a_kind_is_the_phase_that_needs_none_of_it(made: Desk) -> None:
-    exports = {"model": "export", "model-4bit": "export --merged 4bit", "gguf": "export --gguf"}
-    assert makers() == {"tokens": "prepare", "adapter": "train", **exports}
+def test_every_kind_is_made_by_the_command_of_a_phase_that_says_so() -> None:
+    makers = {phase(name).makes[0]: phase(name).command for name in reversed(TABLE) if phase(name).makes}
+    assert {kind.value: kind.command for kind in Kind} == makers
 
 
 def test_every_command_that_looks_shows_them(desk: Desk) -> None:

@@ -22,8 +22,8 @@ from cli.conftest import Done
 from desk import PREPARE, Desk, copied, fake_phases, make_twin
 from mounts import mounted, run_again_in_a_namespace
 
-from twinctl.chat.find import base_files, twin_files
-from twinctl.phases.upstream import need, trained
+from twinctl.chat.model_files import base_files, twin_files
+from twinctl.pipeline.lineage import need, trained
 from twinctl.workspace import memo
 
 LOOKS = (

@@ -10,9 +10,9 @@ import shutil
 import time
 from pathlib import Path
 
-from twinctl.phases.base import Attempt, Phase, Plan, Result
-from twinctl.phases.upstream import need
-from twinctl.recipes.base import Options, Recipe
+from twinctl.config.recipe import Options, Recipe
+from twinctl.pipeline.lineage import need
+from twinctl.pipeline.phase import Attempt, Phase, Plan, Result
 from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from twinctl.phases.base import Attempt, Phase, Plan, Result
-from twinctl.phases.upstream import need
-from twinctl.recipes.base import Options, Recipe
+from twinctl.config.recipe import Options, Recipe
+from twinctl.pipeline.lineage import need
+from twinctl.pipeline.phase import Attempt, Phase, Plan, Result
 from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import Field
 
-from twinctl.phases.base import Attempt, Phase, Plan, Result
-from twinctl.phases.execute import Outcome, execute
-from twinctl.recipes.base import Options, Recipe
+from twinctl.config.recipe import Options, Recipe
+from twinctl.pipeline.execute import Outcome, execute
+from twinctl.pipeline.phase import Attempt, Phase, Plan, Result
 from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.workspace import Workspace
 

@@ -17,13 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from twinctl.chat.copying import Corpus
-from twinctl.chat.faults import Frame, faults_of
-from twinctl.chat.speaker import Answer, Show, Speaker, opening
+from twinctl.chat.memorization import Corpus
+from twinctl.chat.quality_checks import Frame, faults_of
 from twinctl.chat.style import Author, Style
+from twinctl.config.sampling import Sampling
 from twinctl.data.tokenizer import TextTokenizer
 from twinctl.data.tokens import EVAL, IGNORED, read_tokens, samples
-from twinctl.recipes.chat import Sampling
+from twinctl.inference.chat_model import Answer, Show, Speaker, opening
 from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
 
@@ -204,7 +204,7 @@ def as_checked(sampling: Sampling) -> Sampling:
 
 def suggested(workspace: Workspace, run: Run) -> list[str]:
     """What one could ask: the check's own prompts, and questions of held-out rows."""
-    from twinctl.chat.find import evidence_files
+    from twinctl.chat.model_files import evidence_files
 
     table = read_tokens(evidence_files(workspace, run)["tokens"], EVAL)
     questions = [(text, "") for text in table["prompt"].to_pylist() if text.strip()]

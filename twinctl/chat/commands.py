@@ -17,9 +17,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from twinctl.chat.conversation import Conversation
+from twinctl.config.sampling import Sampling
+from twinctl.config.secrets import redact
 from twinctl.errors import ConfigError, UsageError
-from twinctl.recipes.chat import Sampling
-from twinctl.settings.secrets import redact
 from twinctl.workspace.files import write_text
 
 Run = Callable[[Conversation, str], None]

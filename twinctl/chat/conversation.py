@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from twinctl.chat.figures import figures
+from twinctl.chat.answer_stats import figures
+from twinctl.chat.line_input import Typist
 from twinctl.chat.loading import Loading
-from twinctl.chat.memory import View, view_of
 from twinctl.chat.screen import Screen
-from twinctl.chat.speaker import Speaker
-from twinctl.chat.talks import Talk, Turn
-from twinctl.chat.typist import Typist
+from twinctl.chat.transcripts import Talk, Turn
+from twinctl.config.sampling import Sampling
 from twinctl.errors import Interrupted, TwinctlError, UsageError
-from twinctl.recipes.chat import Sampling
+from twinctl.inference.chat_model import Speaker
+from twinctl.inference.context_window import Exchange, View, view_of
 
 Prompts = Callable[[], Sequence[str]]
 
@@ -88,7 +88,9 @@ class Conversation:
         self._tell_once("fault", f"this talk is not kept: {self.talk.fault}" if self.talk.fault else "")
 
     def _hear(self, speakers: Mapping[str, Speaker], sampling: Sampling) -> None:
-        views = {name: view_of(self.talk.turns, speaker, sampling) for name, speaker in speakers.items()}
+        *before, last = self.talk.turns
+        earlier = [Exchange(turn.question, turn.answer.text if turn.answer else "") for turn in before]
+        views = {name: view_of(earlier, last.question, speaker, sampling) for name, speaker in speakers.items()}
         for name, view in views.items():
             self._tell_what_is_unseen(speakers[name], view)
         with self.screen.panes(list(speakers)) as panes:

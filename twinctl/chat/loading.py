@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from twinctl.chat.screen import Screen
-from twinctl.chat.speaker import Speaker
+from twinctl.inference.chat_model import Speaker
 
 Load = Callable[[], Sequence[Speaker]]
 

@@ -13,12 +13,12 @@ from typing import TextIO
 
 from twinctl.chat.commands import complete, perform
 from twinctl.chat.conversation import Conversation
+from twinctl.chat.line_input import Lines, typist
 from twinctl.chat.loading import Load, Loading
 from twinctl.chat.screen import Screen
-from twinctl.chat.talks import Talk
-from twinctl.chat.typist import Lines, typist
+from twinctl.chat.transcripts import Talk
+from twinctl.config.sampling import Sampling
 from twinctl.errors import Interrupted, SigTerm, Terminated, TwinctlError
-from twinctl.recipes.chat import Sampling
 
 IDLE = {"top_p": 1, "top_k": 0, "min_p": 0, "repetition_penalty": 1}  # values that do nothing
 

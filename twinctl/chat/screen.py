@@ -16,8 +16,8 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any, TextIO
 
 from twinctl.chat.wrapping import Wrapping
+from twinctl.config.secrets import redact
 from twinctl.errors import TwinctlError
-from twinctl.settings.secrets import redact
 
 if TYPE_CHECKING:
     from rich.console import Console

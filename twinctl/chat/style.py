@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from twinctl.chat.faults import WORD
+from twinctl.chat.quality_checks import WORD
 
 FREQUENT = 60  # words that are compared
 PIECE = 150  # words in a piece of the author's text

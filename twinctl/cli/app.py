@@ -103,7 +103,7 @@ def _as_ours(error: BaseException, words: list[str]) -> TwinctlError:
 
 def _redact(error: Any) -> None:
     """A usage error quotes what was typed, before any command has loaded the secrets."""
-    from twinctl.settings.secrets import load_secrets, redact
+    from twinctl.config.secrets import load_secrets, redact
 
     load_secrets()
     error.message = redact(error.message)

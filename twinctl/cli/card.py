@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from twinctl.card import Card, render
 from twinctl.cli.session import DebugOption, JsonOption, QuietOption, RunOption, Session, WorkspaceOption
 from twinctl.errors import UsageError
-from twinctl.phases.upstream import find
+from twinctl.pipeline.lineage import find
+from twinctl.publishing import Card, render
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 

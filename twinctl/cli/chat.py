@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.core import TyperCommand
 
+from twinctl.chat.model_selection import Voices, Wanted, find_voices
 from twinctl.chat.repl import talk
-from twinctl.chat.speaker import Speaker
-from twinctl.chat.voices import Voices, Wanted, find_voices
-from twinctl.cli.answers import asked, tell_all
+from twinctl.cli.batch_output import asked, tell_all
+from twinctl.cli.chat_check import judge
 from twinctl.cli.session import (
     DebugOption,
     JsonOption,
@@ -23,10 +23,10 @@ from twinctl.cli.session import (
     Session,
     WorkspaceOption,
 )
-from twinctl.cli.verdict import judge
+from twinctl.config.resolve import values_of
+from twinctl.config.sampling import Sampling
 from twinctl.errors import UsageError
-from twinctl.recipes.chat import Sampling
-from twinctl.settings.resolve import values_of
+from twinctl.inference.chat_model import Speaker
 from twinctl.workspace.run import Run
 
 if TYPE_CHECKING:
@@ -125,14 +125,14 @@ def chat(
 
 def converse(session: Session, run: Run, wanted: Wanted, sampling: Sampling, resume: int | None) -> None:
     """A conversation with a person; where the twin's weights hold the base as well, it is there to be compared."""
-    from twinctl.chat import talks
+    from twinctl.chat import transcripts
     from twinctl.chat.check import suggested
 
     voices = find_voices(session.workspace, run, wanted.with_base_if_free)
     names = [name for group in voices for name in group.names]
-    kept = talks.begin(session.workspace, run.name)
+    kept = transcripts.begin(session.workspace, run.name)
     if resume is not None:
-        kept = talks.resume(session.workspace, run.name, resume or None)
+        kept = transcripts.resume(session.workspace, run.name, resume or None)
     talk(
         names[0] if wanted.base else next((name for name in names if name != "base"), names[0]),
         lambda: _all_of(voices),
@@ -140,7 +140,7 @@ def converse(session: Session, run: Run, wanted: Wanted, sampling: Sampling, res
         kept,
         prompts=lambda: suggested(session.workspace, run),
         together=wanted.compare or wanted.all,
-        history=talks.folder(session.workspace, run.name) / "history",
+        history=transcripts.folder(session.workspace, run.name) / "history",
         quiet=session.output.quiet,
         command=shlex.join(["twinctl", "chat", "--run", run.name]),
     )

@@ -7,12 +7,12 @@ from typing import Annotated, Any, get_args
 import typer
 
 from twinctl.cli.session import DebugOption, JsonOption, QuietOption, RunOption, Session, WaitOption, WorkspaceOption
+from twinctl.config.resolve import values_of
+from twinctl.config.train import TrainOptions, TrainRecipe
 from twinctl.errors import UsageError
-from twinctl.phases.execute import Outcome
 from twinctl.phases.train import plan
-from twinctl.phases.upstream import need, trained
-from twinctl.recipes.train import TrainOptions, TrainRecipe
-from twinctl.settings.resolve import values_of
+from twinctl.pipeline.execute import Outcome
+from twinctl.pipeline.lineage import need, trained
 from twinctl.workspace.run import Run
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from twinctl.cli.curve import LINE_STYLE, MARK, MARK_STYLE, PLAIN_MARK, bar, curve
 from twinctl.cli.output import size
-from twinctl.cli.training import Sample, Training, number, shown
+from twinctl.cli.training_progress import Sample, Training, number, shown
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult

@@ -8,21 +8,21 @@ from typing import Annotated
 
 import typer
 
-from twinctl.chat.find import twin_files
+from twinctl.chat.model_files import twin_files
 from twinctl.cli.export import model_of
 from twinctl.cli.output import size
 from twinctl.cli.session import DebugOption, JsonOption, QuietOption, Session
+from twinctl.config.export import GgufRecipe
+from twinctl.config.prepare import PrepareOptions, PrepareRecipe
+from twinctl.config.resolve import values_of
+from twinctl.config.sampling import Sampling
+from twinctl.config.train import TrainOptions, TrainRecipe
 from twinctl.data.tokens import EVAL, read_tokens
 from twinctl.demo.showcase import Showcase
 from twinctl.errors import CheckFailed
 from twinctl.phases import gguf, prepare, train
-from twinctl.phases.execute import Outcome
-from twinctl.phases.upstream import need
-from twinctl.recipes.chat import Sampling
-from twinctl.recipes.export import GgufRecipe
-from twinctl.recipes.prepare import PrepareOptions, PrepareRecipe
-from twinctl.recipes.train import TrainOptions, TrainRecipe
-from twinctl.settings.resolve import values_of
+from twinctl.pipeline.execute import Outcome
+from twinctl.pipeline.lineage import need
 from twinctl.workspace.run import Run
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)

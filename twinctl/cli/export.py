@@ -22,13 +22,13 @@ from twinctl.cli.session import (
     WorkspaceOption,
 )
 from twinctl.cli.watch import Viewer
+from twinctl.config.export import QUANTS, ExportOptions, GgufRecipe, Merge4bitRecipe, MergeRecipe
+from twinctl.config.resolve import values_of
 from twinctl.errors import ConfigError
 from twinctl.phases import gguf, merge, merge_4bit
-from twinctl.phases.execute import Outcome
-from twinctl.phases.proven import is_proven, prove_again
-from twinctl.phases.upstream import need, trained
-from twinctl.recipes.export import QUANTS, ExportOptions, GgufRecipe, Merge4bitRecipe, MergeRecipe
-from twinctl.settings.resolve import values_of
+from twinctl.pipeline.execute import Outcome
+from twinctl.pipeline.lineage import need, trained
+from twinctl.verification.verify_artifact import is_proven, prove_again
 from twinctl.workspace.run import Run
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -78,7 +78,7 @@ def export(
     asked = {"quant": quant or None, "precision": precision or None}
     options = values_of("export", (ExportOptions,), thread.pins["preset"], asked).build(ExportOptions)
     if output is not None:
-        from twinctl.takeaway.place import require_place
+        from twinctl.phases.export_dir import require_place
 
         require_place(output)
     wants_gguf = with_gguf or bool(quant) or ollama
@@ -113,7 +113,7 @@ def export(
 
 def _take_away(session: Session, outcomes: list[Outcome], folder: Path, run: str) -> None:
     """The files in a folder of the person's; in one for each kind where several have files of one name."""
-    from twinctl.takeaway.place import bring, host, take_away_lines
+    from twinctl.phases.export_dir import bring, host, take_away_lines
 
     names = Counter(entry["name"] for outcome in outcomes for entry in outcome.record.files)
     apart = any(count > 1 for count in names.values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from twinctl.cli.output import Output, size
-from twinctl.phases.forecast import Alternative, Forecast
+from twinctl.planning.forecast import Alternative, Forecast
 
 PARTS = ("weights", "adapters", "gradients", "optimizer", "activations", "logits", "overhead")
 

@@ -11,14 +11,14 @@ from pydantic import BaseModel
 
 from twinctl.cli.output import Output
 from twinctl.cli.session import DebugOption, JsonOption, PresetOption, QuietOption
+from twinctl.config.export import ExportOptions
+from twinctl.config.prepare import PrepareOptions, PrepareRecipe
+from twinctl.config.presets import DEFAULT
+from twinctl.config.presets import preset as preset_values
+from twinctl.config.resolve import CONFIG_FILE
+from twinctl.config.sampling import Sampling
+from twinctl.config.train import TrainOptions, TrainRecipe
 from twinctl.errors import UsageError
-from twinctl.recipes.chat import Sampling
-from twinctl.recipes.export import ExportOptions
-from twinctl.recipes.prepare import PrepareOptions, PrepareRecipe
-from twinctl.recipes.presets import DEFAULT
-from twinctl.recipes.presets import preset as preset_values
-from twinctl.recipes.train import TrainOptions, TrainRecipe
-from twinctl.settings.resolve import CONFIG_FILE
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {

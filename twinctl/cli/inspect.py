@@ -8,16 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
-from twinctl.cli.begun import slots_of
 from twinctl.cli.output import size, text_of
+from twinctl.cli.phase_args import slots_of
 from twinctl.cli.samples import as_json, sections, show
 from twinctl.cli.session import DebugOption, JsonOption, QuietOption, RunOption, Session, WorkspaceOption
-from twinctl.cli.talks import show_chat
+from twinctl.cli.transcripts import show_chat
 from twinctl.errors import UpstreamError, UsageError
-from twinctl.phases.base_model import base_of
 from twinctl.phases.prepare import AUDIT_FILE, PHASE
-from twinctl.phases.schedule import training_schedule
-from twinctl.phases.upstream import need
+from twinctl.pipeline.base_checkpoint import base_of
+from twinctl.pipeline.lineage import need
+from twinctl.planning.schedule import training_schedule
 from twinctl.workspace.artifact import Artifact, Record
 from twinctl.workspace.files import read_json
 from twinctl.workspace.run import Run
@@ -89,7 +89,7 @@ def _look(session: Session, run: Run, *, dropped: str | None, **which: Any) -> N
         examples = (_audit(artifact) or {}).get("examples", [])
         _show_dropped(session, run, [each for each in examples if dropped in ("all", "") or dropped in each["reason"]])
         return
-    from twinctl.data.look import look
+    from twinctl.data.inspect_samples import look
     from twinctl.data.tokenizer import TextTokenizer
 
     tokenizer = TextTokenizer.load(base_of(run).folder(weights=False))

@@ -11,11 +11,11 @@ from typing import Annotated, Any
 
 import typer
 
-from twinctl.cli.begun import PhaseArgument, begun, thread_of
+from twinctl.cli.phase_args import PhaseArgument, begun, thread_of
 from twinctl.cli.session import DebugOption, QuietOption, RunOption, Session, WorkspaceOption
 from twinctl.cli.watch import Viewer, event_text
 from twinctl.errors import Interrupted, TwinctlError, UpstreamError
-from twinctl.phases.watch import cut, finished, follow, follow_lines, what_happened
+from twinctl.pipeline.watch import cut, finished, follow, follow_lines, what_happened
 from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.lock import held
 

@@ -14,8 +14,8 @@ from functools import cached_property
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
+from twinctl.config.secrets import redact
 from twinctl.errors import Interrupted, TwinctlError
-from twinctl.settings.secrets import redact
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -8,9 +8,10 @@ import typer
 
 from twinctl.cli.session import DebugOption, JsonOption, QuietOption, RunOption, Session, WorkspaceOption
 from twinctl.errors import UsageError
-from twinctl.phases import makers
-from twinctl.phases.stale import stale_reasons
-from twinctl.phases.upstream import find, need
+from twinctl.phases import declared
+from twinctl.pipeline.kind import Kind
+from twinctl.pipeline.lineage import find, need
+from twinctl.pipeline.staleness import stale_reasons
 from twinctl.workspace.artifact import Artifact, Record
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -35,13 +36,13 @@ def path(
     """
     session = Session.open(workspace, run, json=json, quiet=quiet)
     thread = session.run()
-    kinds = makers()
+    kinds = [each.value for each in Kind]
     if kind is not None and kind not in kinds:
         raise UsageError(f"there is no kind “{kind}”", f"kinds: {', '.join(kinds)}")
     if kind is not None:
         _, artifact, record = need(session.workspace, thread, kind)
         paths = {kind: _place(artifact, record)}
-        for reason in stale_reasons(session.workspace, thread, record):
+        for reason in stale_reasons(session.workspace, thread, record, declared(record.phase)):
             session.output.warn(f"stale: {reason}")
     else:
         found = {name: find(session.workspace, thread, name) for name in kinds}

@@ -18,10 +18,10 @@ from twinctl.cli.session import (
     WaitOption,
     WorkspaceOption,
 )
+from twinctl.config.prepare import PrepareOptions, PrepareRecipe
+from twinctl.config.resolve import preset_name, values_of
 from twinctl.phases.prepare import plan
-from twinctl.phases.schedule import training_schedule
-from twinctl.recipes.prepare import PrepareOptions, PrepareRecipe
-from twinctl.settings.resolve import preset_name, values_of
+from twinctl.planning.schedule import training_schedule
 from twinctl.workspace.run import Run
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)

@@ -16,11 +16,11 @@ from twinctl.cli.session import (
     WaitOption,
     WorkspaceOption,
 )
+from twinctl.config.secrets import refuse_secret
 from twinctl.errors import UsageError
-from twinctl.phases.execute import Outcome
 from twinctl.phases.pull import open_repo, pins, plan, plan_tokens
-from twinctl.phases.travelling import Travelling
-from twinctl.settings.secrets import refuse_secret
+from twinctl.pipeline.execute import Outcome
+from twinctl.publishing.hub_manifest import Travelling
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 

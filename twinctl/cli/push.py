@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from twinctl.cli.output import size
-from twinctl.cli.parcels import show_parcel, show_plan
-from twinctl.cli.sendable import made_already, make
+from twinctl.cli.push_sources import made_already, make
+from twinctl.cli.push_view import show_parcel, show_plan
 from twinctl.cli.session import (
     DebugOption,
     JsonOption,
@@ -20,13 +20,13 @@ from twinctl.cli.session import (
     WaitOption,
     WorkspaceOption,
 )
+from twinctl.config.push import Kind, PushOptions, PushRecipe
+from twinctl.config.secrets import refuse_secret
 from twinctl.errors import HubError, Interrupted, UsageError
-from twinctl.phases.execute import Outcome, execute
-from twinctl.phases.parcel import Parcel, pack, repo_for, require_fit
 from twinctl.phases.push import opened_request, plan
-from twinctl.phases.upstream import Found
-from twinctl.recipes.push import Kind, PushOptions, PushRecipe
-from twinctl.settings.secrets import refuse_secret
+from twinctl.pipeline.execute import Outcome, execute
+from twinctl.pipeline.lineage import Found
+from twinctl.publishing.upload_plan import Parcel, pack, repo_for, require_fit
 from twinctl.workspace.run import Run
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import typer
 
 from twinctl.cli.output import age
 from twinctl.cli.session import DebugOption, JsonOption, QuietOption, Session, WorkspaceOption
-from twinctl.settings.secrets import refuse_secret
+from twinctl.config.secrets import refuse_secret
 from twinctl.workspace.run import Run
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False, subcommand_metavar="[COMMAND [ARGS]...]")

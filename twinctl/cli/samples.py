@@ -8,10 +8,10 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from twinctl.cli.output import Output
-from twinctl.settings.secrets import redact
+from twinctl.config.secrets import redact
 
 if TYPE_CHECKING:
-    from twinctl.data.look import Shown
+    from twinctl.data.inspect_samples import Shown
 
 BAR = 40
 

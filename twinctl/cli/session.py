@@ -15,12 +15,12 @@ import typer
 
 from twinctl.cli.output import Output
 from twinctl.cli.watch import Viewer
+from twinctl.config.resolve import PREFIX
+from twinctl.config.secrets import load_secrets, refuse_secret
 from twinctl.errors import UpstreamError
-from twinctl.phases.base import Plan
-from twinctl.phases.base_model import base_of
-from twinctl.phases.execute import Outcome, execute
-from twinctl.settings.resolve import PREFIX
-from twinctl.settings.secrets import load_secrets, refuse_secret
+from twinctl.pipeline.base_checkpoint import base_of
+from twinctl.pipeline.execute import Outcome, execute
+from twinctl.pipeline.phase import Plan
 from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
 

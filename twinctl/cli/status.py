@@ -7,13 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from twinctl.cli.begun import to_go_on
 from twinctl.cli.output import age, size
+from twinctl.cli.phase_args import to_go_on
 from twinctl.cli.session import DebugOption, JsonOption, QuietOption, RunOption, Session, WorkspaceOption
 from twinctl.errors import CheckFailed, HubError, UpstreamError
-from twinctl.phases.proven import is_proven, to_prove
-from twinctl.phases.stale import stale_reasons
-from twinctl.phases.watch import kept_step
+from twinctl.phases import declared
+from twinctl.pipeline.staleness import stale_reasons
+from twinctl.pipeline.watch import kept_step
+from twinctl.verification.verify_artifact import is_proven, to_prove
 from twinctl.workspace.artifact import Artifact, Record
 from twinctl.workspace.memo import file_sha256
 from twinctl.workspace.run import Run
@@ -125,7 +126,7 @@ def _finished(workspace: Workspace, run: Run, artifact: Artifact, *, verify: boo
     record = artifact.record()
     assert record is not None
     artifact.check(file_sha256 if verify else None, run.name)
-    reasons = stale_reasons(workspace, run, record)
+    reasons = stale_reasons(workspace, run, record, declared(record.phase))
     unproven = not is_proven(_as_made(workspace, artifact, record))
     wanted = f"twinctl {record.command_in(run.name)}" if reasons else to_prove(record, run) if unproven else None
     return {
@@ -142,7 +143,7 @@ def _as_made(workspace: Workspace, artifact: Artifact, record: Record) -> Record
     """What was pulled, as it was recorded where it was made; to know how takes longer than all else here."""
     if record.phase != "pull":
         return record
-    from twinctl.phases.travel import as_made
+    from twinctl.publishing.provenance import as_made
 
     return as_made(workspace, ("", artifact, record))
 

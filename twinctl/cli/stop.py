@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from twinctl.cli.begun import PhaseArgument, begun, thread_of, to_go_on
+from twinctl.cli.phase_args import PhaseArgument, begun, thread_of, to_go_on
 from twinctl.cli.session import DebugOption, JsonOption, QuietOption, RunOption, Session, WorkspaceOption
 from twinctl.cli.watch import Viewer
 from twinctl.errors import Interrupted
-from twinctl.phases.watch import STOPPING, finished, kept, kept_step, stop_workers
+from twinctl.pipeline.watch import STOPPING, finished, kept, kept_step, stop_workers
 from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.lock import held
 from twinctl.workspace.run import Run

@@ -19,10 +19,10 @@ from twinctl.cli.session import (
     WaitOption,
     WorkspaceOption,
 )
-from twinctl.phases.base import Plan
+from twinctl.config.resolve import values_of
+from twinctl.config.train import TrainOptions, TrainRecipe
 from twinctl.phases.train import plan
-from twinctl.recipes.train import TrainOptions, TrainRecipe
-from twinctl.settings.resolve import values_of
+from twinctl.pipeline.phase import Plan
 from twinctl.workspace.run import Run
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -122,7 +122,7 @@ def train(
 
 def _show_plan(session: Session, run: Run, wanted: Plan) -> None:
     from twinctl.cli.forecast import show
-    from twinctl.phases.forecast import forecast
+    from twinctl.planning.forecast import forecast
 
     is_running = session.workspace.artifact(wanted.path(session.workspace)).state() == "running"
     show(session.output, forecast(session.workspace, run, wanted, alone=is_running))

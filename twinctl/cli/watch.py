@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from twinctl.cli.output import Output, age, text_of
-from twinctl.cli.training import Training, cut_text, number, samples_of, shown
-from twinctl.settings.secrets import redact
+from twinctl.cli.training_progress import Training, cut_text, number, samples_of, shown
+from twinctl.config.secrets import redact
 
 if TYPE_CHECKING:
     from rich.live import Live

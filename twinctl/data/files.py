@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from twinctl.data.file_io import SAVE_UTF8, Bad, Placed, damage_named, opened, refuse
 from twinctl.data.json_files import json_lines, json_rows
-from twinctl.data.opened import SAVE_UTF8, Bad, Placed, damage_named, opened, refuse
 from twinctl.data.table_files import arrow_rows, csv_rows, parquet_rows, tsv_rows
 
 Reader = Callable[[Path, str, Bad | None], Iterator[Placed]]

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from twinctl.data.opened import SAVE_UTF8, Bad, Placed, opened, refuse
+from twinctl.data.file_io import SAVE_UTF8, Bad, Placed, opened, refuse
 from twinctl.errors import ConfigError
 
 WINDOW = 2**20

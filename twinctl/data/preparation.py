@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from twinctl.data.clean import Duplicates, without_controls
 from twinctl.data.documents import Document, read_document, shortened
-from twinctl.data.overlong import Candidate, Encoded, Overlong, assistant, user
+from twinctl.data.length_policy import Candidate, Encoded, Overlong, assistant, user
 from twinctl.data.passages import passages, pieces, plain
 from twinctl.data.report import Report, SourceCounts
 from twinctl.data.shapes import Talk, Text, column_map, parse_row
@@ -29,7 +29,7 @@ from twinctl.data.tokens import TRAIN, Sample, TokensWriter
 from twinctl.errors import ConfigError
 
 if TYPE_CHECKING:
-    from twinctl.recipes.prepare import PrepareRecipe
+    from twinctl.config.prepare import PrepareRecipe
 
 BATCH, AHEAD = 1000, 2
 # The book mixes 10,000 general rows with 3,000 of the author's (LLM Engineer's Handbook, chapter 5).

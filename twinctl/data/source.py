@@ -18,14 +18,14 @@ from itertools import islice, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from twinctl.data.file_io import Bad, Placed, unchanged
 from twinctl.data.files import file_rows, format_of, title_of
-from twinctl.data.find import digest_of, find_files, nearby, spool_input
-from twinctl.data.opened import Bad, Placed, unchanged
+from twinctl.data.locate import digest_of, find_files, nearby, spool_input
 from twinctl.errors import ConfigError
 from twinctl.workspace.memo import DigestMemo
 
 if TYPE_CHECKING:
-    from twinctl.recipes.prepare import DataSource
+    from twinctl.config.prepare import DataSource
 
 BUNDLED, INPUT, HUB = "bundled:author", "-", "hf:"
 HUB_ID = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(?::(?P<split>.+))?")
@@ -150,7 +150,7 @@ def _local_paths(locator: str, spool: Path) -> list[Path]:
 
 def _author_rows() -> Path:
     """The bundled rows lie wherever this twinctl is installed, so no run pins their path."""
-    from twinctl.demo import AUTHOR_ROWS
+    from twinctl.bundled import AUTHOR_ROWS
 
     return AUTHOR_ROWS
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from twinctl.data.opened import SAVE_UTF8, Bad, Placed, opened, refuse
+from twinctl.data.file_io import SAVE_UTF8, Bad, Placed, opened, refuse
 from twinctl.errors import ConfigError
 
 if TYPE_CHECKING:

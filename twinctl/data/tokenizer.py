@@ -189,7 +189,7 @@ def _named(config: Mapping[str, Any]) -> dict[str, str]:
 
 def _ask(folder: Path) -> Any:
     """What as_loaded says of the folder."""
-    command = [sys.executable, "-P", "-m", "twinctl.data.as_loaded", str(folder)]
+    command = [sys.executable, "-P", "-m", "twinctl.data.transformers_tokenizer", str(folder)]
     quiet = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TRANSFORMERS_VERBOSITY": "error"}
     done = subprocess.run(
         command,

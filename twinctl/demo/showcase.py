@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from twinctl.chat.speaker import Answer
-from twinctl.demo import sounds_like_author
+from twinctl.demo.author import sounds_like_author
+from twinctl.inference.chat_model import Answer
 
 TWIN_AT_LEAST = 0.80
 BASE_AT_MOST = 0.05

@@ -16,8 +16,8 @@ from importlib.metadata import metadata
 from pathlib import Path
 from typing import Literal
 
-from twinctl.engine.device import nvidia_driver
 from twinctl.errors import ConfigError, SigTerm, explained
+from twinctl.planning.device import nvidia_driver
 from twinctl.workspace.workspace import Workspace
 
 GIB = 2**30

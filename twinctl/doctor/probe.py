@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twinctl.doctor.checks import GIB, Finding, checked
-from twinctl.engine.device import nvidia_driver, refuse_early
+from twinctl.planning.device import nvidia_driver, refuse_early
 
 if TYPE_CHECKING:
     import httpx
@@ -140,7 +140,7 @@ def _devices() -> list[str]:
 
 def unsloth(name: str) -> Finding:
     """Unsloth, imported as training imports it."""
-    from twinctl.engine.start import start
+    from twinctl.engine.unsloth_import import start
 
     refuse_early("auto", 0)
     start()

@@ -19,13 +19,13 @@ from typing import Any
 # This module is imported inside functions only, when engine.start has imported Unsloth.
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments  # noqa: TID253
 
-from twinctl.engine.checkpoints import seal
 from twinctl.engine.evaluation import Evaluations
-from twinctl.engine.gpu import Utilisation
 from twinctl.engine.health import Health
 from twinctl.engine.models import peak_memory_gib
 from twinctl.engine.progress import Progress
-from twinctl.phases.base import Attempt
+from twinctl.pipeline.checkpoints import seal
+from twinctl.pipeline.phase import Attempt
+from twinctl.planning.gpu import Utilisation
 from twinctl.tracking import CometRun
 from twinctl.workspace.files import write_json
 

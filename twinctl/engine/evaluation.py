@@ -13,10 +13,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from twinctl.config.train import TrainRecipe
 from twinctl.data.tokens import IGNORED
 from twinctl.engine.progress import Progress
-from twinctl.phases.base import Attempt
-from twinctl.recipes.train import TrainRecipe
+from twinctl.pipeline.phase import Attempt
 
 
 def evaluation_loss(

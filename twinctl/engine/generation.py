@@ -13,8 +13,15 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from twinctl.chat.halt import Halt, halted_by_ctrl_c
-from twinctl.chat.speaker import (
+from twinctl.config.sampling import Sampling
+from twinctl.data.template import Message
+from twinctl.engine.models import beside_its_base, dress, load_model
+from twinctl.engine.oom import enough_memory, lacks_memory
+from twinctl.engine.stream_decoder import Spoken, listener
+from twinctl.engine.unsloth_import import into_log, start
+from twinctl.errors import ConfigError, EngineError
+from twinctl.inference.cancellation import Halt, halted_by_ctrl_c
+from twinctl.inference.chat_model import (
     WINDOW,
     Answer,
     Finish,
@@ -23,13 +30,6 @@ from twinctl.chat.speaker import (
     last_question,
     refuse_long,
 )
-from twinctl.data.template import Message
-from twinctl.engine.enough import enough_memory, lacks_memory
-from twinctl.engine.models import beside_its_base, dress, load_model
-from twinctl.engine.spoken import Spoken, listener
-from twinctl.engine.start import into_log, start
-from twinctl.errors import ConfigError, EngineError
-from twinctl.recipes.chat import Sampling
 
 TOGETHER = 16  # prompts in a batch
 CACHES = (  # what Unsloth hangs on an attention module while it generates

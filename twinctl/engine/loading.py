@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from twinctl.engine.memory import Choice
+from twinctl.config.train import TrainRecipe
 from twinctl.engine.models import dress, load_model, stop_at, take_weights
-from twinctl.recipes.train import TrainRecipe
+from twinctl.planning.memory import Choice
 
 
 def load_to_train(unsloth: Any, recipe: TrainRecipe, split: Choice, inputs: Mapping[str, Any]) -> tuple[Any, Any]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from twinctl.engine.gpu import GIB, find_gpu
 from twinctl.engine.models import beside_its_base, dress, free_memory, load_model, stop_at
-from twinctl.engine.shape import weights_bytes
-from twinctl.engine.start import start
+from twinctl.engine.unsloth_import import start
 from twinctl.errors import CheckFailed
-from twinctl.phases.base import Attempt, Result
+from twinctl.pipeline.phase import Attempt, Result
+from twinctl.planning.gpu import GIB, find_gpu
+from twinctl.planning.model_shape import weights_bytes
 
 KEPT = (".safetensors", ".json", ".jinja", ".model")
 BESIDE = 1.1  # of the weights' size: what is loaded with them, and worked with

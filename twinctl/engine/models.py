@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from twinctl.engine.enough import brief, lacks_memory, refuse_partly_loaded
+from twinctl.engine.oom import brief, lacks_memory, refuse_partly_loaded
 from twinctl.errors import EngineError, UpstreamError
 from twinctl.workspace.files import write_json
 

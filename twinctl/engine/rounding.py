@@ -8,9 +8,9 @@ from pathlib import Path
 
 from twinctl.engine.merging import KEPT, tensor_names
 from twinctl.engine.models import free_memory
-from twinctl.engine.start import QUIET
+from twinctl.engine.unsloth_import import QUIET
 from twinctl.errors import EngineError
-from twinctl.phases.base import REPORT
+from twinctl.pipeline.phase import REPORT
 
 NOT_THE_TOKENIZER = (".safetensors", ".index.json", REPORT)
 

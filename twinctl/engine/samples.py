@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from twinctl.config.sampling import Sampling
 from twinctl.data.tokens import EVAL, read_tokens
 from twinctl.engine.generation import LocalModel, free_decoding
-from twinctl.recipes.chat import Sampling
 
 OPENING = 32  # tokens of a text that answers nothing: the model goes on from there
 ROOM = 512  # tokens of a prompt; of a longer one, the end

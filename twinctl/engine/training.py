@@ -14,23 +14,23 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from twinctl.config.train import TrainOptions, TrainRecipe, TrainSettings, every
 from twinctl.data.tokens import EVAL, TRAIN
-from twinctl.engine.arguments import arguments
-from twinctl.engine.checkpoints import drop_after, last_whole, step_of
-from twinctl.engine.enough import brief
+from twinctl.engine.comet_callback import begin_tracking
 from twinctl.engine.evaluation import Evaluations, evaluation_loss
-from twinctl.engine.fit import fit, smaller, try_longest_rows
 from twinctl.engine.health import Health
 from twinctl.engine.loading import load_to_train
 from twinctl.engine.models import device_facts, peak_memory_gib, save_model
+from twinctl.engine.oom import brief
 from twinctl.engine.progress import Progress
 from twinctl.engine.rows import PackedCollator, require_segments, rows_of
 from twinctl.engine.samples import Samples
-from twinctl.engine.start import start
-from twinctl.engine.tracked import begin_tracking
+from twinctl.engine.sft_config import arguments
+from twinctl.engine.unsloth_import import start
 from twinctl.errors import CheckFailed, ConfigError, EngineError
-from twinctl.phases.base import Attempt, GoOn, Result
-from twinctl.recipes.train import TrainOptions, TrainRecipe, TrainSettings, every
+from twinctl.pipeline.checkpoints import drop_after, last_whole, step_of
+from twinctl.pipeline.phase import Attempt, GoOn, Result
+from twinctl.planning.batch_plan import fit, smaller, try_longest_rows
 from twinctl.workspace.files import read_json, write_json
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinctl.errors import ConfigError, UpstreamError
-from twinctl.gguf.scratch import scratch
+from twinctl.gguf.thread_buffers import scratch
 
 Array = NDArray[Any]
 Float32 = NDArray[np.float32]

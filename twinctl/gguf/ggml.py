@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from twinctl.errors import EngineError
 from twinctl.gguf.library import load_library
-from twinctl.gguf.scratch import scratch
+from twinctl.gguf.thread_buffers import scratch
 
 _SIGNATURES: Mapping[str, tuple[Any, ...]] = {
     # type, const float * source, void * target, start, rows, columns, const float * importance

@@ -1,8 +1,8 @@
 """llama.cpp itself, over the C interface that xllamacpp's shared library exports: what it makes of a GGUF file.
 
-What must stay true: the numbers are the raw logits, before any sampling. Native code can abort on a bad file, so that
-whoever must survive it calls this in a process of its own (see twinctl.proof.apart). Of the structures that the
-interface passes by value, only what has stood still for years is touched (a batch; the first four numbers of a
+What must stay true: the numbers are the raw logits, before any sampling. Native code can abort on a bad file, so a
+caller that must survive it does this in a process of its own (see verification.isolated_process). Of the structures
+that the interface passes by value, only what has stood still for years is touched (a batch; the first four numbers of a
 context), and they are asked back from llama.cpp: a library with another layout is refused, not believed.
 
 Source: include/llama.h of github.com/ggml-org/llama.cpp (MIT).

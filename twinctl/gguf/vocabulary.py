@@ -15,7 +15,7 @@ from gguf import TokenType
 
 from twinctl.errors import UpstreamError
 from twinctl.gguf.checkpoint import read_json
-from twinctl.gguf.splitting import Splitting, as_object, read_splitting, scored_types, steps_of, unknown
+from twinctl.gguf.pretokenizers import Splitting, as_object, read_splitting, scored_types, steps_of, unknown
 
 _ALWAYS_NAMED = ("bos", "eos", "pad", "unk")
 

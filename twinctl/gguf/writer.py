@@ -22,8 +22,8 @@ from twinctl.gguf.checkpoint import StoredTensor, read_json, stored_tensors
 from twinctl.gguf.encoding import Tensor, available_cores, encoded
 from twinctl.gguf.families import Family, Weight, find_family
 from twinctl.gguf.ggml import require_ggml
-from twinctl.gguf.mixes import Quant, Shape, find_quant
 from twinctl.gguf.model import Hyperparameters, assign, read_hyperparameters
+from twinctl.gguf.quant_types import Quant, Shape, find_quant
 from twinctl.gguf.rope import Rope, frequency_factors
 from twinctl.gguf.vocabulary import Vocabulary, read_vocabulary
 

@@ -6,7 +6,7 @@ seconds. Importing this package does not import huggingface_hub or datasets (HF_
 when they are imported, and `.env` has to come first).
 """
 
+from twinctl.hub.hub_datasets import dataset_rows, resolve_dataset
 from twinctl.hub.models import HubModel, download_model, is_model_file, resolve_model
-from twinctl.hub.rows import dataset_rows, resolve_dataset
 
 __all__ = ["HubModel", "dataset_rows", "download_model", "is_model_file", "resolve_dataset", "resolve_model"]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, cast
 
 from twinctl.errors import HubError
 from twinctl.hub.failures import Target, hub_errors
-from twinctl.hub.hangup import Line
+from twinctl.hub.interrupt import Line
 from twinctl.hub.xet import limit_xet
 
 if TYPE_CHECKING:

@@ -18,10 +18,10 @@ from pathlib import Path
 from twinctl.errors import CheckFailed, ConfigError, HubError
 from twinctl.hub.client import api, no_bars, offline, patient
 from twinctl.hub.failures import Target, hub_errors
-from twinctl.hub.guard import allowed
-from twinctl.hub.hangup import interruptibly
+from twinctl.hub.interrupt import interruptibly
 from twinctl.hub.remote import Remote, look
-from twinctl.hub.waits import told_waits
+from twinctl.hub.retry_messages import told_waits
+from twinctl.hub.secret_scan import allowed
 from twinctl.hub.xet import XetWaits
 
 WAITS = (1, 2, 4)

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from twinctl.errors import CheckFailed
-from twinctl.hub.bars import said_above_bars
 from twinctl.hub.client import api, patient
 from twinctl.hub.failures import Target, hub_errors, status_in
-from twinctl.hub.hangup import interruptibly
+from twinctl.hub.interrupt import interruptibly
+from twinctl.hub.progress_bars import said_above_bars
 from twinctl.hub.remote import Local, Remote, look, require_visibility
-from twinctl.hub.waits import told_waits
+from twinctl.hub.retry_messages import told_waits
 from twinctl.hub.xet import XetWaits
 
 if TYPE_CHECKING:

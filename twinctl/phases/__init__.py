@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from twinctl.phases.base import Phase
+    from twinctl.pipeline.phase import Phase
 
 TABLE = {
     "prepare": "twinctl.phases.prepare",
@@ -24,8 +24,6 @@ def phase(name: str) -> Phase:
     return found
 
 
-def makers() -> dict[str, str]:
-    """Every kind of result and the command that makes it: tokens, adapter, model, model-4bit, gguf."""
-    declared = [phase(name) for name in TABLE]
-    first = {kind: each.command for each in reversed(declared) for kind in each.makes[:1]}
-    return {kind: each.command for each in declared for kind in each.makes} | first
+def declared(name: str) -> Phase | None:
+    """The same, None for a phase that this version does not know: another twinctl may have made its result."""
+    return phase(name) if name in TABLE else None

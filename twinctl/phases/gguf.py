@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from twinctl import __version__
+from twinctl.config.export import GgufRecipe, ProofOptions
 from twinctl.errors import ConfigError, TwinctlError
-from twinctl.phases.base import Attempt, Phase, Plan, Result
-from twinctl.phases.base_model import BaseModel, base_of
-from twinctl.phases.proven import locate_reference, prove_file
-from twinctl.phases.upstream import made_from, need, tokens_info
-from twinctl.recipes.export import GgufRecipe, ProofOptions
+from twinctl.pipeline.base_checkpoint import BaseModel, base_of
+from twinctl.pipeline.lineage import made_from, need, tokens_info
+from twinctl.pipeline.phase import Attempt, Phase, Plan, Result
+from twinctl.verification.verify_artifact import locate_reference, prove_file
 from twinctl.workspace.memo import file_sha256
 from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
@@ -54,7 +54,7 @@ def plan(workspace: Workspace, run: Run, recipe: GgufRecipe, *, verify: bool = T
 def require_writable(run: Run) -> None:
     """Raise ConfigError when no GGUF file can be made of the run's family: neither by us nor by a llama.cpp here."""
     from twinctl.gguf.checkpoint import read_json
-    from twinctl.gguf.others import require_family
+    from twinctl.gguf.llama_cpp_fallback import require_family
 
     folder = base_of(run).folder(weights=False)
     require_family(read_json(folder / "config.json"), folder)
@@ -75,9 +75,9 @@ def run(attempt: Attempt) -> Result:
 
 def _write_modelfile(attempt: Attempt, model: Path, target: Path) -> list[str]:
     """What Ollama needs beside the file, where the chat template can be said in its terms; else why not."""
-    from twinctl.recipes.chat import Sampling
-    from twinctl.takeaway.chat import read_chat
-    from twinctl.takeaway.modelfile import check_modelfile, modelfile, parameters_of
+    from twinctl.config.sampling import Sampling
+    from twinctl.ollama.chat_format import read_chat
+    from twinctl.ollama.modelfile import check_modelfile, modelfile, parameters_of
 
     chat = read_chat(model)
     parameters = {**parameters_of(Sampling()), "num_ctx": attempt.inputs["max_length"]}
@@ -95,7 +95,7 @@ def _write(attempt: Attempt, recipe: GgufRecipe, model: Path, target: Path) -> t
     texts llama.cpp makes other tokens than training did.
     """
     from twinctl.gguf.checkpoint import read_json
-    from twinctl.gguf.others import require_family, write_by_llama_cpp
+    from twinctl.gguf.llama_cpp_fallback import require_family, write_by_llama_cpp
     from twinctl.gguf.writer import Provenance, write_gguf
 
     attempt.stage(f"writing {target.name}")

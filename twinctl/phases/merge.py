@@ -6,12 +6,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from twinctl.config.export import MergeRecipe, ProofOptions
 from twinctl.errors import ConfigError
-from twinctl.phases.base import Attempt, Phase, Plan, Result
-from twinctl.phases.base_model import base_of
-from twinctl.phases.proven import prove_model
-from twinctl.phases.upstream import made_from, tokens_info, trained
-from twinctl.recipes.export import MergeRecipe, ProofOptions
+from twinctl.pipeline.base_checkpoint import base_of
+from twinctl.pipeline.lineage import made_from, tokens_info, trained
+from twinctl.pipeline.phase import Attempt, Phase, Plan, Result
+from twinctl.verification.verify_artifact import prove_model
 from twinctl.workspace.memo import file_sha256
 from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
@@ -47,7 +47,7 @@ def plan(workspace: Workspace, run: Run, recipe: MergeRecipe, *, verify: bool = 
 
 def require_room(folder: Path, base: Path) -> None:
     """Raise ConfigError when the merged weights, as large as the base's, do not fit on the folder's disk."""
-    from twinctl.engine.shape import weights_bytes
+    from twinctl.planning.model_shape import weights_bytes
 
     needed = weights_bytes(base)
     free = shutil.disk_usage(folder).free

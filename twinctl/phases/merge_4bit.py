@@ -9,12 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from twinctl.phases.base import Attempt, Phase, Plan, Result
-from twinctl.phases.base_model import base_of
+from twinctl.config.export import Merge4bitRecipe, ProofOptions
 from twinctl.phases.merge import require_room
-from twinctl.phases.proven import locate_reference, prove_4bit
-from twinctl.phases.upstream import need
-from twinctl.recipes.export import Merge4bitRecipe, ProofOptions
+from twinctl.pipeline.base_checkpoint import base_of
+from twinctl.pipeline.lineage import need
+from twinctl.pipeline.phase import Attempt, Phase, Plan, Result
+from twinctl.verification.verify_artifact import locate_reference, prove_4bit
 from twinctl.workspace.memo import file_sha256
 from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace

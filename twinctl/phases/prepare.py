@@ -10,15 +10,15 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from twinctl.config.prepare import PrepareOptions, PrepareRecipe, Sources
+from twinctl.config.resolve import Values
+from twinctl.config.secrets import redact
 from twinctl.data.source import Role, Source, changes, resolve_sources, told_apart
 from twinctl.data.tokens import TRAIN, TokensInfo, TokensWriter
 from twinctl.errors import ConfigError
-from twinctl.phases.base import Attempt, Phase, Plan, Result
-from twinctl.phases.base_model import TOKENIZER_FILES, BaseModel, base_of, find_base_model
-from twinctl.phases.stale import changed_values, settings_now
-from twinctl.recipes.prepare import PrepareOptions, PrepareRecipe, Sources
-from twinctl.settings.resolve import Values
-from twinctl.settings.secrets import redact
+from twinctl.pipeline.base_checkpoint import TOKENIZER_FILES, BaseModel, base_of, find_base_model
+from twinctl.pipeline.phase import Attempt, Phase, Plan, Result
+from twinctl.pipeline.staleness import changed_values, settings_now
 from twinctl.workspace.artifact import Record
 from twinctl.workspace.files import write_json
 from twinctl.workspace.run import Run

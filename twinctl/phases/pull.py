@@ -13,16 +13,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from twinctl.config.export import GgufRecipe
+from twinctl.config.pull import TemplateRecipe
+from twinctl.config.recipe import Options, Recipe
+from twinctl.config.train import TrainRecipe
 from twinctl.data.tokens import TokensInfo
 from twinctl.errors import ConfigError
-from twinctl.phases.base import Attempt, Phase, Plan, Result
-from twinctl.phases.base_model import BaseModel
-from twinctl.phases.travel import keep_origin
-from twinctl.phases.travelling import FILE, Made, Travelling, read
-from twinctl.recipes.base import Options, Recipe
-from twinctl.recipes.export import GgufRecipe
-from twinctl.recipes.pull import TemplateRecipe
-from twinctl.recipes.train import TrainRecipe
+from twinctl.pipeline.base_checkpoint import BaseModel
+from twinctl.pipeline.phase import Attempt, Phase, Plan, Result
+from twinctl.publishing.hub_manifest import FILE, Made, Travelling, read
+from twinctl.publishing.provenance import keep_origin
 from twinctl.workspace.workspace import Workspace
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from twinctl import __version__
-from twinctl.phases.base import Attempt, Phase, Plan, Result
-from twinctl.phases.parcel import CARD, KINDS, Parcel
-from twinctl.phases.travelling import FILE
-from twinctl.recipes.push import PushOptions, PushRecipe
+from twinctl.config.push import PushOptions, PushRecipe
+from twinctl.pipeline.phase import Attempt, Phase, Plan, Result
+from twinctl.publishing.hub_manifest import FILE
+from twinctl.publishing.upload_plan import CARD, KINDS, Parcel
 from twinctl.workspace.artifact import Record
 from twinctl.workspace.fingerprint import fingerprint
 from twinctl.workspace.run import Run

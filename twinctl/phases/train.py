@@ -7,14 +7,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from twinctl.config.resolve import Values
+from twinctl.config.train import TrainOptions, TrainRecipe, TrainSettings
 from twinctl.data.tokens import TRAIN
 from twinctl.errors import ConfigError, UpstreamError
-from twinctl.phases.base import Attempt, Phase, Plan, Result
-from twinctl.phases.base_model import base_of
-from twinctl.phases.stale import require_current
-from twinctl.phases.upstream import Found, need, tokens_info, trained
-from twinctl.recipes.train import TrainOptions, TrainRecipe, TrainSettings
-from twinctl.settings.resolve import Values
+from twinctl.pipeline.base_checkpoint import base_of
+from twinctl.pipeline.lineage import Found, need, tokens_info, trained
+from twinctl.pipeline.phase import Attempt, Phase, Plan, Result
+from twinctl.pipeline.staleness import require_current
 from twinctl.workspace.artifact import Record
 from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
@@ -41,7 +41,7 @@ def plan(workspace: Workspace, run: Run, values: Values, trained_from: Run | Non
     recipe, options = settings(_like(values, parent[2], trained_from) if parent and trained_from else values)
 
     def locate() -> dict[str, Any]:
-        from twinctl.phases.forecast import forecast
+        from twinctl.planning.forecast import forecast
 
         expected = forecast(workspace, run, made)  # refuses before anything is downloaded
         return {

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from cli.talking import Terminal
-from twinctl.chat import talks
-from twinctl.chat.talks import Talk
+from twinctl.chat import transcripts
+from twinctl.chat.transcripts import Talk
 from twinctl.workspace.workspace import Workspace
 
 Start = Callable[..., Terminal]
@@ -50,7 +50,7 @@ def start(home: Path) -> Iterator[Start]:
 
 
 def kept(home: Path) -> list[Talk]:
-    return talks.kept(Workspace(home / "ws"), "tiny")
+    return transcripts.kept(Workspace(home / "ws"), "tiny")
 
 
 def questions(terminal: Terminal, speaker: str = "tiny") -> list[str]:

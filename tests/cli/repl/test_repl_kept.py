@@ -57,8 +57,8 @@ def test_a_closed_pipe_ends_it_without_a_traceback(home: Path) -> None:
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from cli.talking import Talker\n"
         "from twinctl.chat.repl import talk\n"
-        "from twinctl.chat.talks import Talk\n"
-        "from twinctl.recipes.chat import Sampling\n"
+        "from twinctl.chat.transcripts import Talk\n"
+        "from twinctl.config.sampling import Sampling\n"
         "try: talk('tiny', lambda: [Talker(['word ' * 9000] * 9)], Sampling(), Talk())\n"
         "except BrokenPipeError: sys.exit(3)\n"
     )

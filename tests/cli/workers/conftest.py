@@ -17,7 +17,7 @@ from twinctl.workspace.workspace import Workspace
 WORKER = """
 import os, signal, sys, time
 from pathlib import Path
-from twinctl.phases.stop import Stop
+from twinctl.pipeline.stop import Stop
 from twinctl.workspace.artifact import Artifact, Record
 from twinctl.workspace.lock import Lock
 from twinctl.workspace.files import append_line, write_json
@@ -59,7 +59,7 @@ HOLDER = "import fcntl, os, sys; fcntl.flock(os.open(sys.argv[1] + '/lock', os.O
 HOLDER += "print('held', flush=True); sys.stdin.read()"
 WATCHER = """
 import sys; from pathlib import Path
-from twinctl.errors import TwinctlError; from twinctl.phases.watch import watch_to_the_end
+from twinctl.errors import TwinctlError; from twinctl.pipeline.watch import watch_to_the_end
 from twinctl.workspace.artifact import Artifact
 try: watch_to_the_end(Artifact(Path(sys.argv[1])), lambda event: print(event["event"], flush=True))
 except TwinctlError as error: print(error.message); sys.exit(error.exit_code)

@@ -12,7 +12,7 @@ import pytest
 
 from cli.conftest import Cli
 from twinctl.errors import BusyError
-from twinctl.phases.watch import signal_worker, watch_to_the_end
+from twinctl.pipeline.watch import signal_worker, watch_to_the_end
 from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.files import append_line
 from twinctl.workspace.lock import held, write_owner
@@ -88,8 +88,8 @@ def test_nobody_gets_the_same_signal_twice(artifact: Artifact, start: Start) -> 
 def test_a_viewer_leaves_a_worker_that_it_cannot_reach(artifact: Artifact, monkeypatch: Any) -> None:
     """Another user's, or one in another container: Ctrl-C must not leave the viewer waiting for ever."""
     append_line(artifact.path / "events.jsonl", {"event": "stage", "text": "loading"})
-    monkeypatch.setattr("twinctl.phases.watch.held", lambda folder: True)
-    monkeypatch.setattr("twinctl.phases.watch.PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr("twinctl.pipeline.watch.held", lambda folder: True)
+    monkeypatch.setattr("twinctl.pipeline.watch.PATIENCE_SECONDS", 0.3)
     (artifact.path / "lock").touch()
     shown: list[str] = []
 

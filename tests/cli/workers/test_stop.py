@@ -97,13 +97,13 @@ def test_a_worker_on_another_host_is_refused(cli: Cli, artifact: Artifact, monke
     write_json(artifact.path / "owner.json", {"pid": 1, "host": "another", "argv": ["train"], "since": 0.0})
     (artifact.path / "lock").touch()
     # The lock of another host is held by nobody here.
-    for module in ("twinctl.phases.watch", "twinctl.cli.stop"):
+    for module in ("twinctl.pipeline.watch", "twinctl.cli.stop"):
         monkeypatch.setattr(f"{module}.held", lambda folder: True)
     shown = cli("stop")
     assert (shown.code, shown.out) == (5, "")
     assert "the worker runs on another" in shown.err
     write_owner(artifact.path, 1, ["train"])
-    monkeypatch.setattr("twinctl.phases.watch.PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr("twinctl.pipeline.watch.PATIENCE_SECONDS", 0.2)
     shown = cli("stop")
     assert shown.code == 5
     assert "out of reach from here" in shown.err

@@ -13,7 +13,7 @@ import pytest
 
 from twinctl import errors
 from twinctl.errors import BusyError, ConfigError, EngineError, Interrupted, Terminated, UpstreamError
-from twinctl.phases.watch import signal_worker, watch_to_the_end, what_happened
+from twinctl.pipeline.watch import signal_worker, watch_to_the_end, what_happened
 from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.files import write_json
 from twinctl.workspace.lock import write_owner
@@ -107,7 +107,7 @@ def test_a_folder_that_is_gone(artifact: Artifact) -> None:
 
 
 def test_busy_error_of_another_host_is_raised_to_the_viewer(artifact: Artifact, monkeypatch: Any) -> None:
-    monkeypatch.setattr("twinctl.phases.watch.held", lambda folder: True)
+    monkeypatch.setattr("twinctl.pipeline.watch.held", lambda folder: True)
     (artifact.path / "lock").touch()
     write_owner(artifact.path, 1, [])
     monkeypatch.setattr(socket, "gethostname", lambda: "elsewhere")

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from twinctl import hub
+from twinctl.config.prepare import DataSource
 from twinctl.data.source import Role, Source, read_rows, resolve_sources
-from twinctl.recipes.prepare import DataSource
 from twinctl.workspace.memo import DigestMemo
 
 ROW = b'{"instruction": "a", "output": "b"}\n'

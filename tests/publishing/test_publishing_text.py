@@ -1,0 +1,300 @@
+"""What people read: sections, commands, pictures; and that nobody's text can break it or give anybody away."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import struct
+import zlib
+from io import BytesIO
+from typing import Any
+
+import pytest
+from markdown_it import MarkdownIt
+
+from twinctl.errors import UpstreamError, UsageError
+from twinctl.publishing import gguf_results, render
+from twinctl.publishing.markdown import code, fence, plain, quote, table
+
+from .conftest import SHA, Desk, source
+
+HOSTILE = [
+    "](http://evil) <script>alert(1)</script>",
+    "a | b | c\n\n# A heading\n---\n",
+    "<!-- twinctl:end sample --> after",
+    "```\n# out of the block\n```",
+    "*b* _i_ ~~s~~ `c` $$x$$ \\\\(y\\\\) www.evil.example @somebody :smile: https://evil.example",
+    "1. a list",
+    "- a list",
+    "\u202eturned round\u2066 and\x00nul\x1b[31m",
+    "&lt;b&gt; &#60;i&#62;",
+    "{{ .System }} {% raw %}",
+]
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """The card's blocks of code in a language."""
+    return re.findall(rf"^```{language}\n(.*?)\n```$", text, re.DOTALL | re.MULTILINE)
+
+
+def html(text: str) -> str:
+    """As GitHub's flavour shows it, with HTML let through."""
+    return MarkdownIt("gfm-like", {"html": True, "linkify": False}).render(text)
+
+
+@pytest.mark.parametrize("kind", ["adapter", "model", "gguf"])
+def test_every_section_is_there_between_its_marks(desk: Desk, kind: str) -> None:
+    text = desk.card(kind).text
+    wanted = ["about", "use", "sample", "data", "recipe", "loss", "evaluation", "limits", "provenance"]
+    wanted.insert(7, "parity") if kind != "adapter" else None
+    assert re.findall(r"<!-- twinctl:begin (\S+) -->", text) == wanted
+    assert re.findall(r"<!-- twinctl:end (\S+) -->", text) == wanted
+
+
+def test_it_tells_the_recipe_and_what_happened(desk: Desk) -> None:
+    text = desk.card("adapter").text
+    for line in ("| rank | `24` |", "| alpha | `48` |", "| learning rate | `0.0002` |", "| rslora | yes |"):
+        assert line in text
+    assert "| data: max length | `2048` |" in text and "max steps" not in text and "choose every" not in text
+    assert "on NVIDIA H200, in `bfloat16`, with `adamw_8bit`, micro-batch 2 × 8, samples packed: 40 steps" in text
+
+
+def test_full_fine_tuning_has_no_lora_values(desk: Desk) -> None:
+    desk.train["method"] = "full"
+    text = desk.card("model").text
+    assert "| rank |" not in text and "| method | every weight |" in text and "Parity" not in text
+
+
+def test_the_loss_is_told_before_and_after(desk: Desk) -> None:
+    text = desk.card("adapter").text
+    assert "|  | base | twin |" in text and "| loss, nats a token | 2.5 | 1.25 |" in text
+    assert "| perplexity | 12.18 | 3.49 |" in text
+
+
+def test_sources_are_told_with_licence_and_counts_and_local_ones_by_kind_only(desk: Desk) -> None:
+    rows = [line for line in desk.card("adapter").text.splitlines() if "| 120 |" in line]
+    assert "huggingface.co/datasets/mlabonne/llmtwin" in rows[0] and "cc-by-4.0" in rows[0]
+    assert rows[1].startswith("| local files (1 × .jsonl, 1 × .md) | the author's own; not published |")
+    assert "not stated | general | 120 | 95 | 0 | 9,000 | 20 |" in rows[2] and "train&#91;" not in rows[2]
+
+
+def test_no_name_of_a_person_a_file_or_a_machine_is_in_it(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secretsecretsecret")
+    desk.answers = [{"prompt": "What is hf_secretsecretsecret?", "text": "It is nothing.", "finish": "stop"}]
+    desk.sources.append((source("/home/jane/letters to Bob.jsonl"), {"files": [["f" * 64, "jsonl", "Dear Bob"]]}))
+    for kind in ("adapter", "model", "gguf"):
+        card = desk.card(kind)
+        said = card.text + "".join(str(content) for content in card.files.values())
+        for private in ("jane", "Bob", "diary", "letters", "/home", "4711", "secretsecret", str(desk.root)):
+            assert private not in said, private
+
+
+# The sample
+
+
+def test_the_sample_is_the_last_of_training(desk: Desk) -> None:
+    text = desk.card("adapter").text
+    assert "> What is a harbour for?" in text and "> For ships that are tired, dear heart." in text
+    assert "early answer" not in text
+
+
+@pytest.mark.parametrize(
+    "private",
+    ["Write to jane@example.org", "See https://x.example", "Call 0171 555 01 23", "In /home/jane", "x" * 400, " "],
+)
+def test_a_prompt_that_gives_something_away_is_passed_over(desk: Desk, private: str) -> None:
+    desk.answers = [{"prompt": private, "text": "Yes.", "finish": "stop"}, {**desk.answers[0], "finish": "length"}]
+    assert "> What is a harbour for?" in desk.card("adapter").text
+    desk.answers = desk.answers[:1]
+    assert "A sample" not in desk.card("adapter").text
+
+
+def test_no_sample_where_none_is_wanted_or_a_prompt_would_be_the_author_s_own_text(desk: Desk) -> None:
+    assert "A sample" not in desk.card("adapter", sample=False).text
+    desk.prepare["text_as"] = "raw"
+    assert "A sample" not in desk.card("adapter").text
+
+
+# Commands
+
+
+@pytest.mark.parametrize("kind", ["adapter", "model"])
+@pytest.mark.parametrize("where", ["hub", "bundled", "local"])
+def test_the_python_compiles_and_names_repository_and_base(desk: Desk, local_base: Any, kind: str, where: str) -> None:
+    if where != "hub":
+        desk.base = local_base("my-qwen") if where == "local" else desk.base
+    if where == "bundled":
+        from twinctl.pipeline.base_checkpoint import BUNDLED, BaseModel
+
+        desk.base = BaseModel(BUNDLED, files={"model.safetensors": "c" * 64})
+    snippets = blocks(desk.card(kind).text, "python")
+    assert snippets
+    for snippet in snippets:
+        ast.parse(snippet)
+    assert '"me/my-twin"' in snippets[0]
+    base = {"hub": f'"meta-llama/Llama-3.1-8B", revision="{SHA}"', "bundled": "BASE", "local": '"FOLDER-OF-THE-BASE"'}
+    assert (base[where] in snippets[0]) == (kind == "adapter")
+
+
+def test_vllm_gets_the_adapter_s_rank_the_base_s_commit_and_the_twin_s_tokenizer(desk: Desk) -> None:
+    shell = next(block for block in blocks(desk.card("adapter").text, "bash") if "vllm" in block)
+    assert f"vllm serve meta-llama/Llama-3.1-8B --revision {SHA} \\\n" in shell
+    assert "--tokenizer me/my-twin --tokenizer-revision main" in shell
+    assert "--enable-lora --max-lora-rank 32 --lora-modules twin=me/my-twin" in shell
+    body = re.search(r"-d '(.*)'", shell)
+    assert body and json.loads(body[1])["model"] == "twin"
+
+
+@pytest.mark.parametrize("change", [{"dora": True}, {"bias": "all"}, {"rank": 1024}])
+def test_vllm_is_not_offered_what_it_does_not_load(desk: Desk, change: dict[str, Any]) -> None:
+    desk.train |= change
+    text = desk.card("adapter").text
+    assert "vllm serve" not in text and "vLLM does not load" in text
+
+
+def test_every_gguf_that_a_command_names_is_among_what_is_sent(desk: Desk) -> None:
+    workspace, run = desk.make()
+    text = render(workspace, run, "gguf", "me/my-twin-GGUF").text
+    sent = {entry["name"] for _, _, record in gguf_results(workspace, run) for entry in record.files}
+    named = set(re.findall(r"-hff (\S+)", text)) | set(re.findall(r"hf\.co/me/my-twin-GGUF:(\S+)", text))
+    assert named == sent == {"me-q8_0.gguf", "me-q4_k_m.gguf"}
+
+
+def test_only_what_is_sent_is_told_of(desk: Desk) -> None:
+    workspace, run = desk.make()
+    one = [found for found in gguf_results(workspace, run) if found[2].recipe["quant"] == "q8_0"]
+    text = render(workspace, run, "gguf", "me/my-twin-GGUF", made=one).text
+    assert "me-q8_0.gguf" in text and "q4_k_m" not in text
+
+
+def test_gguf_of_an_older_model_is_not_among_them(desk: Desk) -> None:
+    workspace, run = desk.make()
+    path = workspace.artifact(run.slots["gguf-q8_0"]).path / "record.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "inputs": {"model": "older"}}))
+    assert [record.recipe["quant"] for _, _, record in gguf_results(workspace, run)] == ["q4_k_m"]
+
+
+def test_ollama_finds_template_and_stop_beside_a_gguf(desk: Desk) -> None:
+    files = desk.card("gguf").files
+    assert b"### Instruction" in files["template"] and json.loads(files["params"]) == {"stop": ["<|end_of_text|>"]}
+    desk.prepare["template"] = "model"  # the base's own: Ollama knows it or takes the file's
+    assert set(desk.card("gguf").files) == {"loss_curve.png"}
+
+
+def test_without_a_repository_the_commands_say_so(desk: Desk) -> None:
+    text = desk.card("model", None).text
+    assert "vllm serve OWNER/NAME" in text and "\n# me\n" in text
+
+
+@pytest.mark.parametrize("name", ["me", "me/my twin", "me/`x`", 'me/a"b', "../x/y"])
+def test_a_name_that_no_repository_has_is_refused(desk: Desk, name: str) -> None:
+    with pytest.raises(UsageError):
+        desk.card("adapter", name)
+
+
+# Parity
+
+
+def test_the_proofs_are_a_table_and_what_was_not_proved_says_so(desk: Desk) -> None:
+    deep = {"checks": {"distributions": {"kl": 0.00213, "top1": 0.987}}}
+    desk.proofs = {"q8_0": {"verified": True, "proof": {"kl": 2.04e-5, "top1": 0.9991}}}
+    text = desk.card("gguf").text
+    assert "| `me-q8_0.gguf` | 0.0 MB | yes | 2e-05 | 99.91% |" in text
+    assert "| `me-q4_k_m.gguf` | 0.0 MB | no | – | – |" in text and "What is not verified" in text
+    desk.proofs["q4_k_m"] = {"verified": True, "proof": deep}
+    text = desk.card("gguf").text
+    assert "| yes | 0.0021 | 98.70% |" in text and "What is not verified" not in text
+
+
+# The picture
+
+
+def test_the_curve_is_a_png_that_decodes_and_is_the_same_each_time(desk: Desk) -> None:
+    from PIL import Image
+
+    card = desk.card("adapter")
+    picture = Image.open(BytesIO(card.files["loss_curve.png"]))
+    picture.load()
+    assert picture.size == (960, 480) and len(picture.convert("RGB").getcolors(1 << 20) or ()) > 5
+    assert "(loss_curve.png)" in card.text
+    assert desk.card("adapter") == card
+
+
+def test_odd_losses_are_drawn_too() -> None:
+    from twinctl.publishing.loss_plot import loss_curve
+
+    for losses, evaluations in (
+        ([(1, 0.0), (2, 0.0)], {}),
+        ([(1, float("nan")), (2, 1.0), (3, float("inf"))], {0: 2.0}),
+        ([(step, 1e6 if step == 1 else 1.0) for step in range(1, 5000)], {0: 1.5}),
+        ([(5, 1e-7), (6, 2e-7)], {6: 1e-7}),
+    ):
+        png = loss_curve(losses, evaluations)
+        assert png[:8] == b"\x89PNG\r\n\x1a\n"
+        size = struct.unpack(">I", png[8:12])[0]
+        assert zlib.crc32(png[12 : 16 + size]) == struct.unpack(">I", png[16 + size : 20 + size])[0]
+
+
+def test_a_training_of_one_step_has_no_curve(desk: Desk) -> None:
+    workspace, run = desk.make()
+    events = workspace.artifact(run.slots["train"]).path / "events.jsonl"
+    events.write_text('{"event": "step", "step": 1, "loss": 1.0}\n')
+    card = render(workspace, run, "adapter", None)
+    assert card.files == {} and "loss_curve" not in card.text
+
+
+# Foreign text
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_plain_text_shows_as_it_is_wherever_it_stands(text: str) -> None:
+    shown = " ".join("".join(each if each.isprintable() else " " for each in text).split())
+    for before in ("", "> ", "word "):
+        page = html(before + plain(text))
+        inside = re.sub(r"</?(p|blockquote)>", "", page)
+        assert "<" not in inside and before.strip("> ") in inside
+    cells = html(table(["a", "b"], [[plain(text), "x"]]))
+    assert cells.count("<td>") == 2
+    assert "\n" not in plain(text) and "\x00" not in shown
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_quotes_and_code_hold_what_they_hold(text: str) -> None:
+    assert re.sub(r"</?(p|blockquote)>|\s", "", html(quote(text, longest=500))).count("<") == 0
+    assert html(fence(text)).count("<pre>") == html(fence(text)).count("</pre>") == 1
+    assert html(f"| a |\n| --- |\n| {code(text)} |").count("<td>") <= 1
+
+
+def test_a_long_answer_is_cut() -> None:
+    assert quote("a" * 50, longest=10) == "> " + "a" * 10 + " …"
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_names_and_samples_leave_the_card_whole(desk: Desk, local_base: Any, text: str) -> None:
+    plainly = html(desk.card("adapter").text)
+    desk.base = local_base(re.sub(r"[/\x00]", "", text).strip()[:60], "---\nlicense: other\n---\n")
+    desk.answers = [{"prompt": re.sub(r"https?:|www\.|\S@", "", text), "text": text, "finish": "stop"}]
+    desk.sources = [(source(text), {"files": [["f" * 64, text, text]]}), *desk.sources]
+    made = desk.card("adapter").text
+    page = html(made)
+    for mark in ("<h1>", "<h2>", "<h3>", "<script", "<li>"):
+        assert page.count(mark) == plainly.count(mark) - (mark == "<h2>" and "## A sample" not in made)
+    assert made.count("<!--") == made.count("-->") == 2 * made.count("twinctl:begin") + 1
+
+
+def test_of_a_twin_brought_from_the_hub_no_more_is_told_than_is_known(desk: Desk) -> None:
+    desk.sources = []
+    workspace, run = desk.make()
+    path = workspace.artifact(run.slots["train"]).path / "record.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, "metrics": {"pulled": {"repo": "me/x"}}}))
+    text = render(workspace, run, "adapter", None).text
+    assert "Its sources are not known here" in text and "Evaluation" not in text and "model-index" not in text
+
+
+def test_what_a_card_tells_of_must_be_there(desk: Desk) -> None:
+    workspace, run = desk.make()
+    (workspace.artifact(run.slots["prepare"]).path / "record.json").unlink()
+    with pytest.raises(UpstreamError, match="not there any more"):
+        render(workspace, run, "adapter", None)

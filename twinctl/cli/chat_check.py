@@ -1,0 +1,117 @@
+"""`twinctl chat --check`: the test, shown as it goes, and its verdict."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from twinctl.chat.answer_stats import figures
+from twinctl.chat.batch import loaded
+from twinctl.chat.check import FAULTS, Check, Checked, Evidence, as_checked, check
+from twinctl.chat.model_files import evidence_files
+from twinctl.chat.model_selection import Wanted, find_voices
+from twinctl.chat.transcripts import keep_check
+from twinctl.cli.batch_output import Shown, say_loading
+from twinctl.cli.output import Output
+from twinctl.cli.session import Session
+from twinctl.config.sampling import Sampling
+from twinctl.errors import CheckFailed, Interrupted
+from twinctl.inference.chat_model import Speaker
+from twinctl.workspace.run import Run
+
+TRY = "train longer (--epochs 6), or with more to learn with (--rank 64 or 128); and look at: twinctl inspect prepare"
+MEASURES = {
+    "words": "words an answer",
+    "sentence": "words a sentence",
+    "variety": "different words of 50",
+    "pauses": "marks within sentences, per 100 words",
+    "questions": "? and !, per 100 words",
+    "distance": "distance from the author",
+}
+
+
+def judge(session: Session, run: Run, wanted: Wanted, sampling: Sampling) -> None:
+    """Check every wanted speaker, the base beside the twin. Raises CheckFailed when one does not pass."""
+    voices = find_voices(session.workspace, run, replace(wanted, compare=wanted.compare or wanted.twin))
+    session.output.say("reading the rows to compare with …")
+    evidence = Evidence.read(**evidence_files(session.workspace, run, wanted.checkpoint))
+    found, base = [], None
+    for speaker in loaded(voices, before=lambda group: say_loading(session.output, group)):
+        base = speaker if speaker.name == "base" else base
+        if speaker is not base or wanted.base:
+            found.append(_judged(session, run, speaker, None if speaker is base else base, evidence, sampling))
+    if session.output.json:
+        _document(session.output, run, found)
+    if failed := [each for each in found if each.failures]:
+        message = "; ".join(f"{each.speaker}: {', '.join(each.failures)}" for each in failed)
+        raise CheckFailed(f"the check failed: {message}", TRY)
+
+
+def _judged(
+    session: Session, run: Run, speaker: Speaker, base: Speaker | None, evidence: Evidence, sampling: Sampling
+) -> Check:
+    shown = Progress(session.output, as_checked(sampling))
+    found = check(speaker, base, evidence, sampling, ask=shown.ask, show=shown.piece, done=shown.done)
+    if found.stopped:
+        raise Interrupted("interrupted")
+    try:
+        keep_check(session.workspace, run.name, found.document())
+    except OSError as error:
+        session.output.warn(f"the result is not kept: {error}")
+    if not session.output.json:
+        _tables(session.output, found)
+    return found
+
+
+class Progress:
+    """Prompts and answers, as they come; nothing with --json."""
+
+    def __init__(self, output: Output, sampling: Sampling) -> None:
+        self._output, self._shown = output, Shown(output, sampling, several=False)
+        self._sampling = sampling
+
+    def ask(self, prompt: str) -> None:
+        """A prompt."""
+        if not self._output.json:
+            self._output.line(f"> {prompt}")
+
+    def piece(self, text: str) -> None:
+        """A piece of its answer."""
+        if not self._output.json:
+            self._shown.piece(text)
+
+    def done(self, checked: Checked) -> None:
+        """What was seen in it."""
+        if not self._output.json:
+            print(flush=True)
+            self._output.say(figures(checked.answer, self._sampling))
+            for fault in checked.faults:
+                self._output.line(f"  ✗ {FAULTS[fault]}" + (f": “{checked.run}”" if fault == "copy" else ""))
+            self._output.line("")
+
+
+def _tables(output: Output, found: Check) -> None:
+    total = len(found.answers)
+    output.line(f"{found.speaker}: {total} answers, seed {found.sampling.seed}")
+    longest = max((each.copied for each in found.answers), default=0)
+    output.table(
+        [
+            *([f"  {text}", f"{found.counts[name]} of {total}"] for name, text in FAULTS.items()),
+            ["  longest run from a training row", f"{longest} tokens; {found.copy_limit} would be a copy"],
+        ]
+    )
+    styles = {name: style.rounded() for name, style in found.styles.items()}
+    rows = [[text, *(_figure(style[name]) for style in styles.values())] for name, text in MEASURES.items()]
+    output.table(rows, header=["style", *styles])
+    output.line("passed" if not found.failures else "failed: " + "; ".join(found.failures))
+
+
+def _figure(value: float | None) -> str:
+    return "too short to say" if value is None else f"{value:.2f}"
+
+
+def _document(output: Output, run: Run, found: list[Check]) -> None:
+    checks: list[dict[str, Any]] = [each.document() for each in found]
+    output.document(
+        {"command": "chat", "run": run.name, "passed": all(each["passed"] for each in checks), "checks": checks}
+    )

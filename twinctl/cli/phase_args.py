@@ -1,0 +1,60 @@
+"""What a run has begun, by the name of a phase as people type it, and what to type to go on with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated
+
+import typer
+
+from twinctl.cli.session import Session
+from twinctl.errors import UpstreamError
+from twinctl.phases import declared
+from twinctl.pipeline.run_job import retyped
+from twinctl.workspace.artifact import Artifact
+from twinctl.workspace.lock import read_owner
+from twinctl.workspace.run import Run
+
+ALSO = {"export": ("merge", "merge-4bit", "gguf")}
+PhaseArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[PHASE]",
+        help="prepare, train, export (merge, merge-4bit and gguf), or one of those.",
+        show_default=False,
+    ),
+]
+
+
+def thread_of(session: Session) -> Run:
+    """The run that is named, else the current one; while the first prepare is not done yet, the newest."""
+    runs = session.workspace.runs
+    return session.workspace.run(session.run_name or runs.current() or next(reversed(runs.names()), None))
+
+
+def slots_of(slots: Iterable[str], named: str) -> list[str]:
+    """Those of the slots that a phase's name means: its own, one for each file, or export's."""
+    wanted = ALSO.get(named, (named,))
+    return [slot for slot in slots if slot in wanted or slot.split("-")[0] in wanted]
+
+
+def begun(session: Session, run: Run, named: str | None) -> dict[str, Artifact]:
+    """The artifacts that a phase, or any, has begun in the run, by slot. Raises UpstreamError when it has none."""
+    artifacts = {slot: session.workspace.artifact(path) for slot, path in run.started.items()}
+    there = {slot: artifact for slot, artifact in artifacts.items() if artifact.path.is_dir()}
+    if named is None:
+        return there
+    if not (found := slots_of(there, named)):
+        raise UpstreamError(f"run “{run.name}” has no {named}", f"there: {', '.join(there) or 'nothing'}")
+    return {slot: there[slot] for slot in found}
+
+
+def to_go_on(run: Run, artifact: Artifact) -> str:
+    """What was typed last to have it made, or the phase's own command where another one, or a script, had it done."""
+    name = artifact.path.parent.name
+    phase = declared(name)
+    command = phase.command if phase else name
+    typed = [(read_owner(artifact.path) or {}).get("argv", [])]
+    typed += [line["argv"] for line in reversed(artifact.attempts()) if line.get("argv")]
+    again = next((retyped(argv) for argv in typed if argv[:1] == command.split()[:1]), command)
+    return f"twinctl {again} --run {run.name}"

@@ -1,0 +1,154 @@
+"""Samples that are longer than there is room for: dropped, cut, or made into several.
+
+What must stay true: whatever is cut, a sample ends with a learnt stop token, and something of an answer is left; what
+is cut or left out is counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from twinctl.data.passages import pieces
+from twinctl.data.report import Report, SourceCounts
+from twinctl.data.template import Message, Template
+from twinctl.data.tokenizer import TextTokenizer
+
+if TYPE_CHECKING:
+    from twinctl.config.prepare import PrepareRecipe
+
+
+@dataclass(slots=True)
+class Candidate:
+    """A sample before it is encoded. `spans`: which characters are learnt, None for all; `messages`: None for plain
+    text; `drawn`: its unit's number in the split.
+    """
+
+    text: str
+    spans: list[tuple[int, int]] | None
+    messages: list[Message] | None
+    drawn: float
+    prompt: str
+    place: str
+
+
+@dataclass(slots=True)
+class Encoded:
+    """Ids, the learnt token spans as [start, end, …], and whether ids → text → ids is the identity."""
+
+    ids: list[int]
+    trained: list[int]
+    faithful: bool
+
+
+class Overlong:
+    """What --overlong makes of a sample. `candidate` and `encode` make new ones of what is left."""
+
+    def __init__(
+        self,
+        recipe: PrepareRecipe,
+        tokenizer: TextTokenizer,
+        template: Template,
+        report: Report,
+        candidate: Callable[[list[Message], float, str], Candidate],
+        encode: Callable[[list[Candidate]], list[Encoded]],
+    ) -> None:
+        self._room, self._how = recipe.max_length, recipe.overlong
+        self._tokenizer, self._template, self._report = tokenizer, template, report
+        self._candidate, self._encode = candidate, encode
+
+    def fit(self, candidate: Candidate, encoded: Encoded, counts: SourceCounts) -> list[tuple[Candidate, Encoded]]:
+        """The candidate if it is short enough, else what is made of it."""
+        if len(encoded.ids) <= self._room:
+            return [(candidate, encoded)]
+        if self._how == "truncate" and (cut := self._truncated(candidate, encoded)):
+            counts.cleaned["truncated"] += 1
+            return [(candidate, cut)]
+        if self._how == "split" and (fitting := self._divided(candidate, counts)):
+            return fitting
+        self._report.drop(counts, candidate.place, "over max length", candidate.text)
+        return []
+
+    def _truncated(self, candidate: Candidate, encoded: Encoded) -> Encoded | None:
+        """Cut behind `max_length` less one, and ended with the stop token; None when no answer would be left."""
+        end = self._end_of_character(encoded.ids, self._room - 1)
+        if candidate.messages is not None:
+            prompt = self._tokenizer.length(self._template.prompt(candidate.messages[:-1]))
+            if prompt >= end:
+                return None
+        pairs = list(zip(encoded.trained[::2], encoded.trained[1::2], strict=True))
+        kept = [value for start, stop in pairs if start < end for value in (start, min(stop, end))]
+        if not kept or kept[-1] != end:
+            return None
+        kept[-1] = end + 1
+        return Encoded([*encoded.ids[:end], self._template.eos_id], kept, encoded.faithful)
+
+    def _end_of_character(self, ids: list[int], end: int) -> int:
+        """`end`, or the nearest place before it that is not inside a character."""
+        ends = range(end, max(end - 4, 0), -1)
+        return next((cut for cut in ends if not self._tokenizer.decode([ids[:cut]])[0].endswith("\ufffd")), end)
+
+    def _divided(self, candidate: Candidate, counts: SourceCounts) -> list[tuple[Candidate, Encoded]]:
+        """The parts that fit; none when not one does."""
+        parts = self._parts(candidate)
+        made = list(zip(parts, self._encode(parts), strict=True)) if parts else []
+        fitting = [each for each in made if len(each[1].ids) <= self._room]
+        if fitting:
+            counts.cleaned["split"] += 1
+            for part, each in made:
+                if len(each.ids) > self._room:
+                    self._report.drop(counts, part.place, "over max length", part.text)
+        return fitting
+
+    def _parts(self, candidate: Candidate) -> list[Candidate]:
+        """The talk as several: turn by turn while they fit, an answer that is too long alone in pieces."""
+        messages = candidate.messages or []
+        system = [message for message in messages[:1] if message["role"] == "system"]
+        found: list[list[Message]] = []
+        for turn in _turns(messages[len(system) :]):
+            if found and self._length([*found[-1], *turn]) <= self._room:
+                found[-1] += turn
+            else:
+                found += [[*system, *part] for part in self._turn_parts(system, turn)]
+        return [
+            self._candidate(talk, candidate.drawn, f"{candidate.place}/{number}")
+            for number, talk in enumerate(found, 1)
+        ]
+
+    def _turn_parts(self, system: list[Message], turn: list[Message]) -> list[list[Message]]:
+        *asked, answer = turn
+        if not asked or self._length([*system, *turn]) <= self._room:
+            return [turn]
+        frame = self._length([*system, *asked, assistant("")]) + 16  # for “(part 1000)”
+        room = self._room - frame
+        if room < 16:
+            return [turn]
+        last, found = asked[-1], []
+        for number, piece in enumerate(pieces(answer["content"], length=self._tokenizer.length, room=room), 1):
+            text = last["content"] if number == 1 else f"{last['content']}\n\n(part {number})"
+            found.append([*asked[:-1], {**last, "content": text}, assistant(piece)])
+        return found
+
+    def _length(self, messages: list[Message]) -> int:
+        return self._tokenizer.length(self._template.render(messages))
+
+
+def _turns(messages: list[Message]) -> Iterator[list[Message]]:
+    """A talk in parts that each end with an answer."""
+    turn: list[Message] = []
+    for message in messages:
+        turn.append(message)
+        if message["role"] == "assistant":
+            yield turn
+            turn = []
+
+
+def user(text: str) -> Message:
+    """A question."""
+    return {"role": "user", "content": text}
+
+
+def assistant(text: str) -> Message:
+    """An answer."""
+    return {"role": "assistant", "content": text}

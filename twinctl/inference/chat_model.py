@@ -1,0 +1,98 @@
+"""What chat needs of a model: answers, streamed or many at once, and the size of its window.
+
+What must stay true: an answer is the same text whether it is shown as it comes or not at all; it holds no special token
+and no part of a stop text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from twinctl.config.sampling import Sampling
+from twinctl.data.template import Message
+from twinctl.errors import ConfigError
+
+Finish = Literal["stop", "length", "interrupted"]
+Show = Callable[[str], None]
+
+WINDOW = 8192  # tokens of a talk with a model made for more: the cache then takes 1 GiB in an 8B
+SINGLE_TURN = "### Instruction:"  # alpaca's: made for one question and its answer
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer. `finish`: stop (its own stop token or a stop text), length (max_new_tokens, or the window's end) or
+    interrupted. `seconds` counts from the prompt to the end, `first_token_seconds` to the first token.
+    """
+
+    text: str
+    tokens: int
+    finish: Finish
+    seconds: float
+    prompt_tokens: int = 0
+    first_token_seconds: float = 0.0
+    seed: int = 0
+    specials: int = 0  # special tokens in its middle, which are not text: a model should write none
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Generated tokens a second."""
+        return self.tokens / self.seconds if self.seconds else 0.0
+
+
+class Speaker(Protocol):
+    """A loaded model that answers. Messages are {"role": system, user or assistant, "content": text}."""
+
+    name: str
+    context: int  # the tokens that a prompt and its answer can have together
+    is_single_turn: bool  # its template shows the last question alone: earlier turns are not seen
+
+    def count(self, messages: list[Message]) -> int:
+        """The tokens of the talk as a prompt. Raises ConfigError when the template refuses it."""
+        ...
+
+    def answer(self, messages: list[Message], sampling: Sampling, show: Show) -> Answer:
+        """Answer the talk, whose last message is the user's; `show` gets each piece of text as it comes.
+
+        Pieces are whole characters, and together the answer's text. `sampling.system` is not added: see `opening`.
+        A KeyboardInterrupt during the answer ends it as "interrupted", with what came. Raises ConfigError for a prompt
+        that leaves no room in the window, EngineError when memory does not suffice.
+        """
+        ...
+
+    def answers(self, talks: Sequence[list[Message]], sampling: Sampling) -> list[Answer]:
+        """Answers to many talks in their order, in batches where that is faster; `seconds` is then the batch's.
+
+        A batch rounds otherwise than one talk alone, so that a near tie can fall otherwise; random draws do.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the model."""
+        ...
+
+
+def opening(sampling: Sampling) -> list[Message]:
+    """What a talk begins with: the system message, or nothing."""
+    return [{"role": "system", "content": sampling.system}] if sampling.system else []
+
+
+def is_made_for_single_turns(template: str) -> bool:
+    """Whether a chat template is one of those."""
+    return SINGLE_TURN in template
+
+
+def last_question(messages: list[Message]) -> list[Message]:
+    """What such a template shows of a talk: the system message and the last question."""
+    return [message for message in messages[:-1] if message["role"] == "system"] + messages[-1:]
+
+
+def refuse_long(tokens: int, context: int, name: str = "the prompt") -> None:
+    """Raise ConfigError for a prompt that leaves no room for an answer."""
+    if tokens >= context:
+        raise ConfigError(
+            f"{name} has {tokens} tokens, and the model's window is {context}, the answer included",
+            "shorten the prompt",
+        )

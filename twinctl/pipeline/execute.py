@@ -1,0 +1,134 @@
+"""Look up → lock → look up again → run → commit: how every command gets its phase's result.
+
+What must stay true: a complete artifact of the same fingerprint is a hit and runs nothing; there is never a second
+process in one work/; a worker outlives the command that started it, and the same command watches it instead of
+starting another.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+
+from twinctl.errors import BusyError, UpstreamError
+from twinctl.pipeline.phase import Plan
+from twinctl.pipeline.run_job import Job, command_words, keep_failure, perform
+from twinctl.pipeline.watch import Watch, end_of_events, watch_to_the_end
+from twinctl.workspace.artifact import Artifact, Record
+from twinctl.workspace.files import write_json
+from twinctl.workspace.lock import Lock, write_owner
+from twinctl.workspace.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The finished artifact, and whether it was there already."""
+
+    artifact: Artifact
+    record: Record
+    cached: bool
+
+
+def execute(
+    workspace: Workspace, run: str, plan: Plan, *, watch: Watch, wait: bool = False, restart: bool = False
+) -> Outcome:
+    """The plan's result, from the cache or by doing the work. Raises TwinctlError."""
+    artifact = workspace.artifact(plan.path(workspace))
+    if not restart and (hit := _hit(workspace, run, plan)) and not _left_over(artifact):
+        return hit
+    workspace.create()
+    lock = Lock(artifact.path, command_words())
+    try:
+        _acquire(lock, watch, wait)
+    except BusyError:
+        if not plan.phase.in_worker or restart:
+            raise
+        watch({"event": "attached", "text": "a worker is already on it; watching"})
+        made, record = watch_to_the_end(artifact, watch)
+        # The worker may work for another run.
+        workspace.runs.point(run, plan.slot, workspace.relative(made), plan.pins)
+        return Outcome(made, record, cached=False)
+    try:
+        if not restart and (hit := _hit(workspace, run, plan)):
+            artifact.tidy()
+            return hit
+        return Outcome(*_work(workspace, run, plan, artifact, lock, watch, restart), cached=False)
+    finally:
+        lock.release()
+
+
+def _acquire(lock: Lock, watch: Watch, wait: bool) -> None:
+    try:
+        lock.acquire(wait=False)
+    except BusyError as busy:
+        if not wait:
+            raise
+        watch({"event": "stage", "text": f"waiting: {busy.message}"})
+        lock.acquire(wait=True)
+
+
+def _hit(workspace: Workspace, run: str, plan: Plan) -> Outcome | None:
+    path = plan.path(workspace)
+    artifact = workspace.artifact(path)
+    record = artifact.record()
+    if record is None or record.fingerprint != plan.fingerprint:
+        return None
+    try:
+        artifact.check(workspace.memo.sha256, run)
+        workspace.runs.point(run, plan.slot, path, plan.pins)
+    except (OSError, UpstreamError):
+        if artifact.record() is not None:
+            raise
+    # Until the pointer stood, `twinctl clean` could take what no run pointed to.
+    return Outcome(artifact, record, cached=True) if artifact.record() else None
+
+
+def _left_over(artifact: Artifact) -> bool:
+    """Whether a crash between record and end of the commit left something that we may remove."""
+    return artifact.work.exists() and os.access(artifact.path, os.W_OK)
+
+
+def _work(
+    workspace: Workspace, run: str, plan: Plan, artifact: Artifact, lock: Lock, watch: Watch, restart: bool
+) -> tuple[Artifact, Record]:
+    if restart:
+        shutil.rmtree(artifact.work, ignore_errors=True)
+    with workspace.runs.change(run) as thread:
+        thread.started[plan.slot] = plan.path(workspace)
+    artifact.work.mkdir(exist_ok=True)
+    write_json(artifact.path / "recipe.json", {**plan.payload, "fingerprint": plan.fingerprint})
+    (artifact.path / "failure.json").unlink(missing_ok=True)
+    try:
+        job = Job.of(workspace, run, plan)
+    except Exception as error:
+        keep_failure(artifact, error)
+        raise
+    if not plan.phase.in_worker:
+        return artifact, perform(job, plan.phase, watch=watch)
+    job.save(artifact.work / "job.json")
+    watch({"event": "stage", "text": "starting a worker"})
+    start = end_of_events(artifact)
+    worker = _start_worker(artifact, lock)
+    # From here on the worker's own hold keeps the lock, so that its end is seen by everybody.
+    lock.release()
+    return watch_to_the_end(artifact, watch, worker, start)
+
+
+def _start_worker(artifact: Artifact, lock: Lock) -> subprocess.Popen[bytes]:
+    """A process of its own session: a closed terminal or a killed command does not reach it."""
+    assert lock.descriptor is not None
+    with open(artifact.path / "log.txt", "ab") as log:
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "twinctl.worker", str((artifact.work / "job.json").resolve())],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=artifact.work,  # libraries drop caches where they are
+            start_new_session=True,
+            pass_fds=(lock.descriptor,),
+        )
+    write_owner(artifact.path, worker.pid, lock.argv)
+    return worker

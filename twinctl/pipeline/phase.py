@@ -1,0 +1,140 @@
+"""What a phase is: a declaration, a plan of one request, and an attempt to carry it out.
+
+What must stay true: a plan's fingerprint is made of what was asked and of its inputs' content, nothing else; where
+the inputs are is found out only when there is work to do, so a cache hit runs nothing and opens no network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from twinctl.config.recipe import Options, Recipe
+from twinctl.pipeline.stop import Stop
+from twinctl.workspace.artifact import Artifact, Record
+from twinctl.workspace.files import append_line
+from twinctl.workspace.fingerprint import ALGORITHM, fingerprint
+from twinctl.workspace.run import Run
+from twinctl.workspace.workspace import Workspace
+
+# How the names of files end that tell of a result and are none of its identity: what was measured, and in what time.
+REPORT = "proof.json"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What `run` found. `digest` identifies the result to later phases; None lets the files' digests do it.
+
+    `carried_out`: the recipe whose result this is, where it is not the one that was asked for, which stays unfinished.
+    """
+
+    metrics: Mapping[str, Any]
+    digest: str | None = None
+    warnings: list[str] = field(default_factory=list)
+    carried_out: Recipe | None = None
+
+
+class GoOn(Exception):
+    """Raised by a phase whose process cannot go on: a fresh one can, with these options."""
+
+    def __init__(self, options: Options, why: str) -> None:
+        super().__init__(why)
+        self.options, self.why = options, why
+
+
+@dataclass
+class Attempt:
+    """One try at a plan. `inputs` says where things are; the result goes below `out`, partial files below `work`."""
+
+    artifact: Artifact
+    number: int
+    recipe: Recipe
+    options: Options
+    inputs: Mapping[str, Any]
+    run_name: str
+    stop: Stop = field(default_factory=Stop)
+    watch: Callable[[dict[str, Any]], None] | None = None
+
+    @property
+    def work(self) -> Path:
+        """The folder that survives a crash."""
+        return self.artifact.work
+
+    @property
+    def out(self) -> Path:
+        """The folder that becomes the result."""
+        return self.artifact.work / "out"
+
+    def event(self, kind: str, **values: Any) -> None:
+        """Append an event and show it to whoever watches."""
+        self.artifact.append_event(kind, **values)
+        if self.watch:
+            self.watch({"event": kind, **values})
+
+    def stage(self, text: str) -> None:
+        """Say what is being done now."""
+        self.event("stage", text=text)
+
+    def note(self, **facts: Any) -> None:
+        """Add facts to this attempt's line in attempts.jsonl: what happened, as against what was asked."""
+        append_line(self.artifact.path / "attempts.jsonl", {"attempt": self.number, **facts})
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A phase's declaration. Whoever changes what `run` means raises `version`.
+
+    `makes`: the kinds of its results. `section`: where in twinctl.toml its settings are, if it has any. `changed`: what
+    but settings and upstream makes a finished result stale.
+    """
+
+    name: str
+    version: int
+    command: str
+    recipe: type[Recipe]
+    options: type[Options]
+    run: Callable[[Attempt], Result]
+    makes: tuple[str, ...]
+    in_worker: bool = False
+    section: str | None = None
+    changed: Callable[[Workspace, Run, Record], list[str]] = lambda workspace, run, record: []
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One request, resolved. `inputs` are hashed; `parents`, `options`, `origins` and `pins` are not."""
+
+    phase: Phase
+    slot: str
+    slug: str
+    produces: str
+    recipe: Recipe
+    origins: Mapping[str, str]
+    inputs: Mapping[str, Any]
+    parents: Mapping[str, str]
+    options: Options
+    locate: Callable[[], dict[str, Any]]
+    pins: Mapping[str, Any] | None = None
+
+    @cached_property
+    def payload(self) -> dict[str, Any]:
+        """Exactly what is hashed."""
+        return {
+            "algo": ALGORITHM,
+            "phase": self.phase.name,
+            "version": self.phase.version,
+            "recipe": self.recipe.model_dump(mode="json"),
+            "inputs": dict(self.inputs),
+        }
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The sha256 of the payload."""
+        return fingerprint(self.payload)
+
+    def path(self, workspace: Workspace) -> str:
+        """The artifact's folder there, relative to artifacts/."""
+        return workspace.place(self.phase.name, self.slug, self.fingerprint)

@@ -1,0 +1,95 @@
+"""The sources of the data, as they may be told of.
+
+What must stay true: a data set on the Hub is named, with the commit that was read; what lay on somebody's disk is told
+by kind and count only, since names of files and folders are names of people and of their affairs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from twinctl.data.source import BUNDLED
+from twinctl.publishing.licences import UNKNOWN, Licence, card_data, licence_of
+from twinctl.publishing.markdown import code, plain, table
+from twinctl.workspace.artifact import Record
+
+WHOSE = {"author": "the author's", "general": "general"}
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """One source: on the Hub with `repo`, else local files of these formats."""
+
+    role: str
+    counts: Mapping[str, Any]
+    repo: str | None = None
+    split: str | None = None
+    sha: str | None = None
+    formats: Sequence[str] = ()
+    is_bundled: bool = False
+    licence: Licence = UNKNOWN
+    languages: Sequence[str] = ()
+
+    @property
+    def held_out(self) -> int:
+        """Rows that were kept out of training."""
+        return int(self.counts.get("eval", 0))
+
+    @property
+    def title(self) -> str:
+        """As Markdown."""
+        if self.repo:
+            link = f"[{plain(self.repo)}](https://huggingface.co/datasets/{self.repo})"
+            at = f" at {code(self.sha[:12])}" if self.sha else ""
+            return f"{link}, split {code(self.split or 'train')}{at}"
+        if self.is_bundled:
+            return "twinctl's bundled rows of an invented author"
+        kinds = ", ".join(f"{count} × .{plain(name)}" for name, count in sorted(Counter(self.formats).items()))
+        return f"local files ({kinds or 'not published'})"
+
+
+def data_sources(tokens: Record) -> list[DataSource]:
+    """Those that rows were read from. Asks the Hub for the licences of what is there."""
+    counted = [each for each in tokens.metrics.get("sources", ()) if each.get("read", 1)]
+    asked = sorted(tokens.inputs.get("sources", ()), key=lambda each: each.get("role") == "general")  # as they are read
+    if len(tokens.metrics.get("sources", ())) == len(asked):
+        pairs = zip(tokens.metrics["sources"], asked, strict=True)
+        return [_source(counts, identity) for counts, identity in pairs if counts.get("read", 1)]
+    return [_source(each, {}) for each in counted]
+
+
+def _source(counts: Mapping[str, Any], identity: Mapping[str, Any]) -> DataSource:
+    role, repo, sha = str(counts.get("role", "author")), identity.get("repo"), identity.get("sha")
+    if repo:
+        data = card_data("dataset", repo, sha)
+        licence, languages = licence_of(data, ""), _listed(data.get("language"))
+        return DataSource(role, counts, repo, identity.get("split"), sha, licence=licence, languages=languages)
+    if counts.get("name") == BUNDLED:
+        return DataSource(role, counts, is_bundled=True, licence=Licence("apache-2.0"), languages=("en",))
+    formats = [str(file[1]) for file in identity.get("files", ()) if len(file) > 1]
+    return DataSource(role, counts, formats=formats)
+
+
+def sources_table(sources: Sequence[DataSource]) -> str:
+    """All sources with their licences and counts."""
+    header = ["source", "licence", "whose", "rows read", "samples trained on", "held out", "tokens", "dropped"]
+    return table(header, [_row(each) for each in sources])
+
+
+def _row(source: DataSource) -> list[str]:
+    counts = source.counts
+    licence = "the author's own; not published" if not (source.repo or source.is_bundled) else source.licence.shown
+    if not source.repo and source.role == "general":
+        licence = "not stated"
+    numbers = [counts.get("read"), counts.get("train"), counts.get("eval"), counts.get("tokens")]
+    dropped = sum(dict(counts.get("dropped", {})).values())
+    told = [f"{number:,}" if isinstance(number, int) else "–" for number in [*numbers, dropped]]
+    return [source.title, plain(licence), WHOSE.get(source.role, plain(source.role)), *told]
+
+
+def _listed(value: Any) -> list[str]:
+    found = value if isinstance(value, list) else [value]
+    return [each for each in found if isinstance(each, str) and each]

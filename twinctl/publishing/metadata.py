@@ -1,0 +1,91 @@
+"""The card's YAML: what the Hub reads, and lets people find the twin by.
+
+What must stay true: ids are ids on the Hub, so a local base or local data has none; a relation is the true one: a
+merged adapter is a fine-tune (the Hub's “merge” is one of several models), and a GGUF file is “quantized” of the
+16-bit twin where that is on the Hub, never of the base itself.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twinctl.publishing.data_sources import DataSource
+from twinctl.publishing.facts import Facts
+from twinctl.publishing.licences import Licence
+
+LIBRARY = {"adapter": "peft", "model": "transformers", "gguf": "gguf"}
+
+
+def metadata(facts: Facts, licence: Licence, sources: list[DataSource]) -> dict[str, Any]:
+    """As plain values, in the order in which they are written."""
+    from huggingface_hub import ModelCardData
+
+    (base_model, relation), results = _base(facts), _results(facts, sources)
+    data = ModelCardData(
+        base_model=base_model,
+        base_model_relation=relation,
+        library_name=LIBRARY[facts.kind],
+        pipeline_tag="text-generation",
+        license=licence.id,
+        license_name=licence.name,
+        license_link=licence.link,
+        language=_languages(sources) or None,
+        datasets=list(dict.fromkeys(each.repo for each in sources if each.repo)) or None,
+        tags=_tags(facts),
+        model_name=facts.name if results else None,
+        eval_results=results or None,
+    )
+    return _ordered(data.to_dict())
+
+
+def _base(facts: Facts) -> tuple[str | None, str | None]:
+    if facts.kind == "gguf" and facts.merged_repo:
+        return facts.merged_repo, "quantized"
+    if facts.base.repo is None:
+        return None, None
+    return facts.base.repo, "adapter" if facts.kind == "adapter" else "finetune"
+
+
+def _tags(facts: Facts) -> list[str]:
+    method = [] if facts.method == "full" else ["lora"]
+    return [
+        *("twinctl", "llm-twin", "unsloth", "trl", "sft"),
+        *method,
+        *(["qlora"] if facts.method == "qlora" else []),
+        *(["gguf"] if facts.kind == "gguf" else []),
+    ]
+
+
+def _languages(sources: list[DataSource]) -> list[str]:
+    """Those that the cards of all the author's sources name; a single source that names none makes it unknown."""
+    named = [each.languages for each in sources if each.role == "author"]
+    return sorted({language for languages in named for language in languages}) if all(named) else []
+
+
+def _results(facts: Facts, sources: list[DataSource]) -> list[Any]:
+    """The loss on held-out rows. It was measured in training, so a quantised file has none."""
+    from huggingface_hub import EvalResult
+
+    loss = facts.train.metrics.get("eval_loss")
+    if facts.kind == "gguf" or not isinstance(loss, int | float):
+        return []
+    on_hub = [each for each in sources if each.held_out and each.repo]
+    one = on_hub[0] if len(on_hub) == len([each for each in sources if each.held_out]) == 1 else None
+    return [
+        EvalResult(
+            task_type="text-generation",
+            task_name="Text Generation",
+            dataset_type=one.repo if one and one.repo else "held-out-rows",
+            dataset_name=f"held-out rows of {one.repo}" if one else "held-out rows of the training data",
+            dataset_revision=one.sha if one else None,
+            metric_type="loss",
+            metric_name="Eval loss, nats a token",
+            metric_value=round(float(loss), 4),
+        )
+    ]
+
+
+def _ordered(data: dict[str, Any]) -> dict[str, Any]:
+    first = ("base_model", "base_model_relation", "library_name", "pipeline_tag", "license", "license_name")
+    order = [*first, "license_link", "language", "datasets", "tags", "model-index"]
+    return {name: data[name] for name in [*order, *(each for each in data if each not in order)] if name in data}

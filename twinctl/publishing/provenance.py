@@ -1,0 +1,168 @@
+"""What goes with a pushed result, so that a pull can make a run of it again, and a card can tell of it.
+
+What must stay true: it holds pins, recipes, figures, template and digests, and neither rows nor a name or path of this
+machine; of what was pulled the same is told as where it was made, from the document that came with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from twinctl import __version__
+from twinctl.config.push import Kind
+from twinctl.errors import UpstreamError
+from twinctl.pipeline.base_checkpoint import BUNDLED, base_of
+from twinctl.pipeline.lineage import Found, made_from, tokens_info
+from twinctl.publishing.hub_manifest import SCHEMA, Happened, Travelling, read
+from twinctl.workspace.artifact import Artifact, Record
+from twinctl.workspace.files import write_text
+from twinctl.workspace.run import Run
+from twinctl.workspace.workspace import Workspace
+
+ORIGIN = "origin.json"
+"""The document beside a pulled result."""
+# Of the tokens: figures, and no source's name, title or digest, which tell of somebody's files.
+_FIGURES = (
+    *("rows_read", "rows_kept", "rows_dropped", "rows_by_role", "train_rows", "eval_rows", "packed_rows"),
+    *("tokens", "tokens_by_role", "trained_tokens", "packing_efficiency"),
+)
+_OF_A_SOURCE = ("role", "read", "tokens", "samples", "train", "eval", "dropped")
+_POINTS = 400
+
+
+def keep_origin(artifact: Artifact, found: Travelling) -> str:
+    """Lay the document beside a pulled result; its sha256, which belongs into the record."""
+    text = found.model_dump_json(by_alias=True, indent=2)
+    write_text(artifact.path / ORIGIN, text)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _origin(artifact: Artifact, record: Record) -> Travelling | None:
+    """The document of a pulled result; None of another. Raises UpstreamError when it is not the one that came."""
+    pulled = record.metrics.get("pulled") or {}
+    if not pulled.get("origin"):
+        return None
+    path = artifact.path / ORIGIN
+    text = path.read_bytes() if path.is_file() else b""
+    if hashlib.sha256(text).hexdigest() != pulled["origin"]:
+        raise UpstreamError(f"{path} is not the file that was pulled", f"twinctl pull {pulled['repo']} --restart")
+    return read(text, pulled["repo"])
+
+
+def told(workspace: Workspace, found: Found) -> Iterator[tuple[Artifact, Record]]:
+    """A result and everything that it was made from, nearest first: what was pulled, as it was where it was made.
+
+    Each with the artifact here that holds its events.
+    """
+    _, artifact, record = found
+    if (origin := _origin(artifact, record)) is None:
+        yield artifact, record
+        for path in record.parents.values():
+            parent = workspace.artifact(path)
+            if (above := parent.record()) is not None:
+                yield from told(workspace, (path, parent, above))
+        return
+    made = next(each for each in origin.results if each.digest == record.digest)
+    for each in (made, *origin.line):
+        yield artifact, each.record()
+
+
+def as_made(workspace: Workspace, found: Found) -> Record:
+    """The result as it was recorded where it was made, with the files that are here."""
+    from dataclasses import replace
+
+    return replace(next(told(workspace, found))[1], files=found[2].files)
+
+
+def happened(training: Artifact) -> dict[str, Any]:
+    """What the last attempt at training noted: device, dtype, optimizer, the batch's split, versions."""
+    found: dict[str, Any] = {}
+    for line in training.attempts():
+        found |= {name: value for name, value in line.items() if value is not None}
+    return {name: found[name] for name in Happened.__annotations__ if name in found}
+
+
+def travelling(workspace: Workspace, run: Run, kind: Kind, made: Sequence[Found]) -> dict[str, Any]:
+    """The document for results of one kind. Raises UpstreamError when what they were made from is gone."""
+    _, tokens, tokens_record = made_from(workspace, made[0][2], "tokens")
+    steps = list(told(workspace, made[0]))
+    line = {record.digest: record for _, record in steps[1:]}
+    training = next((artifact for artifact, record in steps if "method" in record.recipe), None)
+    return {
+        "schema": SCHEMA,
+        "twinctl": __version__,
+        "kind": kind,
+        "run": run.name,
+        "pins": _pins(run),
+        **tokens_info(workspace, tokens, tokens_record),
+        "results": [_made(record, record.files) for record in (as_made(workspace, each) for each in made)],
+        "line": [_made(record, []) for record in line.values()],
+        "happened": happened(training) if training else {},
+        **_course(training),
+    }
+
+
+def _pins(run: Run) -> dict[str, Any]:
+    base = base_of(run)
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", base.public_name).lstrip("-.") or "model"
+    locator = base.repo or (BUNDLED if base.locator == BUNDLED else name)
+    model = {"locator": locator, "repo": base.repo, "revision": base.revision, "sha": base.sha, "files": base.files}
+    return {**{name: run.pins[name] for name in ("preset", "template", "max_length")}, "model": model}
+
+
+def _made(record: Record, files: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    if record.produces == "tokens":
+        metrics, inputs = _of_tokens(record)
+    else:
+        metrics, inputs = {**record.metrics}, {**record.inputs}
+        metrics.pop("pulled", None)
+    return {
+        "slot": record.slot,
+        "phase": record.phase,
+        "produces": record.produces,
+        "recipe": dict(record.recipe),
+        "inputs": _ordered(inputs),
+        "digest": record.digest,
+        "fingerprint": record.fingerprint,
+        "metrics": _ordered(metrics),
+        "created": record.created,
+        "files": [dict(file) for file in files],
+    }
+
+
+def _ordered(value: Any) -> Any:
+    """With all names in order, so that it is the same document after a pull."""
+    if isinstance(value, dict):
+        return {name: _ordered(value[name]) for name in sorted(value)}
+    return [_ordered(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def _of_tokens(record: Record) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Its figures and its sources: of those on the Hub which they are, of local ones the formats alone."""
+    counted, asked = record.metrics.get("sources", ()), record.inputs.get("sources", ())
+    told = [{name: each[name] for name in _OF_A_SOURCE if name in each} for each in counted]
+    for each, source in zip(told, counted, strict=True):
+        if str(source.get("name", "")).startswith("bundled:"):
+            each["name"] = source["name"]
+    sources = []
+    for each in asked:
+        public = {name: each[name] for name in ("repo", "sha", "split") if each.get("repo")}
+        local = {"files": [["", file[1], ""] for file in each.get("files", ())]}
+        sources.append({"role": each.get("role", "author"), **(public or local)})
+    figures = {name: record.metrics[name] for name in _FIGURES if name in record.metrics}
+    return {**figures, "sources": told}, {"sources": sources}
+
+
+def _course(training: Artifact | None) -> dict[str, list[tuple[int, float]]]:
+    """The losses by step, thinned out."""
+    found: dict[str, dict[int, float]] = {"step": {}, "evaluation": {}}
+    for event in training.events() if training else ():
+        value = event.get("loss" if event["event"] == "step" else "eval_loss")
+        if event["event"] in found and isinstance(value, int | float):
+            found[event["event"]][int(event.get("step") or 0)] = float(value)
+    thinned = {name: sorted(values.items()) for name, values in found.items()}
+    thinned = {name: values[:: -(-len(values) // _POINTS) or 1] for name, values in thinned.items()}
+    return {"losses": thinned["step"], "evaluations": thinned["evaluation"]}

@@ -1,0 +1,75 @@
+"""The whole card.
+
+What must stay true: the same records give the same card, to the byte, so that a push that changes nothing sends
+nothing; no secret is in it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from twinctl.config.secrets import redact
+from twinctl.errors import UsageError
+from twinctl.pipeline.lineage import Found
+from twinctl.publishing import sections
+from twinctl.publishing.data_sources import data_sources
+from twinctl.publishing.facts import gather
+from twinctl.publishing.licences import base_licence
+from twinctl.publishing.loss_plot import loss_curve
+from twinctl.publishing.metadata import metadata
+from twinctl.publishing.usage import card_files, usage
+from twinctl.publishing.user_edits import composed
+from twinctl.workspace.run import Run
+from twinctl.workspace.workspace import Workspace
+
+_REPO = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Card:
+    """README.md's text, and the files that it needs beside it, by name."""
+
+    text: str
+    files: dict[str, bytes] = field(default_factory=dict)
+
+
+def render(
+    workspace: Workspace,
+    run: Run,
+    kind: str,
+    repo: str | None,
+    *,
+    made: Sequence[Found] | None = None,
+    merged_repo: str | None = None,
+    sample: bool = True,
+) -> Card:
+    """The card of the run's adapter, model or gguf for a repository; without one the commands say OWNER/NAME.
+
+    `made`: what is sent, if that is not the newest result (for gguf: all of `gguf_results`). `merged_repo`: where a
+    GGUF's 16-bit model is on the Hub. `sample`: whether a held-out prompt and its answer are shown. The Hub is asked
+    for the licences of what is there. Raises UpstreamError when something that the card tells of is not there.
+    """
+    for each in (repo, merged_repo):
+        if each is not None and not _REPO.fullmatch(each):
+            raise UsageError(f"“{each}” is not a repository's name", "write OWNER/NAME, for example: me/my-twin")
+    facts = gather(workspace, run, kind, repo, made=made, merged_repo=merged_repo)
+    licence, sources = base_licence(facts.base), data_sources(facts.tokens)
+    texts = {
+        "about": sections.about(facts, licence),
+        "use": usage(facts),
+        "sample": sections.sample(facts) if sample else "",
+        "data": sections.data(facts, sources),
+        "recipe": sections.recipe(facts),
+        "loss": sections.curve(facts),
+        "evaluation": sections.evaluation(facts),
+        "parity": sections.parity(facts),
+        "limits": sections.limits(),
+        "provenance": sections.provenance(facts),
+    }
+    text = composed(facts.name, metadata(facts, licence, sources), {name: text for name, text in texts.items() if text})
+    files = card_files(facts)
+    if sections.has_curve(facts):
+        files[sections.CURVE_FILE] = loss_curve(facts.history.losses, facts.history.evaluations)
+    return Card(redact(text), files)

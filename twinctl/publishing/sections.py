@@ -1,0 +1,252 @@
+"""The card's sections but for how to load it, each from the facts.
+
+What must stay true: a number is that of a record, and what is not there is said to be not there.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from twinctl.publishing.data_sources import DataSource, sources_table
+from twinctl.publishing.facts import Facts, size_of
+from twinctl.publishing.licences import HUB, Licence, terms_of
+from twinctl.publishing.markdown import code, joined, plain, quote, table
+from twinctl.verification.verify_artifact import is_proven
+from twinctl.workspace.artifact import Record
+
+CURVE_FILE = "loss_curve.png"
+_METHODS = {"lora": "LoRA on the 16-bit base", "qlora": "QLoRA: LoRA on the base in 4 bit", "full": "every weight"}
+_WHAT = {
+    "adapter": "a LoRA adapter, to be put on its base",
+    "model": "a whole model in 16-bit safetensors",
+    "gguf": "GGUF files for llama.cpp, Ollama and LM Studio",
+}
+_LORA_ONLY = ("rank", "alpha", "dropout", "bias", "target_modules", "rslora", "dora")
+_PREPARED = ("template", "max_length", "loss", "text_as", "overlong", "dedupe", "general_rows", "eval_fraction", "seed")
+
+
+def about(facts: Facts, licence: Licence) -> str:
+    """What it is, its base, and the words that the base's licence asks for."""
+    what = (
+        f"An LLM twin: {_base(facts)}, fine-tuned on one person's writing. This repository holds {_WHAT[facts.kind]}."
+    )
+    terms = terms_of(facts.base, licence)
+    built = f"**{terms.built}**" if terms and terms.built else ""
+    notice = f"{terms.notice} Its use is bound to the [Acceptable Use Policy]({terms.policy})." if terms else ""
+    return joined([built, what, _licence(licence), notice])
+
+
+def _base(facts: Facts) -> str:
+    if facts.base.repo:
+        at = f" at commit {code(facts.base.sha[:12])}" if facts.base.sha else ""
+        return f"[{plain(facts.base.repo)}]({HUB}/{facts.base.repo}){at}"
+    if facts.is_bundled:
+        return "the tiny demonstration model that twinctl brings along"
+    return f"a local copy of the model {plain(facts.base.public_name)}"
+
+
+def _licence(licence: Licence) -> str:
+    if licence.id is None:
+        return "The base's licence could not be read from its card; whatever it is, it holds for this twin as well."
+    name = plain(licence.shown)
+    link = licence.link if licence.link and licence.link.startswith("https://") else None
+    shown = f"[{name}](<{link}>)" if link and not set(link) & set("<> \n") else name
+    return f"Licence: {shown}, the base's."
+
+
+def data(facts: Facts, sources: list[DataSource]) -> str:
+    """What it was trained on."""
+    metrics = facts.tokens.metrics
+    roles = metrics.get("tokens_by_role", {})
+    total = sum(roles.values()) or 1
+    shares = ", ".join(f"{plain(role)} {count / total:.0%}" for role, count in sorted(roles.items()))
+    kept = f"{metrics.get('train_rows', 0):,} samples to train on, {metrics.get('eval_rows', 0):,} held out"
+    tokens = f"{metrics.get('tokens', 0):,} tokens" + (f" ({shares})" if len(roles) > 1 else "")
+    unknown = "Its sources are not known here: the twin was brought from the Hub, and its rows stayed where they were."
+    return joined(["## Data", f"{kept}; {tokens}.", sources_table(sources) if sources else unknown])
+
+
+def recipe(facts: Facts) -> str:
+    """How it was trained: what was asked, and what happened."""
+    asked = {name: value for name, value in facts.train.recipe.items() if _matters(name, value, facts)}
+    prepared = {name: facts.tokens.recipe[name] for name in _PREPARED if name in facts.tokens.recipe}
+    rows = [[plain(_label(name)), _value(name, value)] for name, value in asked.items()]
+    rows += [[f"data: {plain(_label(name))}", _value(name, value)] for name, value in prepared.items()]
+    return joined(["## Recipe", table(["setting", "value"], rows), _happened(facts)])
+
+
+def _matters(name: str, value: Any, facts: Facts) -> bool:
+    if name in _LORA_ONLY and facts.method == "full":
+        return False
+    chosen = bool(facts.train.recipe.get("best") or facts.train.recipe.get("patience"))
+    return value is not None and (name not in ("best", "choose_every") or chosen)
+
+
+def _label(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _value(name: str, value: Any) -> str:
+    if name == "method":
+        return _METHODS.get(value, plain(str(value)))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(code(str(each)) for each in value)
+    return code(f"{value:g}" if isinstance(value, float) else str(value))
+
+
+def _happened(facts: Facts) -> str:
+    found, metrics = facts.happened, facts.train.metrics
+    split = f"micro-batch {found['micro_batch']} × {found['accumulation']}" if "accumulation" in found else ""
+    device = {"cpu": "a CPU"}.get(str(found.get("device_name")), str(found.get("device_name") or ""))
+    facts_told = [
+        f"on {plain(device)}" if device else "",
+        f"in {code(str(found['dtype']))}" if "dtype" in found else "",
+        f"with {code(str(found['optimizer']))}" if "optimizer" in found else "",
+        split,
+        "samples packed" if found.get("packing") else "samples not packed" if "packing" in found else "",
+    ]
+    done = [
+        f"{metrics['steps']:,} steps" if "steps" in metrics else "",
+        f"{metrics['epochs']:g} epochs" if metrics.get("epochs") else "",
+        f"{metrics['tokens']:,} tokens" if metrics.get("tokens") else "",
+        f"{metrics['tokens_per_second']:,.0f} tokens a second" if metrics.get("tokens_per_second") else "",
+        f"{metrics['peak_memory_gib']:.2f} GiB of memory at most" if metrics.get("peak_memory_gib") else "",
+    ]
+    best = (
+        f"The weights are those of step {metrics['best_step']}, of the lowest loss." if metrics.get("best_step") else ""
+    )
+    sentence = f"It ran {', '.join(filter(None, facts_told))}: {', '.join(filter(None, done))}." if any(done) else ""
+    return " ".join(filter(None, [sentence, best]))
+
+
+def curve(facts: Facts) -> str:
+    """The picture, which lies beside the card."""
+    if not has_curve(facts):
+        return ""
+    return joined(["## Loss", f"![The loss of training and of the held-out rows, by step]({CURVE_FILE})"])
+
+
+def has_curve(facts: Facts) -> bool:
+    """Whether there is a curve to draw."""
+    return len(facts.history.losses) > 1
+
+
+def evaluation(facts: Facts) -> str:
+    """The loss on held-out rows, before and after."""
+    before, after = facts.train.metrics.get("base_eval_loss"), facts.train.metrics.get("eval_loss")
+    if "eval_loss" not in facts.train.metrics:  # of a merged model that was brought from the Hub
+        return ""
+    if after is None:
+        return "## Evaluation\n\nNo rows were held out, so nothing was measured but the training's own loss."
+    start = "before this training" if "parent" in facts.train.parents else "base"
+    rows = [
+        ["loss, nats a token", _number(before), _number(after)],
+        ["perplexity", _number(_exp(before)), _number(_exp(after))],
+    ]
+    held = facts.tokens.metrics.get("eval_rows", 0)
+    text = f"On {held:,} held-out rows that training never saw; lower is better."
+    note = "Measured in training, before the files here were made of it." if facts.kind != "adapter" else ""
+    return joined(["## Evaluation", f"{text} {note}".strip(), table(["", start, "twin"], rows)])
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
+
+
+def _exp(loss: float | None) -> float | None:
+    return math.exp(loss) if loss is not None and loss < 50 else None
+
+
+def parity(facts: Facts) -> str:
+    """How near the files come to what was trained; nothing for what was trained itself."""
+    if facts.made[0].slot == facts.train.slot:
+        return ""
+    rows = [_parity_row(record) for record in facts.made]
+    proven = [is_proven(record) for record in facts.made]
+    text = (
+        "Each file was asked the same as the trained model: KL is the mean divergence of its next-token distributions, "
+        "in nats; “same first” is how often both find the same token most probable."
+    )
+    lacking = "What is not verified was not compared with the trained model: try it before you rely on it."
+    told = [text if any(proven) else "", lacking if not all(proven) else ""]
+    header = ["file", "size", "verified", "KL", "same first"]
+    return joined(["## Parity with what was trained", " ".join(filter(None, told)), table(header, rows)])
+
+
+def _parity_row(record: Record) -> list[str]:
+    name = code(record.files[0]["name"]) if record.produces == "gguf" and record.files else "16-bit safetensors"
+    proof = _proof(record)
+    kl, top = proof.get("kl"), proof.get("top1")
+    told = [f"{kl:.2g}" if isinstance(kl, float | int) else "–", f"{top:.2%}" if isinstance(top, float | int) else "–"]
+    return [name, _size(size_of(record)), "yes" if is_proven(record) else "no", *told]
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:,.2f} GB" if count >= 1e8 else f"{count / 1e6:,.1f} MB"
+
+
+def _proof(record: Record) -> Mapping[str, Any]:
+    """The figures of the proof, which lie flat or among its checks."""
+    proof: Any = record.metrics.get("proof") or {}
+    deeper = proof.get("checks", {}).get("distributions") if isinstance(proof, dict) else None
+    return deeper or proof if isinstance(proof, dict) else {}
+
+
+def sample(facts: Facts) -> str:
+    """One held-out prompt and the twin's answer."""
+    found = facts.history.sample
+    if found is None or facts.tokens.recipe.get("text_as") == "raw":  # there a prompt is the person's own writing
+        return ""
+    text = "A prompt that it was not trained on, and its most probable answer at the end of training:"
+    return joined(
+        [
+            "## A sample",
+            text,
+            "**Prompt**",
+            quote(found.prompt, longest=300),
+            "**Twin**",
+            quote(found.text, longest=600),
+        ]
+    )
+
+
+def limits() -> str:
+    """What a twin of a person is not."""
+    return _LIMITS
+
+
+_LIMITS = """## Limits, and the person behind it
+
+It writes in somebody's manner; it is not that person, and nothing it says is theirs. It knows what its base knows,
+makes things up with the same confidence, and may give opinions, memories or promises that the person never had. It may
+also repeat passages of the writing that it was trained on.
+
+- Say that a text is the twin's wherever others read it. Do not use it to deceive, to impersonate, to harass, or to
+  speak for the person in anything that binds them.
+- It was not tested for safety, and not for medical, legal or financial advice.
+- Whoever publishes a twin answers for the consent of the person whose writing it learnt from, and takes it down when
+  that is withdrawn. If it is yours and you did not agree, say so in this repository's discussions."""
+
+
+def provenance(facts: Facts) -> str:
+    """What it was made of and by, to be found again."""
+    records = [*facts.made, *facts.line]
+    rows = [
+        [code(each.slot), code(each.fingerprint[:16]), code(each.digest[:16]), _day(each)]
+        for each in {record.fingerprint: record for record in records}.values()
+    ]
+    versions = facts.happened.get("versions") or {}
+    told = ", ".join(code(f"{name} {number}") for name, number in versions.items())
+    text = "The fingerprint is of all that was asked for and of its inputs; the digest is of the result."
+    base = f"Base: weights, configuration and tokenizer {code(facts.base.digest[:16])}."
+    made = table(["step", "fingerprint", "digest", "made"], rows)
+    return joined(["## Provenance", f"Made by twinctl. {text} {base}", made, f"Trained with {told}." if told else ""])
+
+
+def _day(record: Record) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(record.created))

@@ -1,0 +1,238 @@
+"""What one push sends: the files of a result, and what goes with them, checked before anything moves.
+
+What must stay true: a file is sent only if the result's record lists it, its bytes are those of the record, and its
+name is one that people load such a result from; card, twinctl.json and licence are made here and go with it; a secret,
+a path or a training's private state in any of them stops the push; nothing is written and nothing is sent here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from twinctl.config.push import Kind
+from twinctl.errors import CheckFailed, UpstreamError
+from twinctl.pipeline.base_checkpoint import BaseModel, base_of
+from twinctl.pipeline.lineage import Found
+from twinctl.pipeline.staleness import require_current
+from twinctl.publishing.hub_manifest import FILE, read
+from twinctl.publishing.provenance import as_made, travelling
+from twinctl.verification.verify_artifact import is_proven, to_prove
+from twinctl.workspace.memo import file_sha256
+from twinctl.workspace.run import Run
+from twinctl.workspace.workspace import Workspace
+
+if TYPE_CHECKING:
+    from twinctl.hub.remote import Change, Local, Remote
+
+CARD = "README.md"
+SUFFIXES: Mapping[Kind, str] = {"model": "", "adapter": "-LoRA", "gguf": "-GGUF"}
+"""What the Hub's people put behind a name, so that each kind has a repository, and a card, of its own."""
+KINDS: Mapping[Kind, str] = {"model": "merged 16-bit model", "adapter": "adapter", "gguf": "GGUF"}
+LARGEST = 50 * 10**9
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """All of one push. `files`: by name, where they lie or what is in them; `left`: files of the result that stay;
+    `first`: what is to be exported before there is anything to send, in words.
+    """
+
+    kind: Kind
+    repo: str
+    made: Sequence[Found]
+    files: Mapping[str, Path | bytes]
+    local: Mapping[str, Local]
+    changes: Mapping[str, Change]
+    remote: Remote | None
+    left: Sequence[str] = ()
+    warnings: Sequence[str] = ()
+    first: Sequence[str] = ()
+
+    @classmethod
+    def to_come(
+        cls, kind: Kind, repo: str, remote: Remote | None, first: Sequence[str], warnings: Sequence[str]
+    ) -> Parcel:
+        """A parcel of which nothing is made yet."""
+        return cls(kind, repo, (), {}, {}, {}, remote, warnings=warnings, first=first)
+
+    @property
+    def to_send(self) -> list[str]:
+        """The files that the Hub does not have yet."""
+        return [name for name, change in self.changes.items() if change in ("new", "changed")]
+
+    @property
+    def gone(self) -> list[str]:
+        """Files of an earlier push that this one takes away."""
+        return [name for name, change in self.changes.items() if change == "gone"]
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the Hub has all of it already."""
+        return self.remote is not None and self.remote.has_branch and not self.to_send and not self.gone
+
+    def bytes(self, names: Sequence[str] | None = None) -> int:
+        """The size of these files, or of all."""
+        return sum(self.local[name].size for name in (self.local if names is None else names))
+
+
+def repo_for(repo: str, kind: Kind) -> str:
+    """The repository of a kind: REPO for the merged model, REPO-LoRA for the adapter, REPO-GGUF for GGUF files."""
+    suffix = SUFFIXES[kind]
+    return repo if repo.lower().endswith(suffix.lower()) else repo + suffix
+
+
+def require_fit(workspace: Workspace, run: Run, made: Sequence[Found], *, unverified: bool) -> list[str]:
+    """Raise UpstreamError for results that are stale or not what was written, CheckFailed for unverified ones unless
+    `unverified`, which then are warned of.
+    """
+    for _, artifact, record in made:
+        require_current(workspace, run, record)
+        artifact.check(file_sha256, run.name)
+    doubtful = [found for found in made if not is_proven(as_made(workspace, found))]
+    slots = [as_made(workspace, found).slot for found in doubtful]
+    if doubtful and not unverified:
+        mend = to_prove(doubtful[0][2], run)
+        raise CheckFailed(
+            f"the {slots[0]} of run “{run.name}” is not verified: nothing shows that it is the twin",
+            f"{f'prove it: {mend}; or ' if mend else ''}push it as it is: --unverified",
+        )
+    return [f"the {slot} is pushed unverified" for slot in slots]
+
+
+def pack(
+    workspace: Workspace,
+    run: Run,
+    kind: Kind,
+    repo: str,
+    made: Sequence[Found],
+    remote: Remote | None,
+    *,
+    merged_repo: str | None = None,
+    warnings: Sequence[str] = (),
+) -> Parcel:
+    """The parcel for a repo as `remote` is now (None: not asked). Raises CheckFailed for what must not leave."""
+    from twinctl.hub import secret_scan
+    from twinctl.hub.remote import Local, Remote, changes
+
+    contents = _Contents.of(kind, made)
+    base = base_of(run)
+    told = _licence(base, repo, contents)
+    contents.files[FILE] = _document(workspace, run, kind, made, contents)
+    _add_card(contents, workspace, run, kind, repo, made, remote, merged_repo)
+    roots = [artifact.out for _, artifact, _ in made]
+    secrets, places = secret_scan.secrets_here(), secret_scan.places_here(workspace.root)
+    secret_scan.require_clean(secret_scan.findings(contents.files, roots, secrets, places))
+    local = {name: Local.of(content, contents.sha256.get(name, "")) for name, content in sorted(contents.files.items())}
+    found = changes(local, remote or Remote(repo, None), _earlier(remote))
+    large = [f"{name} is over 50 GB, which the Hub may not take" for name, it in local.items() if it.size > LARGEST]
+    return Parcel(kind, repo, made, contents.files, local, found, remote, contents.left, [*warnings, *told, *large])
+
+
+@dataclass
+class _Contents:
+    """The files as they are gathered. `sha256`: of those that a record vouches for."""
+
+    files: dict[str, Path | bytes] = field(default_factory=dict)
+    sha256: dict[str, str] = field(default_factory=dict)
+    left: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, kind: Kind, made: Sequence[Found]) -> _Contents:
+        from twinctl.hub.secret_scan import allowed
+
+        contents = cls()
+        for _, artifact, record in made:
+            for entry in record.files:
+                name, digest = entry["name"], entry["sha256"]
+                if not allowed(kind, name) or contents.sha256.get(name, digest) != digest:
+                    contents.left.append(name)
+                    continue
+                contents.files[name], contents.sha256[name] = artifact.out / name, digest
+        if not contents.files:
+            raise UpstreamError(f"there is no file of the {KINDS[kind]} to send", "look at it: twinctl inspect export")
+        return contents
+
+    def add(self, name: str, content: bytes) -> None:
+        """A file that goes with the result, where the result has none of that name."""
+        self.files.setdefault(name, content)
+
+
+def _document(workspace: Workspace, run: Run, kind: Kind, made: Sequence[Found], contents: _Contents) -> bytes:
+    document: dict[str, Any] = travelling(workspace, run, kind, made)
+    for each in document["results"]:
+        each["files"] = [file for file in each["files"] if contents.sha256.get(file["name"]) == file["sha256"]]
+    text = (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+    read(text, run.name)  # what nobody could pull is not pushed
+    return text
+
+
+def _licence(base: BaseModel, repo: str, contents: _Contents) -> list[str]:
+    """Put the licence's texts beside the files; what a person should know of it before the twin is handed on."""
+    from twinctl.hub.licence import licence_texts
+    from twinctl.publishing.licences import base_licence, terms_of
+
+    texts = licence_texts(base.repo, base.sha, base.local)
+    for name, text in texts.items():
+        contents.add(name, text)
+    licence = base_licence(base)
+    terms = terms_of(base, licence)
+    if terms is None:
+        known = licence.id or base.locator.startswith("bundled:")
+        return [] if known else ["the base model's licence is not known: see what it allows before handing the twin on"]
+    contents.add("NOTICE", "\n\n".join(part for part in (terms.built, terms.notice) if part).encode() + b"\n")
+    owner, _, name = repo.partition("/")
+    found = []
+    if not name.lower().replace("-", " ").startswith(terms.prefix.lower()):
+        wanted = f"{owner}/{terms.prefix.replace(' ', '-')}-{name}"
+        found.append(f"the licence of {terms.family} asks for a name that begins with “{terms.prefix}”: {wanted}")
+    if not any(text.upper().startswith("LICEN") for text in texts):
+        found.append(f"the licence of {terms.family} must go with every copy, and its text was not found")
+    return found
+
+
+def _add_card(
+    contents: _Contents,
+    workspace: Workspace,
+    run: Run,
+    kind: Kind,
+    repo: str,
+    made: Sequence[Found],
+    remote: Remote | None,
+    merged_repo: str | None,
+) -> None:
+    """The card, with what somebody wrote into the one that is there."""
+    from twinctl.hub.remote import small_file
+    from twinctl.publishing.render import render
+    from twinctl.publishing.user_edits import merge_with_existing
+
+    written = render(workspace, run, kind, repo, made=made, merged_repo=merged_repo)
+    there = small_file(remote, CARD) if remote else None
+    text = merge_with_existing(there.decode("utf-8", "replace"), written.text) if there else written.text
+    contents.files[CARD] = text.encode()
+    for name, content in written.files.items():
+        contents.files[name] = content
+
+
+def _earlier(remote: Remote | None) -> dict[str, Local]:
+    """What an earlier push put into the repo, by its twinctl.json; nothing where that tells nothing."""
+    from twinctl.errors import ConfigError
+    from twinctl.hub.remote import Local, small_file
+
+    text = small_file(remote, FILE) if remote else None
+    if remote is None or text is None:
+        return {}
+    try:
+        results = read(text, remote.repo).results
+    except ConfigError:
+        return {}
+    there = remote.files
+    return {
+        file.name: Local(file.bytes, file.sha256, there[file.name].blob or "")
+        for each in results
+        for file in each.files
+        if file.name in there
+    }

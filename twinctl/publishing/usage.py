@@ -1,0 +1,149 @@
+"""How to load this very twin: commands that name its repository, its files and its base.
+
+What must stay true: every file that a command names is among those that are sent, or is made by the command before it;
+an adapter is put on the commit of the base that it was trained on.
+"""
+
+from __future__ import annotations
+
+from twinctl.publishing import ollama
+from twinctl.publishing.facts import Facts
+from twinctl.publishing.markdown import code, fence, joined
+
+PROMPT = "What do you think about in the morning?"
+_TEMPLATES = {"alpaca": "the Alpaca", "chatml": "the ChatML", "llama3": "Llama 3's"}
+# The ranks that vLLM has kernels for.
+VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+_ASK = f"""
+messages = [{{"role": "user", "content": "{PROMPT}"}}]
+inputs = tokenizer.apply_chat_template(
+    messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
+).to(model.device)
+output = model.generate(**inputs, max_new_tokens=256, eos_token_id=tokenizer.eos_token_id)
+print(tokenizer.decode(output[0][inputs["input_ids"].shape[1] :], skip_special_tokens=True))
+"""
+_CURL = """curl http://localhost:8000/v1/chat/completions -H 'Content-Type: application/json' \\
+  -d '{"model": "MODEL", "messages": [{"role": "user", "content": "PROMPT"}]}'"""
+
+
+def usage(facts: Facts) -> str:
+    """The section."""
+    parts = {"adapter": _adapter, "model": _model, "gguf": _gguf}[facts.kind](facts)
+    return joined(["## How to use it", _prompt(facts), *parts])
+
+
+def _prompt(facts: Facts) -> str:
+    where = "in the GGUF files" if facts.kind == "gguf" else "on the tokenizer"
+    own = _TEMPLATES.get(facts.template, "its base's own")
+    end = f" An answer ends with {code(facts.eos)}." if facts.eos else ""
+    return f"It was trained with {own} prompt template, which travels {where}: ask it by a chat interface.{end}"
+
+
+def _model(facts: Facts) -> list[str]:
+    load = [
+        "from transformers import AutoModelForCausalLM, AutoTokenizer",
+        "",
+        f'tokenizer = AutoTokenizer.from_pretrained("{facts.repo}")',
+        f'model = AutoModelForCausalLM.from_pretrained("{facts.repo}", dtype="auto", device_map="auto")',
+    ]
+    serve = f"vllm serve {facts.repo}\n{_curl(facts.repo)}"
+    fetch = f"hf download {facts.repo} --local-dir twin"
+    return [*_python(load), "### vLLM", fence(serve, "bash"), *_converted(facts, fetch)]
+
+
+def _adapter(facts: Facts) -> list[str]:
+    before, base = _base_in_python(facts)
+    load = [
+        "from peft import PeftModel",
+        "from transformers import AutoModelForCausalLM, AutoTokenizer",
+        *before,
+        "",
+        f'tokenizer = AutoTokenizer.from_pretrained("{facts.repo}")',
+        f'model = AutoModelForCausalLM.from_pretrained({base}, dtype="auto", device_map="auto")',
+        f'model = PeftModel.from_pretrained(model, "{facts.repo}")',
+    ]
+    return [*_python(load), "### vLLM", _vllm_adapter(facts), "### llama.cpp and Ollama", *_merge_first(facts)]
+
+
+def _base_in_python(facts: Facts) -> tuple[list[str], str]:
+    if facts.base.repo:
+        return [], f'"{facts.base.repo}", revision="{facts.base.sha}"'
+    if facts.is_bundled:
+        return ["from twinctl.bundled import BASE"], "BASE"
+    return [], '"FOLDER-OF-THE-BASE"'
+
+
+def _python(load: list[str]) -> list[str]:
+    return ["### transformers", fence("\n".join(load) + "\n" + _ASK, "python")]
+
+
+def _vllm_adapter(facts: Facts) -> str:
+    recipe = facts.train.recipe
+    rank = next((rank for rank in VLLM_RANKS if rank >= int(recipe.get("rank", 1))), None)
+    if recipe.get("dora") or recipe.get("bias", "none") != "none" or rank is None:
+        return (
+            "vLLM does not load an adapter of this kind (DoRA, biases, or a rank over 512): merge it first, see below."
+        )
+    base, at = facts.base.repo or "FOLDER-OF-THE-BASE", f" --revision {facts.base.sha}" if facts.base.sha else ""
+    serve = [
+        f"vllm serve {base}{at} \\",
+        f"  --tokenizer {facts.repo} --tokenizer-revision main \\",
+        f"  --enable-lora --max-lora-rank {rank} --lora-modules twin={facts.repo}",
+    ]
+    return fence("\n".join(serve) + "\n" + _curl("twin"), "bash")
+
+
+def _curl(model: str) -> str:
+    return _CURL.replace("MODEL", model).replace("PROMPT", PROMPT)
+
+
+def _merge_first(facts: Facts) -> list[str]:
+    merge = 'model.merge_and_unload().save_pretrained("twin")\ntokenizer.save_pretrained("twin")'
+    text = "These want a whole model. After the lines above, in Python, this writes one to the folder `twin`:"
+    return [text, fence(merge, "python"), *_converted(facts, "", heading=False)]
+
+
+def _converted(facts: Facts, fetch: str, *, heading: bool = True) -> list[str]:
+    """llama.cpp and Ollama from a folder `twin` of safetensors."""
+    file = "twin-q8_0.gguf"
+    convert = f"python llama.cpp/convert_hf_to_gguf.py twin --outtype q8_0 --outfile {file}"
+    run = f"llama-cli -m {file} --jinja"
+    shell = "\n".join(line for line in (fetch, convert, run) if line)
+    note = "With a clone of llama.cpp (`twinctl export --gguf` makes such a file too, where the twin was trained):"
+    if facts.is_bundled:  # llama.cpp's converter knows tokenizers by name, and not this one
+        note = f"Where the twin was trained, `twinctl export --gguf` makes a GGUF file; here it is called `{file}`:"
+        shell = run
+    created = [
+        "For Ollama a `Modelfile` beside that file:",
+        fence(ollama.modelfile(file, _go(facts), facts.eos or ""), ""),
+        fence("ollama create twin -f Modelfile\nollama run twin", "bash"),
+    ]
+    cpp, own = (["### llama.cpp"], ["### Ollama"]) if heading else ([], [])
+    return [*cpp, note, fence(shell, "bash"), *own, *created]
+
+
+def _gguf(facts: Facts) -> list[str]:
+    names = [name for name in facts.files if name.endswith(".gguf")]
+    cli = "\n".join(f"llama-cli -hf {facts.repo} -hff {name} --jinja" for name in names)
+    pulled = "\n".join(f"ollama run hf.co/{facts.repo}:{name}" for name in names)
+    server = f"llama-server -hf {facts.repo} -hff {names[0]} --jinja"
+    own = " The files `template` and `params` here tell Ollama the prompt template and where an answer ends."
+    whole = f"the 16-bit model, [{facts.merged_repo}](https://huggingface.co/{facts.merged_repo})"
+    return [
+        *("### llama.cpp", fence(f"{cli}\n{server}", "bash")),
+        *("### Ollama", fence(pulled, "bash") + ("\n\n" + own.strip() if _go(facts) else "")),
+        "### transformers and vLLM",
+        f"They load {whole if facts.merged_repo else 'the 16-bit model, not these files'}.",
+    ]
+
+
+def card_files(facts: Facts) -> dict[str, bytes]:
+    """What Ollama reads beside GGUF files on the Hub."""
+    template = _go(facts)
+    if facts.kind != "gguf" or template is None or not facts.eos:
+        return {}
+    return {ollama.TEMPLATE_FILE: template.encode(), ollama.PARAMS_FILE: ollama.params(facts.eos).encode()}
+
+
+def _go(facts: Facts) -> str | None:
+    return ollama.go_template(facts.template, facts.eos) if facts.eos else None

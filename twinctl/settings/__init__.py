@@ -1,1 +1,0 @@
-"""Where a value comes from: defaults < preset < twinctl.toml < TWINCTL_* environment < flags; and the secrets."""

@@ -1,0 +1,139 @@
+"""What the trained model said, kept on disk so that no file's check needs it loaded again; and what a file said.
+
+What must stay true: distributions are kept at the reference's most probable tokens and as one rest, both from one
+normalisation, so that a divergence over them is exact for those parts and never more than the true one; nothing is
+pickled; the folder holds people's writing, so it is never part of a result that is handed out.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinctl.errors import UpstreamError
+from twinctl.verification.probes import Probe
+from twinctl.workspace.files import read_json, write_json
+
+Ids = NDArray[np.int32]
+KEPT = 256  # most probable tokens a position
+_ARRAYS, _FACTS = "reference.npz", "reference.json"
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """Greedy answers in the prompts' order, stop tokens included. `ended`: by a stop token; `cut`: for lack of time."""
+
+    ids: list[list[int]]
+    ended: list[bool]
+    cut: list[bool]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The trained model's word. `top` and `log_probs`: (positions, KEPT) ids, most probable first, and their natural
+    log-probabilities, for each position of the rows in turn; `base`: its base's at the same tokens, None where there is
+    no base apart.
+
+    `stop`: the id that it was trained to end with; `stops`: all that end its answers. `rotary`: the inverse frequencies
+    that its layers rotate by.
+    """
+
+    split: str
+    rows: list[list[int]]
+    top: Ids
+    log_probs: NDArray[np.float32]
+    base: NDArray[np.float32] | None
+    prompts: list[list[int]]
+    answers: Spoken
+    limit: int
+    probes: list[Probe]
+    probe_ids: list[list[int]]
+    stop: int
+    stops: list[int]
+    rotary: list[list[float]]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, folder: Path) -> None:
+        """Write it where `load` finds it: whole, or not at all."""
+        partial = folder.with_name(f"{folder.name}.partial")
+        for left_over in (partial, folder):
+            shutil.rmtree(left_over, ignore_errors=True)
+        partial.mkdir(parents=True)
+        ragged = {"rows": self.rows, "prompts": self.prompts, "answers": self.answers.ids, "probe_ids": self.probe_ids}
+        flat = {f"{name}{part}": array for name, lists in ragged.items() for part, array in _flat(lists)}
+        arrays: dict[str, Any] = {"top": self.top, "log_probs": self.log_probs, **flat}
+        if self.base is not None:
+            arrays["base"] = self.base
+        np.savez_compressed(partial / _ARRAYS, **arrays)
+        names = ("split", "limit", "stop", "stops", "rotary", "facts")
+        facts: dict[str, Any] = {name: getattr(self, name) for name in names}
+        facts |= {"ended": self.answers.ended, "cut": self.answers.cut, "probes": [asdict(one) for one in self.probes]}
+        write_json(partial / _FACTS, facts)
+        os.rename(partial, folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> Reference:
+        """What `save` wrote. Raises UpstreamError where it is not there, or damaged."""
+        try:
+            with np.load(folder / _ARRAYS, allow_pickle=False) as arrays:
+                facts, lists = read_json(folder / _FACTS), _Ragged(arrays)
+                return cls(
+                    **{key: value for key, value in facts.items() if key not in ("ended", "cut", "probes")},
+                    rows=lists["rows"],
+                    top=arrays["top"],
+                    log_probs=arrays["log_probs"],
+                    base=arrays.get("base"),
+                    prompts=lists["prompts"],
+                    answers=Spoken(lists["answers"], facts["ended"], facts["cut"]),
+                    probes=[Probe(**probe) for probe in facts["probes"]],
+                    probe_ids=lists["probe_ids"],
+                )
+        except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
+            raise UpstreamError(
+                f"{folder} does not hold what the trained model said: {error}", "twinctl export --restart"
+            ) from error
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The same asked of a file. `log_probs`: at the reference's `top`, for as many positions as there was time for;
+    `best`: its own most probable token there; `facts`: what else was read off it.
+    """
+
+    log_probs: NDArray[np.float64]
+    best: Ids
+    answers: Spoken
+    probe_ids: list[list[int]]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def at(logits: NDArray[Any], ids: Ids) -> tuple[NDArray[np.float64], Ids]:
+    """Log-probabilities at the ids, and each row's best token, of (rows, vocabulary) raw logits."""
+    wide = logits.astype(np.float64)
+    peak = wide.max(axis=1, keepdims=True)
+    total = np.log(np.exp(wide - peak).sum(axis=1, keepdims=True)) + peak
+    return np.take_along_axis(wide, ids.astype(np.intp), axis=1) - total, logits.argmax(axis=1).astype(np.int32)
+
+
+def _flat(lists: Sequence[Iterable[int]]) -> list[tuple[str, NDArray[Any]]]:
+    arrays = [np.fromiter(each, np.int32) for each in lists]
+    ends = np.cumsum([0, *map(len, arrays)])
+    return [("", np.concatenate([np.zeros(0, np.int32), *arrays])), ("_ends", ends)]
+
+
+class _Ragged:
+    def __init__(self, arrays: Any) -> None:
+        self._arrays = arrays
+
+    def __getitem__(self, name: str) -> list[list[int]]:
+        values, ends = self._arrays[name], self._arrays[f"{name}_ends"].tolist()
+        return [values[start:end].tolist() for start, end in pairwise(ends)]

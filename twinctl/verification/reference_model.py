@@ -1,0 +1,282 @@
+"""Plain transformers and PEFT, without Unsloth: what a trained adapter, or a merged model, says of held-out rows.
+
+What must stay true: everything is computed in float32, whatever the weights are stored in, so that two models which
+differ by rounding alone differ by next to nothing; answers are the most probable ones, with none of the sampling
+settings that a base's generation_config brings.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinctl.data.tokens import TokensInfo
+from twinctl.engine.models import beside_its_base, dress, stop_at
+from twinctl.engine.oom import brief
+from twinctl.errors import CheckFailed, EngineError
+from twinctl.planning.gpu import GIB
+from twinctl.planning.model_shape import Shape, weights_bytes
+from twinctl.verification.probes import LONGEST_PROMPT, PROMPTS, held_out, probes
+from twinctl.verification.reference import KEPT, Ids, Reference, Seen, Spoken
+from twinctl.workspace.files import read_json
+
+LIMIT = 128  # tokens an answer
+_SLICE = 128  # positions whose probabilities are float64 at one time
+Progress = Callable[[int, int], None]
+
+
+def make_reference(
+    base: Path, adapter: Path | None, tokens: Path, info: TokensInfo, *, seconds: float, progress: Progress
+) -> Reference:
+    """Ask the adapter on its base, or without one the base itself, for what every file of it will be asked.
+
+    Rows that `seconds` do not suffice for are left out, but for the first.
+    """
+    began = time.monotonic()
+    model, disabled = _load(base, adapter, info.max_length)
+    tokenizer = _tokenizer(adapter, base)
+    dress(tokenizer, info.template, info.eos)
+    stop_at(model.generation_config, tokenizer.eos_token_id)
+    asked = held_out(tokens, info.max_length)
+    prompts = [_rendered(tokenizer, each) if isinstance(each, str) else each for each in asked.prompts]
+    with _in_float32():
+        top, log_probs = _read(model, asked.rows, began + 0.3 * seconds, progress)
+        rows = asked.rows[: len(top)]
+        before = None if disabled is None else _without(disabled, model, rows, top)
+        stops = _listed(model.generation_config.eos_token_id)
+        answers = _answer(model, prompts, stops, LIMIT, began + seconds)
+    wanted, ids = _cut(tokenizer, rows)
+    return Reference(
+        split=asked.split,
+        rows=rows,
+        top=np.concatenate(top),
+        log_probs=np.concatenate(log_probs),
+        base=before,
+        prompts=prompts,
+        answers=answers,
+        limit=LIMIT,
+        probes=wanted,
+        probe_ids=ids,
+        stop=tokenizer.eos_token_id,
+        stops=stops,
+        rotary=_rotary(model),
+        facts={"device": model.device.type, "seconds": round(time.monotonic() - began, 1)},
+    )
+
+
+def ask_merged(folder: Path, reference: Reference, *, seconds: float, progress: Progress) -> Seen:
+    """Ask a model folder what the reference was asked, loaded as anybody loads it: by transformers alone."""
+    from transformers import AutoTokenizer
+
+    began = time.monotonic()
+    model, _ = _load(folder, None, max(map(len, reference.rows)))
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    stops = _listed(model.generation_config.eos_token_id)
+    found, best = [], []
+    with _in_float32():
+        for row, top in _rows(reference, began + 0.6 * seconds, progress):
+            log_probs, likeliest = _at(model, row, top)
+            found.append(log_probs)
+            best.append(likeliest)
+        answers = _answer(model, reference.prompts, stops, 2 * reference.limit, began + seconds)
+    return Seen(
+        log_probs=np.concatenate(found),
+        best=np.concatenate(best),
+        answers=answers,
+        probe_ids=[_encode(tokenizer, probe.text, probe.special) for probe in reference.probes],
+        facts={
+            "tokenizer_eos": tokenizer.eos_token_id,
+            "config_stops": _listed(model.config.eos_token_id),
+            "stops": stops,
+            "rotary": _rotary(model),
+            "device": model.device.type,
+        },
+    )
+
+
+def _load(
+    folder: Path, adapter: Path | None, longest: int
+) -> tuple[Any, Callable[[], AbstractContextManager[Any]] | None]:
+    """The model in its stored precision, for rows of at most `longest` ids; and how to switch its adapter off."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    where = {"device_map": "auto"} if has_room_on_gpus(folder, longest) else {}
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", output_loading_info=True, **where)
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise EngineError(
+            f"not enough memory to check the model: {brief(error)}", "--no-verify leaves it unchecked"
+        ) from error
+    wrong = {kind: sorted(map(str, names))[:3] for kind, names in report.items() if names and kind.endswith("_keys")}
+    if wrong:
+        raise CheckFailed(f"the model folder does not load whole in transformers: {wrong}", "twinctl export --restart")
+    model.eval()
+    if adapter is None:
+        return model, None
+    from peft import PeftModel
+
+    with beside_its_base(adapter, folder) as beside:
+        adapted = PeftModel.from_pretrained(model, str(beside)).eval()
+    return model, adapted.disable_adapter  # the adapter's layers are in `model` itself now
+
+
+def has_room_on_gpus(folder: Path, longest: int) -> bool:
+    """Whether the GPUs hold the model and what it is asked with: one that is too small, as one that suffices for QLoRA
+    may be, would let an export fail at its end. Estimated from the files: the last layer widened, and its logits.
+    """
+    import torch
+
+    if not torch.cuda.is_available():
+        return False
+    weights = weights_bytes(folder)
+    shape = Shape.read(read_json(folder / "config.json"))
+    positions = max(longest, PROMPTS * LONGEST_PROMPT)
+    working = 4 * shape.vocab * (shape.hidden + 1.5 * positions) if shape else weights / 2
+    free: int = sum(torch.cuda.mem_get_info(device)[0] for device in range(torch.cuda.device_count()))
+    return weights + working + GIB <= free
+
+
+def _tokenizer(adapter: Path | None, base: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    has_own = adapter is not None and (adapter / "tokenizer.json").is_file()
+    return AutoTokenizer.from_pretrained(adapter if has_own else base)
+
+
+@contextmanager
+def _in_float32() -> Iterator[None]:
+    """Inside, products with weights and embeddings are float32, each weight widened for the moment it is needed."""
+    import torch
+    from torch.nn.functional import embedding, linear
+    from torch.overrides import TorchFunctionMode
+
+    class Widened(TorchFunctionMode):  # type: ignore[misc]
+        def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if function is linear:
+                args = [value.float() if isinstance(value, torch.Tensor) else value for value in args]
+            found = function(*args, **(kwargs or {}))
+            return found.float() if function is embedding else found
+
+    with torch.inference_mode(), Widened():
+        yield
+
+
+def _read(
+    model: Any, rows: Sequence[list[int]], deadline: float, progress: Progress
+) -> tuple[list[Ids], list[NDArray[np.float32]]]:
+    """The most probable ids and their log-probabilities, row by row, while there is time."""
+    import torch
+
+    tops, found = [], []
+    for done, row in enumerate(rows):
+        if done and time.monotonic() > deadline:
+            break
+        parts = [part.topk(min(KEPT, part.shape[-1])) for part in _log_probs(model, row)]
+        tops.append(torch.cat([part.indices for part in parts]).int().cpu().numpy())
+        found.append(torch.cat([part.values for part in parts]).float().cpu().numpy())
+        progress(done + 1, len(rows))
+    return tops, found
+
+
+def _without(
+    disabled: Callable[[], AbstractContextManager[Any]], model: Any, rows: Sequence[list[int]], tops: Sequence[Ids]
+) -> NDArray[np.float32]:
+    """The base's log-probabilities at the adapter's tokens."""
+    with disabled():
+        return np.concatenate([_at(model, row, top)[0] for row, top in zip(rows, tops, strict=True)]).astype(np.float32)
+
+
+def _at(model: Any, row: list[int], top: Ids) -> tuple[NDArray[np.float64], Ids]:
+    import torch
+
+    found, best = [], []
+    for start, part in zip(range(0, len(row), _SLICE), _log_probs(model, row), strict=True):
+        ids = torch.from_numpy(top[start : start + _SLICE].astype(np.int64)).to(part.device)
+        found.append(part.gather(1, ids).cpu().numpy())
+        best.append(part.argmax(1).int().cpu().numpy())
+    return np.concatenate(found), np.concatenate(best)
+
+
+def _log_probs(model: Any, row: list[int]) -> Iterator[Any]:
+    """Float64 log-probabilities after each id of a row, in slices."""
+    import torch
+
+    logits = model(input_ids=torch.tensor([row], device=model.device), use_cache=False).logits[0]
+    for start in range(0, len(row), _SLICE):
+        yield torch.log_softmax(logits[start : start + _SLICE].double(), -1)
+
+
+def _rows(reference: Reference, deadline: float, progress: Progress) -> Iterator[tuple[list[int], Ids]]:
+    """Each row with its part of `top`, while there is time."""
+    start = 0
+    for done, row in enumerate(reference.rows):
+        if done and time.monotonic() > deadline:
+            return
+        yield row, reference.top[start : start + len(row)]
+        start += len(row)
+        progress(done + 1, len(reference.rows))
+
+
+def _answer(model: Any, prompts: Sequence[list[int]], stops: list[int], limit: int, deadline: float) -> Spoken:
+    """The most probable answers, all prompts side by side. transformers' generate would heed the base's settings."""
+    import torch
+
+    if not prompts:
+        return Spoken([], [], [])
+    longest = max(map(len, prompts))
+    ids = torch.tensor([[0] * (longest - len(prompt)) + prompt for prompt in prompts], device=model.device)
+    mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=model.device)
+    found: list[list[int]] = [[] for _ in prompts]
+    cache, is_open = None, [True] * len(prompts)
+    while any(is_open) and len(max(found, key=len)) < limit and not (found[0] and time.monotonic() > deadline):
+        positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+        output = model(
+            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
+        )
+        ids, cache = output.logits[:, -1].argmax(-1, keepdim=True), output.past_key_values
+        mask = torch.cat([mask, torch.ones_like(ids)], 1)
+        for at, token in enumerate(ids[:, 0].tolist()):
+            if is_open[at]:
+                found[at].append(token)
+                is_open[at] = token not in stops
+    full = len(max(found, key=len)) >= limit
+    return Spoken(found, [not still for still in is_open], [still and not full for still in is_open])
+
+
+def _cut(tokenizer: Any, rows: Sequence[list[int]]) -> tuple[list[Any], list[list[int]]]:
+    texts = [tokenizer.decode(row, skip_special_tokens=False) for row in rows]
+    added = sorted(tokenizer.added_tokens_decoder)[:32]
+    specials = [str(tokenizer.added_tokens_decoder[token]) for token in added]
+    spells = "".join(tokenizer.convert_ids_to_tokens(_encode(tokenizer, "a b", False)))
+    space = "▁" if "▁" in spells else " "
+    found = probes(
+        texts, specials, lambda text: _encode(tokenizer, text, False), bos=tokenizer.bos_token or "", space=space
+    )
+    return found, [_encode(tokenizer, probe.text, probe.special) for probe in found]
+
+
+def _rendered(tokenizer: Any, question: str) -> list[int]:
+    talk = [{"role": "user", "content": question}]
+    text = tokenizer.apply_chat_template(talk, tokenize=False, add_generation_prompt=True)
+    return _encode(tokenizer, text, False)[:LONGEST_PROMPT]
+
+
+def _encode(tokenizer: Any, text: str, special: bool) -> list[int]:
+    return list(tokenizer(text, add_special_tokens=special)["input_ids"])
+
+
+def _listed(ids: Any) -> list[int]:
+    return [] if ids is None else [int(each) for each in (ids if isinstance(ids, list) else [ids])]
+
+
+def _rotary(model: Any) -> list[list[float]]:
+    """The inverse frequencies of the model's rotary embeddings, each kind once."""
+    found = [buffer.float().cpu().tolist() for name, buffer in model.named_buffers() if name.endswith("inv_freq")]
+    return [each for at, each in enumerate(found) if each not in found[:at]]
