@@ -32,9 +32,9 @@ def test_every_command_explains_itself_with_an_example(cli: Cli, name: str) -> N
 def test_every_command_has_the_common_options(cli: Cli, name: str) -> None:
     text = cli(name, "--help").ok().out
     wanted = {"--json", "--quiet", "--debug", "-h"}
-    if name not in ("demo", "init"):
+    if name not in ("demo", "init", "docs"):
         wanted |= {"--workspace"}
-    if name not in ("demo", "init", "runs", "clean", "diff", "doctor"):
+    if name not in ("demo", "init", "runs", "clean", "diff", "doctor", "docs"):
         wanted |= {"--run"}
     assert {option for option in wanted if option not in text} == set()
 

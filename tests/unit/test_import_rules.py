@@ -20,7 +20,7 @@ HEAVY = STACK | {"pydantic", "rich", "pyarrow", "numpy", "jinja2", "tokenizers",
 ORDER = [
     {"errors", "bundled"},
     {"workspace", "config"},
-    {"hub", "tracking"},
+    {"hub", "tracking", "docs"},
     {"data"},
     {"inference", "pipeline"},
     {"planning", "gguf", "ollama"},

@@ -37,6 +37,7 @@ COMMANDS = {
     "runs": "List the runs; use, rename or rm one.",
     "clean": "Remove what no run points to, and what crashes left.",
     "path": "Print where a result lies: tokens, adapter, model or gguf.",
+    "docs": "Show a page of the manual; without a topic, the list of topics.",
 }
 
 

@@ -1,0 +1,78 @@
+"""`twinctl docs`."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from difflib import get_close_matches
+from typing import Annotated
+
+import typer
+
+from twinctl.cli.output import Output
+from twinctl.cli.session import DebugOption, JsonOption, QuietOption
+from twinctl.docs.topics import TOPICS, text_of, title_of
+from twinctl.errors import UsageError
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+WIDEST = 100
+# A link to another page, which in a terminal is another command.
+PAGE_LINK = re.compile(r"\[([^\]]+)\]\(([a-z-]+)\.md(?:#[\w-]+)?\)")
+
+
+@app.command()
+def docs(
+    topic: Annotated[
+        str | None, typer.Argument(metavar="[TOPIC]", help="The page to show; without it the list of topics.")
+    ] = None,
+    as_list: Annotated[bool, typer.Option("--list", help="List the topics.")] = False,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Show a page of the manual: rendered with a pager in a terminal, as Markdown in a pipe.
+
+    \b
+      twinctl docs
+      twinctl docs quickstart
+      twinctl docs settings | less
+    """
+    output = Output(json=json, quiet=quiet)
+    if topic is not None and topic not in TOPICS:
+        raise _unknown(topic)
+    if topic is None or as_list:
+        _list(output)
+    elif json:
+        output.document({"command": "docs", "topic": topic, "title": title_of(topic), "text": text_of(topic)})
+    elif sys.stdout.isatty():
+        _render(output, text_of(topic))
+    else:
+        output.line(text_of(topic).rstrip("\n"))
+
+
+def _unknown(topic: str) -> UsageError:
+    """The error for a topic that does not exist, with the nearest name and all names."""
+    near = get_close_matches(topic.lower(), TOPICS, n=1)
+    meant = f"did you mean “{near[0]}”? " if near else ""
+    return UsageError(f"there is no topic “{topic}”", f"{meant}topics: {', '.join(TOPICS)}")
+
+
+def _list(output: Output) -> None:
+    """The topics with their titles."""
+    if output.json:
+        topics = [{"name": topic, "title": title_of(topic)} for topic in TOPICS]
+        output.document({"command": "docs", "topics": topics})
+        return
+    output.table([[topic, title_of(topic)] for topic in TOPICS])
+    output.say("to read one: twinctl docs TOPIC")
+
+
+def _render(output: Output, text: str) -> None:
+    """The page on the terminal, through the person's pager."""
+    from rich.markdown import Markdown
+
+    os.environ.setdefault("LESS", "-FRX")  # colours pass, and a page that fits the screen needs no key press
+    page = Markdown(PAGE_LINK.sub(r"\1 (`twinctl docs \2`)", text), hyperlinks=False)
+    with output.out.pager(styles=not output.out.no_color):
+        output.out.print(page, width=min(output.out.width, WIDEST))

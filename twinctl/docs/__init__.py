@@ -1,0 +1,1 @@
+"""The manual: one Markdown page a topic, shipped with the package; `twinctl docs` shows them."""
