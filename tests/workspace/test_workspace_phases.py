@@ -60,18 +60,18 @@ def desk(made: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     return copied(made, tmp_path / "desk")
 
 
-def run_filter(desk: Desk, without: str = "nothing", run: str | None = None) -> Outcome:
+def run_filter(desk: Desk, without: str = "nothing", run_name: str | None = None) -> Outcome:
     """As a command `twinctl filter` would."""
-    thread = desk.workspace.run(run)
-    plan = toy_filter.plan(desk.workspace, thread, FilterRecipe(without=without))
-    return execute(desk.workspace, thread.name, plan, watch=lambda event: None)
+    run = desk.workspace.run(run_name)
+    plan = toy_filter.plan(desk.workspace, run, FilterRecipe(without=without))
+    return execute(desk.workspace, run.name, plan, watch=lambda event: None)
 
 
-def run_align(desk: Desk, beta: float = 0.1, run: str | None = None, watch: Any = lambda event: None) -> Outcome:
+def run_align(desk: Desk, beta: float = 0.1, run_name: str | None = None, watch: Any = lambda event: None) -> Outcome:
     """As a command `twinctl align` would."""
-    thread = desk.workspace.run(run)
-    plan = toy_align.plan(desk.workspace, thread, AlignRecipe(beta=beta))
-    return execute(desk.workspace, thread.name, plan, watch=watch)
+    run = desk.workspace.run(run_name)
+    plan = toy_align.plan(desk.workspace, run, AlignRecipe(beta=beta))
+    return execute(desk.workspace, run.name, plan, watch=watch)
 
 
 def lines(desk: Desk) -> dict[str, dict[str, Any]]:
@@ -163,7 +163,7 @@ def test_every_command_that_looks_shows_them(desk: Desk) -> None:
 
 def test_diff_shows_their_fields(desk: Desk) -> None:
     desk.type(PREPARE, "--run other").ok()
-    run_filter(desk, without="verse", run="other")
+    run_filter(desk, without="verse", run_name="other")
     shown = desk.type("diff tiny other").ok().out
     assert ["filter.recipe.without", "nothing", "verse"] in [line.split() for line in shown.splitlines()]
     assert ["align.recipe.beta", "0.1", "–"] in [line.split() for line in shown.splitlines()]

@@ -1,4 +1,4 @@
-"""Runs: named threads that two commands may change at the same time without losing anything."""
+"""Runs, which two commands may change at the same time without losing anything."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def card(
     out: Annotated[
         Path | None, typer.Option("-o", "--out", metavar="FILE", help="Write it there, its pictures beside it.")
     ] = None,
-    run: RunOption = None,
+    run_name: RunOption = None,
     workspace: WorkspaceOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -39,17 +39,17 @@ def card(
       twinctl card me/my-twin
       twinctl card me/my-twin-GGUF --gguf -o README.md
     """
-    session = Session.open(workspace, run, json=json, quiet=quiet)
-    thread = session.run()
+    session = Session.open(workspace, run_name, json=json, quiet=quiet)
+    run = session.run()
     kinds = [kind for kind, wanted in {"adapter": adapter, "model": merged, "gguf": gguf}.items() if wanted]
     if len(kinds) > 1:
         raise UsageError("a card is of one kind", "choose one of --adapter, --merged and --gguf")
-    there = (each for each in ("model", "adapter") if find(session.workspace, thread, each))
+    there = (each for each in ("model", "adapter") if find(session.workspace, run, each))
     kind = kinds[0] if kinds else next(there, "model")
-    made = render(session.workspace, thread, kind, repo, sample=sample)
+    made = render(session.workspace, run, kind, repo, sample=sample)
     written = _write(made, out) if out else []
     if json:
-        document = {"command": "card", "run": thread.name, "kind": kind, "repo": repo, "files": sorted(made.files)}
+        document = {"command": "card", "run": run.name, "kind": kind, "repo": repo, "files": sorted(made.files)}
         session.output.document({**document, "text": made.text, "written": [str(path) for path in written]})
     elif out:
         session.output.line("\n".join(str(path) for path in written))

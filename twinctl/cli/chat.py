@@ -83,7 +83,7 @@ def chat(
     system: Annotated[str | None, typer.Option(help="The system message.")] = None,
     model_path: ModelPathOption = None,
     preset: PresetOption = None,
-    run: RunOption = None,
+    run_name: RunOption = None,
     workspace: WorkspaceOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -104,23 +104,23 @@ def chat(
         **{"repetition_penalty": repetition_penalty, "max_new_tokens": max_new_tokens, "seed": seed},
         **{"stop": stop or None, "system": system},
     }
-    session = Session.open(workspace, run, json=json, quiet=quiet)
-    thread = session.run(preset, model_path)
-    sampling = values_of("chat", (Sampling,), thread.pins["preset"], flags).build(Sampling)
+    session = Session.open(workspace, run_name, json=json, quiet=quiet)
+    run = session.run(preset, model_path)
+    sampling = values_of("chat", (Sampling,), run.pins["preset"], flags).build(Sampling)
     wanted = Wanted(base, compare, merged, gguf, checkpoint, everyone, four_bit)
     if check and (prompt or prompts or resume is not None):
         raise UsageError("--check asks prompts of its own", "leave out --prompt, --prompts and --resume")
     if check:
-        judge(session, thread, wanted, sampling)
+        judge(session, run, wanted, sampling)
     elif (questions := asked(prompt, prompts, sampling)) is not None:
         if resume is not None:
             raise UsageError(
                 "a talk is taken up in a terminal", "leave out --resume, or --prompt, --prompts and a pipe"
             )
-        voices = find_voices(session.workspace, thread, wanted)
+        voices = find_voices(session.workspace, run, wanted)
         tell_all(session.output, voices, questions, sampling, as_lines=json or prompts is not None)
     else:
-        converse(session, thread, wanted, sampling, resume)
+        converse(session, run, wanted, sampling, resume)
 
 
 def converse(session: Session, run: Run, wanted: Wanted, sampling: Sampling, resume: int | None) -> None:

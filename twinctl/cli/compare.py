@@ -35,7 +35,7 @@ def compare(
         str | None, typer.Option(help="Train the run by each of these, in runs of their own: full,lora,qlora.")
     ] = None,
     max_steps: Annotated[int | None, typer.Option(help="Optimizer steps of each training.")] = None,
-    run: RunOption = None,
+    run_name: RunOption = None,
     workspace: WorkspaceOption = None,
     wait: WaitOption = False,
     json: JsonOption = False,
@@ -48,7 +48,7 @@ def compare(
       twinctl compare --methods full,lora,qlora --max-steps 30
       twinctl compare rank-16 rank-64
     """
-    session = Session.open(workspace, run, json=json, quiet=quiet)
+    session = Session.open(workspace, run_name, json=json, quiet=quiet)
     if bool(runs) == bool(methods):
         raise UsageError(
             "give the runs to compare, or --methods", "twinctl compare --methods lora,qlora --max-steps 30"
@@ -59,8 +59,8 @@ def compare(
         names = [name.strip() for name in (methods or "").split(",")]
         if unknown := [name for name in names if name not in METHODS]:
             raise UsageError(f"there is no method “{unknown[0]}”", f"choose of {', '.join(METHODS)}")
-        thread = session.run()
-        outcomes = {name: _made(session, thread, name, max_steps, wait=wait) for name in names}
+        run = session.run()
+        outcomes = {name: _made(session, run, name, max_steps, wait=wait) for name in names}
     _show(session, outcomes)
 
 
@@ -69,14 +69,14 @@ def _there(session: Session, name: str) -> Outcome:
     return Outcome(artifact, record, cached=True)
 
 
-def _made(session: Session, thread: Run, method: str, max_steps: int | None, *, wait: bool) -> Outcome:
-    """The training by that method, in the run NAME-METHOD, which has the tokens and the base of `thread`."""
-    path, _, record = need(session.workspace, thread, "tokens")
-    name = f"{thread.name}-{method}"
-    session.workspace.runs.point(name, record.slot, path, thread.pins)
+def _made(session: Session, run: Run, method: str, max_steps: int | None, *, wait: bool) -> Outcome:
+    """The training by that method, in the run NAME-METHOD, which has the tokens and the base of `run`."""
+    path, _, record = need(session.workspace, run, "tokens")
+    name = f"{run.name}-{method}"
+    session.workspace.runs.point(name, record.slot, path, run.pins)
     fork = session.workspace.runs.get(name)
     flags = {"method": method, "max_steps": max_steps}
-    values = values_of("train", (TrainRecipe, TrainOptions), thread.pins["preset"], flags)
+    values = values_of("train", (TrainRecipe, TrainOptions), run.pins["preset"], flags)
     session.output.say(f"{method}:")
     return session.execute(name, plan(session.workspace, fork, values), wait=wait)
 

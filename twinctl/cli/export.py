@@ -52,7 +52,7 @@ def export(
     ] = None,
     model_path: ModelPathOption = None,
     preset: PresetOption = None,
-    run: RunOption = None,
+    run_name: RunOption = None,
     workspace: WorkspaceOption = None,
     verify: Annotated[
         bool | None,
@@ -73,10 +73,10 @@ def export(
       twinctl export -q f16 -q q8_0    two GGUF files from the same merge
       twinctl export --gguf -o DIR     the files there, to take away
     """
-    session = Session.open(workspace, run, json=json, quiet=quiet)
-    thread = session.run(preset, model_path)
+    session = Session.open(workspace, run_name, json=json, quiet=quiet)
+    run = session.run(preset, model_path)
     asked = {"quant": quant or None, "precision": precision or None}
-    options = values_of("export", (ExportOptions,), thread.pins["preset"], asked).build(ExportOptions)
+    options = values_of("export", (ExportOptions,), run.pins["preset"], asked).build(ExportOptions)
     if output is not None:
         from twinctl.phases.export_dir import require_place
 
@@ -84,29 +84,29 @@ def export(
     wants_gguf = with_gguf or bool(quant) or ollama
     wants_merged = merged or bool(precision) or not (adapter or wants_gguf)
     if wants_gguf:
-        gguf.require_writable(thread)  # before the merge, which takes long
+        gguf.require_writable(run)  # before the merge, which takes long
     outcomes = []
     if adapter:
-        _, artifact, record = need(session.workspace, thread, "adapter")
+        _, artifact, record = need(session.workspace, run, "adapter")
         outcomes.append(Outcome(artifact, record, cached=True))
     made = dict.fromkeys(options.precision if wants_merged else ())
     if made or wants_gguf:
-        model = model_of(session, thread, verify=verify is not False, wait=wait, restart=restart)
+        model = model_of(session, run, verify=verify is not False, wait=wait, restart=restart)
         # What files are made of is proven before them; again only where it was asked for itself.
         model = _proven(session, model, verify if "16bit" in made or not verify else None, wait)
         outcomes += [model] if "16bit" in made else []
     if "4bit" in made:
         plan = merge_4bit.plan(session.workspace, session.run(), Merge4bitRecipe(), verify=verify is not False)
-        made_now = session.execute(thread.name, plan, wait=wait, restart=restart)
+        made_now = session.execute(run.name, plan, wait=wait, restart=restart)
         outcomes.append(_proven(session, made_now, verify, wait))
     for name in options.quant if wants_gguf else ():
-        recipe = GgufRecipe(name=thread.name, quant=name)
+        recipe = GgufRecipe(name=run.name, quant=name)
         plan = gguf.plan(session.workspace, session.run(), recipe, verify=verify is not False)
-        made_now = session.execute(thread.name, plan, wait=wait, restart=restart)
+        made_now = session.execute(run.name, plan, wait=wait, restart=restart)
         outcomes.append(_proven(session, made_now, verify, wait))
     _finish(session, outcomes)
     if output is not None:
-        _take_away(session, outcomes, output, thread.name)
+        _take_away(session, outcomes, output, run.name)
     if ollama:
         _require_modelfiles(outcomes)
 

@@ -39,7 +39,7 @@ def inspect(
         str | None, typer.Option(metavar="REASON", help="prepare: rows dropped for this reason; all for every one.")
     ] = None,
     talk: Annotated[int | None, typer.Option(min=1, metavar="N", help="chat: this talk in full.")] = None,
-    run: RunOption = None,
+    run_name: RunOption = None,
     workspace: WorkspaceOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -54,27 +54,27 @@ def inspect(
       twinctl inspect prepare --dropped "over max length"
       twinctl inspect chat             the talks, the last in full, and the checks
     """
-    session = Session.open(workspace, run, json=json, quiet=quiet)
-    thread = session.workspace.run(session.run_name)
+    session = Session.open(workspace, run_name, json=json, quiet=quiet)
+    run = session.workspace.run(session.run_name)
     looks = [rows, source, grep, dropped, longest or None]
     if any(look is not None for look in looks):
         if phase != "prepare":
             raise UsageError(f"inspect {phase} has no samples to show", "for example: twinctl inspect prepare --rows 5")
-        _look(session, thread, rows=rows or SAMPLES, source=source, longest=longest, grep=grep, dropped=dropped)
+        _look(session, run, rows=rows or SAMPLES, source=source, longest=longest, grep=grep, dropped=dropped)
         return
     if phase == "chat":
-        show_chat(session, thread, talk)
+        show_chat(session, run, talk)
         return
     if talk is not None:
         raise UsageError(f"inspect {phase} has no talks to show", "for example: twinctl inspect chat --talk 1")
-    if not (slots := slots_of(thread.started, phase)):
-        raise UpstreamError(f"run “{thread.name}” has no {phase}", f"there: {', '.join(thread.started)}")
-    artifacts = {slot: session.workspace.artifact(thread.slots.get(slot, thread.started[slot])) for slot in slots}
+    if not (slots := slots_of(run.started, phase)):
+        raise UpstreamError(f"run “{run.name}” has no {phase}", f"there: {', '.join(run.started)}")
+    artifacts = {slot: session.workspace.artifact(run.slots.get(slot, run.started[slot])) for slot in slots}
     if json:
-        phases = [{"slot": slot, **_everything(artifact, thread)} for slot, artifact in artifacts.items()]
-        session.output.document({"command": "inspect", "run": thread.name, "phases": phases})
+        phases = [{"slot": slot, **_everything(artifact, run)} for slot, artifact in artifacts.items()]
+        session.output.document({"command": "inspect", "run": run.name, "phases": phases})
         return
-    found = [(slot, artifact, _sections(artifact, thread)) for slot, artifact in artifacts.items()]
+    found = [(slot, artifact, _sections(artifact, run)) for slot, artifact in artifacts.items()]
     for slot, artifact, titled in found:
         session.output.line(f"{slot}: {artifact.state()}  {artifact.path}")
         for title, lines in titled.items():

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from twinctl.cli.phase_args import PhaseArgument, begun, thread_of
+from twinctl.cli.phase_args import PhaseArgument, begun, chosen_run
 from twinctl.cli.session import DebugOption, QuietOption, RunOption, Session, WorkspaceOption
 from twinctl.cli.watch import Viewer, event_text
 from twinctl.errors import Interrupted, TwinctlError, UpstreamError
@@ -29,7 +29,7 @@ def logs(
         bool, typer.Option("--follow", "-f", help="Go on until whoever works there is done.")
     ] = False,
     library: Annotated[bool, typer.Option("--library", help="What the libraries printed (log.txt).")] = False,
-    run: RunOption = None,
+    run_name: RunOption = None,
     workspace: WorkspaceOption = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON line an event on stdout.")] = False,
     quiet: QuietOption = False,
@@ -42,11 +42,11 @@ def logs(
       twinctl logs train --follow     watch what another terminal started
       twinctl logs train --library    for a failure that comes from below
     """
-    session = Session.open(workspace, run, json=json, quiet=quiet)
-    thread = thread_of(session)
-    found = begun(session, thread, phase)
+    session = Session.open(workspace, run_name, json=json, quiet=quiet)
+    run = chosen_run(session)
+    found = begun(session, run, phase)
     if not found:
-        raise UpstreamError(f"nothing was begun in run “{thread.name}”", f"twinctl prepare --run {thread.name}")
+        raise UpstreamError(f"nothing was begun in run “{run.name}”", f"twinctl prepare --run {run.name}")
     chosen = max(found, key=lambda slot: (held(found[slot].path), _last_change(found[slot])))
     for slot in [chosen] if to_the_end or phase is None else found:
         log = Log(session, slot, found[slot], library=library)

@@ -22,7 +22,7 @@ def path(
     kind: Annotated[
         str | None, typer.Argument(metavar="[KIND]", help="tokens, adapter, model or gguf; all without.")
     ] = None,
-    run: RunOption = None,
+    run_name: RunOption = None,
     workspace: WorkspaceOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -34,21 +34,21 @@ def path(
       twinctl path adapter
       llama-cli -m "$(twinctl path gguf)"
     """
-    session = Session.open(workspace, run, json=json, quiet=quiet)
-    thread = session.run()
+    session = Session.open(workspace, run_name, json=json, quiet=quiet)
+    run = session.run()
     kinds = [each.value for each in Kind]
     if kind is not None and kind not in kinds:
         raise UsageError(f"there is no kind “{kind}”", f"kinds: {', '.join(kinds)}")
     if kind is not None:
-        _, artifact, record = need(session.workspace, thread, kind)
+        _, artifact, record = need(session.workspace, run, kind)
         paths = {kind: _place(artifact, record)}
-        for reason in stale_reasons(session.workspace, thread, record, declared(record.phase)):
+        for reason in stale_reasons(session.workspace, run, record, declared(record.phase)):
             session.output.warn(f"stale: {reason}")
     else:
-        found = {name: find(session.workspace, thread, name) for name in kinds}
+        found = {name: find(session.workspace, run, name) for name in kinds}
         paths = {name: _place(item[1], item[2]) for name, item in found.items() if item}
     if json:
-        session.output.document({"command": "path", "run": thread.name, "paths": paths})
+        session.output.document({"command": "path", "run": run.name, "paths": paths})
     elif kind is not None:
         session.output.line(paths[kind])
     else:

@@ -26,7 +26,7 @@ PhaseArgument = Annotated[
 ]
 
 
-def thread_of(session: Session) -> Run:
+def chosen_run(session: Session) -> Run:
     """The run that is named, else the current one; while the first prepare is not done yet, the newest."""
     runs = session.workspace.runs
     return session.workspace.run(session.run_name or runs.current() or next(reversed(runs.names()), None))

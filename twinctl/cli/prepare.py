@@ -60,7 +60,7 @@ def prepare(
         bool, typer.Option("--refresh", help="Ask the Hub for newer commits than those pinned.")
     ] = False,
     preset: PresetOption = None,
-    run: RunOption = None,
+    run_name: RunOption = None,
     workspace: WorkspaceOption = None,
     wait: WaitOption = False,
     restart: RestartOption = False,
@@ -81,7 +81,7 @@ def prepare(
     known_fields = {**PrepareRecipe.model_fields, **PrepareOptions.model_fields}
     flags = {key: value for key, value in locals().items() if key in known_fields}
     flags |= {"map": map_, "general": None, "general_rows": general}
-    session = Session.open(workspace, run, json=json, quiet=quiet)
+    session = Session.open(workspace, run_name, json=json, quiet=quiet)
     name = session.run_name or preset_name(preset)
     known = session.workspace.runs.get(name) if session.workspace.runs.exists(name) else Run(name)
     chosen = preset_name(preset, known.pins.get("preset"))

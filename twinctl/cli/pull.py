@@ -28,7 +28,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 @app.command()
 def pull(
     repo: Annotated[str, typer.Argument(metavar="REPO", help="OWNER/NAME, as it was pushed.")],
-    run: Annotated[
+    run_name: Annotated[
         str | None, typer.Option("--run", help="The run to make of it (default: the name it had).", show_default=False)
     ] = None,
     revision: Annotated[str | None, typer.Option(help="A branch, tag or commit.")] = None,
@@ -50,15 +50,15 @@ def pull(
       twinctl train --run new --from old
     """
     session = Session.open(workspace, None, json=json, quiet=quiet)
-    refuse_secret("the run's name", run)
+    refuse_secret("the run's name", run_name)
     session.output.say(f"pull: looking at {repo}")
     found, sha = open_repo(repo, revision)
-    name = run or found.run
+    name = run_name or found.run
     _refuse_other(session, name, found)
     tokens = plan_tokens(found)
     session.execute(name, tokens, wait=wait, restart=restart)
-    with session.workspace.runs.change(name) as thread:
-        thread.pins = {**pins(found), **thread.pins}
+    with session.workspace.runs.change(name) as run:
+        run.pins = {**pins(found), **run.pins}
     outcomes = [
         session.execute(name, plan(session.workspace, found, made, repo, sha), wait=wait, restart=restart)
         for made in found.results

@@ -51,7 +51,7 @@ def push(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     unverified: Annotated[bool, typer.Option("--unverified", help="Send an export that is not proven.")] = False,
     preset: PresetOption = None,
-    run: RunOption = None,
+    run_name: RunOption = None,
     workspace: WorkspaceOption = None,
     wait: WaitOption = False,
     json: JsonOption = False,
@@ -69,29 +69,29 @@ def push(
       twinctl push me/my-twin --merged --gguf
                                            to REPO and REPO-GGUF
     """
-    session = Session.open(workspace, run, json=json, quiet=quiet)
+    session = Session.open(workspace, run_name, json=json, quiet=quiet)
     _check_words(repo, revision, message, pr)
-    thread = session.run(preset)
+    run = session.run(preset)
     flags: dict[Kind, bool] = {"model": merged, "adapter": adapter, "gguf": with_gguf}
     kinds: list[Kind] = [kind for kind, wanted in flags.items() if wanted] or ["model"]
     recipes = [PushRecipe(repo=repo_for(repo, kind), kind=kind, revision=revision, pull_request=pr) for kind in kinds]
     options = PushOptions(public=public, message=message, progress=session.output.is_live)
     parcels = []
     for recipe in recipes:
-        results, first = made_already(session, thread, recipe.kind)
+        results, first = made_already(session, run, recipe.kind)
         if not dry_run:
             if first:
                 _require_ready(session, recipe, public=public, yes=yes)
-            results, first = make(session, thread, recipe.kind, wait=wait), []
-        warnings = require_fit(session.workspace, thread, results, unverified=unverified)
-        parcels.append(_packed(session, thread, recipe, results, first, warnings, public=public, dry_run=dry_run))
+            results, first = make(session, run, recipe.kind, wait=wait), []
+        warnings = require_fit(session.workspace, run, results, unverified=unverified)
+        parcels.append(_packed(session, run, recipe, results, first, warnings, public=public, dry_run=dry_run))
     if dry_run:
         show_plan(session, recipes, parcels, public=public)
         return
     if not _confirm(session, parcels, public=public, yes=yes):
         for warning in [warning for parcel in parcels for warning in parcel.warnings]:
             session.output.warn(warning)
-    _send(session, thread, recipes, parcels, options, wait=wait)
+    _send(session, run, recipes, parcels, options, wait=wait)
 
 
 def _check_words(repo: str, revision: str | None, message: str, pr: bool) -> None:

@@ -27,7 +27,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 def status(
     verify: Annotated[bool, typer.Option("--verify", help="Read every byte of every result, and compare.")] = False,
     remote: Annotated[bool, typer.Option("--remote", help="Ask the Hub whether it still has what was pushed.")] = False,
-    run: RunOption = None,
+    run_name: RunOption = None,
     workspace: WorkspaceOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -41,7 +41,7 @@ def status(
       twinctl status --remote    is what was pushed still what the Hub has?
       twinctl status --json
     """
-    session = Session.open(workspace, run, json=json, quiet=quiet)
+    session = Session.open(workspace, run_name, json=json, quiet=quiet)
     place, runs = session.workspace, session.workspace.runs
     names = [session.run_name] if session.run_name else runs.names()
     found: list[dict[str, Any]] = [

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from twinctl.cli.phase_args import PhaseArgument, begun, thread_of, to_go_on
+from twinctl.cli.phase_args import PhaseArgument, begun, chosen_run, to_go_on
 from twinctl.cli.session import DebugOption, JsonOption, QuietOption, RunOption, Session, WorkspaceOption
 from twinctl.cli.watch import Viewer
 from twinctl.errors import Interrupted
@@ -23,7 +23,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 def stop(
     phase: PhaseArgument = None,
     kill: Annotated[bool, typer.Option("--kill", help="At once; only what is already saved is kept.")] = False,
-    run: RunOption = None,
+    run_name: RunOption = None,
     workspace: WorkspaceOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -35,11 +35,11 @@ def stop(
       twinctl stop
       twinctl stop train --run my-posts
     """
-    session = Session.open(workspace, run, json=json, quiet=quiet)
-    thread = thread_of(session)
-    busy = {slot: each for slot, each in begun(session, thread, phase).items() if held(each.path)}
+    session = Session.open(workspace, run_name, json=json, quiet=quiet)
+    run = chosen_run(session)
+    busy = {slot: each for slot, each in begun(session, run, phase).items() if held(each.path)}
     _end(session, busy, kill=kill)
-    ends = [_what_became(thread, slot, artifact) for slot, artifact in busy.items()]
+    ends = [_what_became(run, slot, artifact) for slot, artifact in busy.items()]
     if json:
         session.output.document({"command": "stop", "stopped": ends})
         return
@@ -48,8 +48,8 @@ def stop(
         if end["state"] != "complete":
             session.output.say(f"to go on: {end['type']}")
     if not ends:
-        session.output.line(f"nothing is being worked on in run “{thread.name}”")
-        _tell_others(session, thread)
+        session.output.line(f"nothing is being worked on in run “{run.name}”")
+        _tell_others(session, run)
 
 
 def _end(session: Session, busy: dict[str, Artifact], *, kill: bool) -> None:

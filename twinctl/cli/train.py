@@ -80,7 +80,7 @@ def train(
     detach: Annotated[bool, typer.Option("--detach", help="Do not watch: it goes on in the background.")] = False,
     model_path: ModelPathOption = None,
     preset: PresetOption = None,
-    run: RunOption = None,
+    run_name: RunOption = None,
     workspace: WorkspaceOption = None,
     wait: WaitOption = False,
     restart: RestartOption = False,
@@ -100,20 +100,20 @@ def train(
     """
     fields = {**TrainRecipe.model_fields, **TrainOptions.model_fields}
     flags = {key: value for key, value in locals().items() if key in fields}
-    session = Session.open(workspace, run, json=json, quiet=quiet)
-    thread = session.run(preset, model_path)
-    session.refuse_contradiction(thread, "model", model, "--model")
-    values = values_of("train", (TrainRecipe, TrainOptions), thread.pins["preset"], flags)
+    session = Session.open(workspace, run_name, json=json, quiet=quiet)
+    run = session.run(preset, model_path)
+    session.refuse_contradiction(run, "model", model, "--model")
+    values = values_of("train", (TrainRecipe, TrainOptions), run.pins["preset"], flags)
     parent = session.workspace.run(trained_from) if trained_from else None
-    plan_of_it = plan(session.workspace, thread, values, parent)
+    plan_of_it = plan(session.workspace, run, values, parent)
     if only_plan:
-        _show_plan(session, thread, plan_of_it)
+        _show_plan(session, run, plan_of_it)
         return
-    _tell_how_to_train_on(session, thread, plan_of_it)
+    _tell_how_to_train_on(session, run, plan_of_it)
     work = session.begin if detach else session.execute
-    outcome = work(thread.name, plan_of_it, wait=wait, restart=restart)
+    outcome = work(run.name, plan_of_it, wait=wait, restart=restart)
     if outcome is None:
-        session.tell_it_goes_on("train", thread.name, plan_of_it)
+        session.tell_it_goes_on("train", run.name, plan_of_it)
     else:
         # Whoever trained a 4-bit base may have no room for a 16-bit one.
         talk = "twinctl chat --4bit" if outcome.record.recipe["method"] == "qlora" else "twinctl chat"

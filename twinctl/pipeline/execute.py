@@ -96,8 +96,8 @@ def _work(
 ) -> tuple[Artifact, Record]:
     if restart:
         shutil.rmtree(artifact.work, ignore_errors=True)
-    with workspace.runs.change(run) as thread:
-        thread.started[plan.slot] = plan.path(workspace)
+    with workspace.runs.change(run) as stored:
+        stored.started[plan.slot] = plan.path(workspace)
     artifact.work.mkdir(exist_ok=True)
     write_json(artifact.path / "recipe.json", {**plan.payload, "fingerprint": plan.fingerprint})
     (artifact.path / "failure.json").unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""A run: a named thread through the workspace.
+"""A run: a named line of work through the workspace, from its tokens to its files.
 
 What must stay true: runs/<name>.json is replaced in one step under a lock, so two commands never lose each other's
 change; a pointer moves when the record is committed; replacing an earlier phase leaves the later pointers where they

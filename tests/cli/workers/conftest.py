@@ -115,9 +115,9 @@ Work = Callable[..., "subprocess.Popen[str]"]
 
 def begin(workspace: Workspace, run: str, **started: str) -> None:
     """Let a run have begun these slots."""
-    with workspace.runs.change(run) as thread:
+    with workspace.runs.change(run) as stored:
         for slot, path in started.items():
-            thread.started[slot] = path
+            stored.started[slot] = path
             workspace.artifact(path).path.mkdir(parents=True)
 
 
