@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from twinctl.bundled import AUTHOR_ROWS
-from twinctl.engine.attention import let_varlen_take_groups
+from twinctl.engine.attention import patch_varlen_gqa
 
 WARM, FEW, FIRST = 3, 4, 4  # steps not counted; steps measured where speed is not judged; losses compared
 # name: (what it is, whether its speed is judged, twinctl's words or None for a script of this file)
@@ -56,7 +56,7 @@ def script(name: str, began: float, job: dict[str, Any]) -> dict[str, Any]:
     own_rows, on_unsloth = name in ("bare", "book-rows"), name not in ("trl", "liger")
     micro, checkpointing = (job["micro_batch"], job["checkpointing"]) if name == "bare" else (2, name != "liger")
     if name == "bare":
-        let_varlen_take_groups()
+        patch_varlen_gqa()
     if on_unsloth:
         from unsloth import FastLanguageModel
     import torch
@@ -65,7 +65,7 @@ def script(name: str, began: float, job: dict[str, Any]) -> dict[str, Any]:
     from trl import SFTConfig, SFTTrainer
 
     from twinctl.data.tokens import TRAIN
-    from twinctl.engine.models import give_own_pad
+    from twinctl.engine.models import ensure_pad_token
     from twinctl.engine.rows import PackedCollator, rows_of
 
     imported, model_path, length = time.time(), job["model"], job["max_length"]
@@ -88,7 +88,7 @@ def script(name: str, began: float, job: dict[str, Any]) -> dict[str, Any]:
     else:
         torch.manual_seed(0)
         model = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **lora))
-    give_own_pad(tokenizer)
+    ensure_pad_token(tokenizer)
     pad = tokenizer.pad_token_id
     rows = rows_of(Path(job["tokens"]), TRAIN, packing=own_rows, max_length=length, pad_id=pad)
     own = {"dataset_kwargs": {"skip_prepare_dataset": True}, "pad_to_multiple_of": 64, "remove_unused_columns": False}

@@ -31,7 +31,7 @@ from twinctl.cli import app
 from twinctl.config.sampling import Sampling
 from twinctl.data.template import Message
 from twinctl.errors import EngineError, SigTerm, TwinctlError
-from twinctl.inference.chat_model import Answer, Show, Speaker
+from twinctl.inference.chat_model import Answer, ChatModel, Show
 from twinctl.workspace.workspace import Workspace
 
 from .stand_ins import FakeSpeaker
@@ -68,7 +68,7 @@ def main(how: dict[str, Any]) -> None:
     signal.signal(signal.SIGTERM, app._terminate)
     speakers = [Talker(answers, name, **how["speaker"]) for name, answers in how["answers"].items()]
 
-    def load() -> list[Speaker]:
+    def load() -> list[ChatModel]:
         time.sleep(how["loads"])
         if how["fails"]:
             raise EngineError("the adapter is damaged", "train again: twinctl train")

@@ -13,7 +13,7 @@ import pexpect
 import pytest
 
 from twinctl.chat.model_selection import Voices, Wanted
-from twinctl.inference.chat_model import Answer, Speaker
+from twinctl.inference.chat_model import Answer, ChatModel
 
 from .conftest import Cli
 from .stand_ins import FakeSpeaker, write_rows
@@ -118,7 +118,7 @@ def test_bad_sampling_is_refused_before_anything_is_loaded(
 
 
 def test_ctrl_c_while_it_loads(cli: Cli, trained: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted() -> list[Speaker]:
+    def interrupted() -> list[ChatModel]:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("twinctl.cli.chat.find_voices", lambda *_: [Voices(("tiny",), interrupted)])
@@ -211,7 +211,7 @@ def test_several_speakers_are_named_and_loaded_one_after_the_other(
 ) -> None:
     base, twin, gguf = (FakeSpeaker([name], name) for name in ("base", "tiny", "tiny-q8_0.gguf"))
 
-    def last() -> list[Speaker]:
+    def last() -> list[ChatModel]:
         assert base.closed and twin.closed
         return [gguf]
 

@@ -11,7 +11,7 @@ import pytest
 
 from twinctl.chat.model_selection import Wanted, find_voices
 from twinctl.errors import UpstreamError
-from twinctl.pipeline.checkpoints import MANIFEST, seal
+from twinctl.pipeline.checkpoints import MANIFEST, write_manifest
 from twinctl.workspace.workspace import Workspace
 
 from .conftest import Cli, Done
@@ -24,7 +24,7 @@ def nothing_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("a model was loaded")
 
     monkeypatch.setattr("twinctl.engine.generation.LocalModel.load", load)
-    monkeypatch.setattr("twinctl.gguf.chat_model.GgufSpeaker.load", load)
+    monkeypatch.setattr("twinctl.gguf.chat_model.GgufChatModel.load", load)
 
 
 def refused(done: Done, *parts: str) -> None:
@@ -107,7 +107,7 @@ def test_a_checkpoint_that_is_removed_or_torn_meanwhile(
     checkpoint = made / "work" / "checkpoints" / "checkpoint-10"
     shutil.copytree(made / "out", checkpoint)
     (checkpoint / "optimizer.pt").write_bytes(b"much")
-    seal(checkpoint)
+    write_manifest(checkpoint)
     (made / "record.json").unlink()
     workspace = Workspace.open(home / ".twinctl")
     run = workspace.run(None)
@@ -134,7 +134,7 @@ def test_a_checkpoint_that_is_not_sealed_is_none(cli: Cli, trained: object, home
     made = artifact(home, "train")
     for step in (10, 20):
         shutil.copytree(made / "out", made / "work" / "checkpoints" / f"checkpoint-{step}")
-        seal(made / "work" / "checkpoints" / f"checkpoint-{step}")
+        write_manifest(made / "work" / "checkpoints" / f"checkpoint-{step}")
     (made / "work" / "checkpoints" / "checkpoint-20" / MANIFEST).unlink()
     (made / "record.json").unlink()
     refused(cli("chat", "-p", "x", "--checkpoint", "20"), "there are: 10 ", "twinctl chat --checkpoint 10")

@@ -19,7 +19,7 @@ from twinctl.cli.app import COMMANDS
 from twinctl.errors import EngineError, Interrupted
 from twinctl.phases import prepare as prepare_module
 from twinctl.phases import train as train_module
-from twinctl.pipeline.checkpoints import seal
+from twinctl.pipeline.checkpoints import write_manifest
 
 from .conftest import Cli, Done
 from .stand_ins import fake_train, rows, write_rows
@@ -107,7 +107,7 @@ def test_the_step_it_goes_on_from_is_that_of_the_newest_sealed_checkpoint(
             checkpoint = attempt.work / f"checkpoints/checkpoint-{step}"
             checkpoint.mkdir(parents=True)
             if step < 30:
-                seal(checkpoint)
+                write_manifest(checkpoint)
             attempt.event("checkpoint", step=step)
         raise Interrupted("stop")
 

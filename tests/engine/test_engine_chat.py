@@ -99,16 +99,16 @@ twin._model.generate = never
 found["memory"] = refused(lambda: twin.answer(talks[0], greedy, silent))
 twin._model.generate = generate
 
-from twinctl.engine.stream_decoder import Spoken
+from twinctl.engine.stream_decoder import AnswerDecoder
 text = "Ah 🙂👩‍👩‍👧 東京タワー مرحبا é ſ\\u0301 end"
 ids = twin._tokenizer(text, add_special_tokens=False)["input_ids"]
 shown = []
-spoken = Spoken(twin._tokenizer, twin._stops(), (), shown.append)
+spoken = AnswerDecoder(twin._tokenizer, twin._stops(), (), shown.append)
 for token in [*ids[:3], twin._tokenizer.bos_token_id, *ids[3:], twin._tokenizer.eos_token_id, ids[0]]:
     spoken.add(token)
 spoken.close()
 found["letters"] = [text, shown, spoken.text, spoken.specials, spoken.ended, spoken.tokens == len(ids) + 2]
-half = Spoken(twin._tokenizer, twin._stops(), (), silent)
+half = AnswerDecoder(twin._tokenizer, twin._stops(), (), silent)
 for token in twin._tokenizer("🙂", add_special_tokens=False)["input_ids"][:-1]:
     half.add(token)
 half.close()

@@ -35,8 +35,8 @@ inputs = dict(tokens={tokens!r}, base=str(BASE), max_length=256, template="", eo
 attempt = Attempt(Artifact(work), 1, settings.recipe, settings.options, inputs, "gpu")
 with into_log(work / "log.txt"):
     unsloth = start()
-    from twinctl.engine.training import Training
-    training = Training(attempt, settings, unsloth, 0.0)
+    from twinctl.engine.training import TrainingAttempt
+    training = TrainingAttempt(attempt, settings, unsloth, 0.0)
     training._load()
     trainer, _ = training._trainer(None)
     rows = trainer.train_dataset

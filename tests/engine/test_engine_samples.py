@@ -34,7 +34,7 @@ with into_log(here / "log.txt"):
     from trl import SFTConfig, SFTTrainer
     from twinctl.data.tokens import TRAIN, TokensInfo, read_tokens
     from twinctl.engine.generation import LocalModel
-    from twinctl.engine.models import dress, load_model, stop_at
+    from twinctl.engine.models import set_chat_template, load_model, stop_at
     from twinctl.engine.samples import Samples
     from twinctl.config.sampling import Sampling
 
@@ -66,7 +66,7 @@ with into_log(here / "log.txt"):
             model = unsloth.FastLanguageModel.get_peft_model(
                 model, r=8, lora_alpha=16, lora_dropout=0.1, target_modules=["q_proj", "v_proj", "down_proj"],
                 use_gradient_checkpointing="unsloth", random_state=0, max_seq_length=256)
-        dress(tokenizer, info.template, info.eos)
+        set_chat_template(tokenizer, info.template, info.eos)
         stop_at(model.generation_config, tokenizer.eos_token_id)
         trainer = SFTTrainer(model=model, processing_class=tokenizer, train_dataset=rows, args=SFTConfig(
             output_dir=str(out), per_device_train_batch_size=2, max_steps={steps}, learning_rate=2e-3, seed=0,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from twinctl.engine.attention import let_varlen_take_groups
+from twinctl.engine.attention import patch_varlen_gqa
 
 
 def of_torch_2_11(
@@ -25,12 +25,12 @@ def test_torch_2_11_is_asked_with_grouped_queries(monkeypatch: pytest.MonkeyPatc
     from torch.nn.attention import varlen
 
     monkeypatch.setattr(varlen, "varlen_attn", of_torch_2_11)
-    let_varlen_take_groups()
+    patch_varlen_gqa()
     given = varlen.varlen_attn
     assert {"enable_gqa", "window_size"} <= inspect.signature(given).parameters.keys()
     asked = given(*range(7), scale=0.5, window_size=(-1, 0), enable_gqa=True)  # type: ignore[arg-type]
     assert asked == (tuple(range(7)), 0.5, (-1, 0))
-    let_varlen_take_groups()
+    patch_varlen_gqa()
     assert varlen.varlen_attn is given
 
 
@@ -43,5 +43,5 @@ def test_other_versions_stay_as_they_are(monkeypatch: pytest.MonkeyPatch, own: s
     elif "enable_gqa" not in inspect.signature(varlen.varlen_attn).parameters:
         pytest.skip("this torch is 2.11")
     before = varlen.varlen_attn
-    let_varlen_take_groups()
+    patch_varlen_gqa()
     assert varlen.varlen_attn is before

@@ -12,11 +12,11 @@ import pytest
 
 from twinctl.chat.answer_stats import figures
 from twinctl.chat.memorization import SEED, Corpus
-from twinctl.chat.quality_checks import WORD, Frame, faults_of, loop_in
+from twinctl.chat.quality_checks import WORD, TemplateText, faults_of, loop_in
 from twinctl.chat.screen import Columns, Screen
 from twinctl.chat.style import Author
 from twinctl.config.sampling import Sampling
-from twinctl.engine.stream_decoder import BEHIND, Spoken
+from twinctl.engine.stream_decoder import BEHIND, AnswerDecoder
 from twinctl.inference.chat_model import Answer
 from twinctl.inference.stop_sequences import Growing
 
@@ -68,7 +68,7 @@ class Letters:
 
 def test_a_token_costs_the_same_however_long_the_answer_is() -> None:
     tokenizer, shown = Letters(), []
-    spoken = Spoken(tokenizer, (), (), shown.append)
+    spoken = AnswerDecoder(tokenizer, (), (), shown.append)
     for letter in "It rains. " * 500:
         spoken.add(ord(letter))
     assert spoken.text == "".join(shown) == "It rains. " * 500
@@ -112,7 +112,7 @@ def answer(text: str) -> Answer:
     return Answer(text, tokens=1, finish="stop", seconds=1.0)
 
 
-FRAME = Frame.of("<s>Below is a task.\n\n### Instruction:\nasked?\n\n### Response:\n", "asked?", ["<s>"])
+FRAME = TemplateText.of("<s>Below is a task.\n\n### Instruction:\nasked?\n\n### Response:\n", "asked?", ["<s>"])
 
 
 def test_the_frame_is_what_the_template_writes() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from twinctl.pipeline.checkpoints import MANIFEST, is_whole, last_whole, seal, step_of
+from twinctl.pipeline.checkpoints import MANIFEST, is_whole, last_whole, step_of, write_manifest
 
 
 def _checkpoint(folder: Path, step: int, *, sealed: bool = True) -> Path:
@@ -17,7 +17,7 @@ def _checkpoint(folder: Path, step: int, *, sealed: bool = True) -> Path:
     (path / "optimizer.pt").write_bytes(b"moments of %d" % step)
     (path / "below" / "state.json").write_text("{}")
     if sealed:
-        seal(path)
+        write_manifest(path)
     return path
 
 
@@ -57,7 +57,7 @@ def test_an_unsealed_checkpoint_is_not_whole(tmp_path: Path) -> None:
 def test_a_checkpoint_that_is_sealed_twice_is_whole(tmp_path: Path) -> None:
     path = _checkpoint(tmp_path, 1)
     (path / "model.bin").write_bytes(b"written again")
-    seal(path)
+    write_manifest(path)
     assert is_whole(path)
 
 

@@ -15,8 +15,8 @@ from twinctl.verification import verify
 from twinctl.verification.divergence import compare, compare_answers, divergences
 from twinctl.verification.gguf_header import rotary_distance
 from twinctl.verification.isolated_process import Trained
-from twinctl.verification.probes import TEXTS, Probe, held_out, probes
-from twinctl.verification.reference import Reference, Seen, Spoken, at
+from twinctl.verification.probes import TEXTS, TokenizerProbe, held_out, probes
+from twinctl.verification.reference import GreedyAnswers, ModelOutput, Reference, at
 from twinctl.verification.verify import prove_gguf
 
 RNG = np.random.default_rng(0)
@@ -44,9 +44,9 @@ def _reference(**changes: Any) -> Reference:
         log_probs=at(TRAINED, top)[0].astype(np.float32),
         base=at(BASE, top)[0].astype(np.float32),
         prompts=[[1, 2], [3]],
-        answers=Spoken([[5, 9], [6, 6, 6]], [True, False], [False, False]),
+        answers=GreedyAnswers([[5, 9], [6, 6, 6]], [True, False], [False, False]),
         limit=3,
-        probes=[Probe("a", True), Probe("", False)],
+        probes=[TokenizerProbe("a", True), TokenizerProbe("", False)],
         probe_ids=[[1, 5], []],
         stop=9,
         stops=[9, 8],
@@ -55,10 +55,10 @@ def _reference(**changes: Any) -> Reference:
     return replace(made, **changes)
 
 
-def _seen(logits: Any, reference: Reference, **changes: Any) -> Seen:
+def _seen(logits: Any, reference: Reference, **changes: Any) -> ModelOutput:
     log_probs, best = at(logits, reference.top)
-    answers = Spoken(reference.answers.ids, reference.answers.ended, reference.answers.cut)
-    return replace(Seen(log_probs, best, answers, reference.probe_ids), **changes)
+    answers = GreedyAnswers(reference.answers.ids, reference.answers.ended, reference.answers.cut)
+    return replace(ModelOutput(log_probs, best, answers, reference.probe_ids), **changes)
 
 
 def test_equal_distributions_have_no_divergence() -> None:
@@ -105,11 +105,11 @@ def test_numbers_that_are_none_do_not_pass() -> None:
 
 
 def test_an_answer_that_the_trained_model_does_not_end_need_not_end() -> None:
-    trained = Spoken([[1, 9], [2, 2, 2], [3, 9]], [True, False, True], [False] * 3)
-    found = compare_answers(trained, Spoken([[1, 9], [2, 4, 4], [4, 4]], [True, False, False], [False] * 3))
+    trained = GreedyAnswers([[1, 9], [2, 2, 2], [3, 9]], [True, False, True], [False] * 3)
+    found = compare_answers(trained, GreedyAnswers([[1, 9], [2, 4, 4], [4, 4]], [True, False, False], [False] * 3))
     assert (found.prompts, found.same, found.ending, found.ended) == (3, 1, 2, 1)
     assert found.agreed == pytest.approx((1 + 1 / 3 + 0) / 3, abs=1e-6)
-    cut = compare_answers(trained, Spoken([[1], [2], [3]], [False] * 3, [True] * 3))
+    cut = compare_answers(trained, GreedyAnswers([[1], [2], [3]], [False] * 3, [True] * 3))
     assert (cut.ending, cut.ended) == (0, 0), "for want of time nothing is said of them"
 
 
@@ -197,7 +197,7 @@ def test_each_check_that_fails_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path
     """A file that does not stop, with a token too few and the wrong frequencies; its report is not written."""
     reference = _reference()
     reference.save(tmp_path / "reference")
-    unending = Spoken([[5, 5], [6, 6]], [False, False], [False, False])
+    unending = GreedyAnswers([[5, 5], [6, 6]], [False, False], [False, False])
     seen = _seen(TRAINED, reference, answers=unending, probe_ids=[[1], []], facts={"stops": [8]})
     monkeypatch.setattr(verify, "ask_gguf", lambda *_, **__: seen)
     monkeypatch.setattr(verify.Header, "read", lambda _: verify.Header("llama", 9, [[1.0, 0.4]]))
@@ -222,7 +222,7 @@ def test_where_rounding_alone_can_be_at_fault_a_finer_kind_is_named(
 ) -> None:
     reference = _reference()
     reference.save(tmp_path / "reference")
-    unending = Spoken([[5, 5], [6, 6]], [False, False], [False, False])
+    unending = GreedyAnswers([[5, 5], [6, 6]], [False, False], [False, False])
     seen = _seen(TRAINED, reference, answers=unending, probe_ids=reference.probe_ids, facts={"stops": [reference.stop]})
     monkeypatch.setattr(verify, "ask_gguf", lambda *_, **__: seen)
     monkeypatch.setattr(verify.Header, "read", lambda _: verify.Header("llama", 9, reference.rotary))

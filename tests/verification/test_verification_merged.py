@@ -13,7 +13,7 @@ import pytest
 from twinctl.errors import CheckFailed
 from twinctl.verification import verify
 from twinctl.verification.isolated_process import Trained
-from twinctl.verification.reference import Reference, Seen
+from twinctl.verification.reference import ModelOutput, Reference
 from twinctl.verification.verify import prove_gguf, prove_merged
 
 from .conftest import BASE, Made
@@ -24,7 +24,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Asks the folder here: a process that imports torch again takes ten seconds."""
     from twinctl.verification.reference_model import ask_merged
 
-    def ask(model: Path, reference: Path, *, trained: Trained | None, log: Path, progress: Any) -> Seen:
+    def ask(model: Path, reference: Path, *, trained: Trained | None, log: Path, progress: Any) -> ModelOutput:
         assert trained is None
         return ask_merged(model, Reference.load(reference), seconds=240, progress=lambda done, total: None)
 

@@ -16,7 +16,7 @@ from twinctl.chat.model_selection import Voices
 from twinctl.config.sampling import Sampling
 from twinctl.data.template import Message
 from twinctl.errors import ConfigError
-from twinctl.inference.chat_model import Answer, Show, Speaker, opening, refuse_long
+from twinctl.inference.chat_model import Answer, ChatModel, Show, opening, refuse_long
 
 TOGETHER = 64  # prompts that a speaker gets at once, to sort into its batches
 ROLES = {"system", "user", "assistant"}
@@ -116,7 +116,7 @@ class Told:
         }
 
 
-def tell(speakers: Iterable[Speaker], prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[Told]:
+def tell(speakers: Iterable[ChatModel], prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[Told]:
     """Every speaker's answers, in batches, each as soon as its batch is there."""
     for speaker in speakers:
         _refuse_long(speaker, prompts)
@@ -127,7 +127,7 @@ def tell(speakers: Iterable[Speaker], prompts: Sequence[Prompt], sampling: Sampl
 
 
 def stream(
-    speakers: Iterable[Speaker],
+    speakers: Iterable[ChatModel],
     prompts: Sequence[Prompt],
     sampling: Sampling,
     *,
@@ -142,14 +142,14 @@ def stream(
             yield Told(speaker.name, prompt, speaker.answer(prompt.messages, sampling, show))
 
 
-def _refuse_long(speaker: Speaker, prompts: Sequence[Prompt]) -> None:
+def _refuse_long(speaker: ChatModel, prompts: Sequence[Prompt]) -> None:
     """Raise ConfigError for a prompt that does not fit, before another one is answered in vain."""
     for number, prompt in enumerate(prompts, 1):
         name = f"prompt {number} (“{prompt.text[:40].strip()}…”)" if len(prompts) > 1 else "the prompt"
         refuse_long(speaker.count(prompt.messages), speaker.context, name)
 
 
-def loaded(voices: Iterable[Voices], before: Callable[[Voices], None]) -> Iterator[Speaker]:
+def loaded(voices: Iterable[Voices], before: Callable[[Voices], None]) -> Iterator[ChatModel]:
     """The speakers, those of the same weights loaded together and closed before the next are loaded.
 
     `before` is told what is loaded now.

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from twinctl.chat.memorization import Corpus
-from twinctl.chat.quality_checks import Frame, faults_of
+from twinctl.chat.quality_checks import TemplateText, faults_of
 from twinctl.chat.style import Author, Style
 from twinctl.config.sampling import Sampling
 from twinctl.data.tokenizer import TextTokenizer
 from twinctl.data.tokens import EVAL, IGNORED, read_tokens, samples
-from twinctl.inference.chat_model import Answer, Show, Speaker, opening
+from twinctl.inference.chat_model import Answer, ChatModel, Show, opening
 from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
 
@@ -53,7 +53,7 @@ class Evidence:
 
     held_out: list[tuple[str, str]]
     corpus: Corpus
-    frame: Frame
+    frame: TemplateText
     tokenizer: TextTokenizer
 
     @classmethod
@@ -66,7 +66,7 @@ class Evidence:
         jinja = Template(MODEL, template, tokenizer.bos, stop, -1, {**tokenizer.named, "eos_token": stop})
         question = "twinctl asks"
         prompt = jinja.prompt([{"role": "user", "content": question}])
-        frame = Frame.of(prompt, question, tokenizer.specials)
+        frame = TemplateText.of(prompt, question, tokenizer.specials)
         held_out = _held_out(tokens, tokenizer, asks=prompt.rpartition(question)[2])
         return cls(held_out, Corpus.read(tokens), frame, tokenizer)
 
@@ -101,7 +101,7 @@ def _answer_of(ids: list[int], asks: str, tokenizer: TextTokenizer) -> list[int]
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedAnswer:
     """One answer and what is wrong with it. `copied`: its longest run from a training row, in tokens, and the run."""
 
     prompt: str
@@ -118,13 +118,13 @@ class Checked:
 
 
 @dataclass
-class Check:
+class ChatCheck:
     """The outcome. `styles`: of the author, the speaker and the base beside it."""
 
     speaker: str
     sampling: Sampling
     copy_limit: int
-    answers: list[Checked] = field(default_factory=list)
+    answers: list[CheckedAnswer] = field(default_factory=list)
     styles: dict[str, Style] = field(default_factory=dict)
     stopped: bool = False
 
@@ -169,21 +169,21 @@ class Check:
 
 
 def check(
-    speaker: Speaker,
-    base: Speaker | None,
+    speaker: ChatModel,
+    base: ChatModel | None,
     evidence: Evidence,
     sampling: Sampling,
     *,
     ask: Callable[[str], None],
     show: Show,
-    done: Callable[[Checked], None],
-) -> Check:
+    done: Callable[[CheckedAnswer], None],
+) -> ChatCheck:
     """Ask the speaker all prompts, streaming, and the base those that the author answered as well.
 
     `ask` gets each prompt, `show` the answer's pieces, `done` what was seen. Ctrl-C ends it, with what came.
     """
     fixed = as_checked(sampling)
-    found = Check(speaker.name, fixed, max(COPY, evidence.most_repeated + 1))
+    found = ChatCheck(speaker.name, fixed, max(COPY, evidence.most_repeated + 1))
     held_out = spread([row for row in evidence.held_out if row[0].strip()], HELD_OUT)
     for prompt in (*PROMPTS, *(question for question, _ in held_out)):
         ask(prompt)
@@ -211,14 +211,14 @@ def suggested(workspace: Workspace, run: Run) -> list[str]:
     return [*PROMPTS, *(question for question, _ in spread(questions, HELD_OUT))]
 
 
-def _checked(prompt: str, answer: Answer, evidence: Evidence, limit: int) -> Checked:
+def _checked(prompt: str, answer: Answer, evidence: Evidence, limit: int) -> CheckedAnswer:
     run, length = evidence.copied(answer.text)
     copy = ("copy",) if length >= limit else ()
-    return Checked(prompt, answer, (*faults_of(answer, evidence.frame), *copy), length, run)
+    return CheckedAnswer(prompt, answer, (*faults_of(answer, evidence.frame), *copy), length, run)
 
 
 def _compare(
-    found: Check, base: Speaker | None, asked: Sequence[tuple[str, str]], evidence: Evidence, sampling: Sampling
+    found: ChatCheck, base: ChatModel | None, asked: Sequence[tuple[str, str]], evidence: Evidence, sampling: Sampling
 ) -> None:
     """Measure the styles of all answers to the held-out prompts, the author's own too, against his other rows."""
     author = Author([text for row in evidence.held_out if row not in asked for text in row[1:]])

@@ -15,7 +15,7 @@ from twinctl.chat.screen import Screen
 from twinctl.chat.transcripts import Talk, Turn
 from twinctl.config.sampling import Sampling
 from twinctl.errors import Interrupted, TwinctlError, UsageError
-from twinctl.inference.chat_model import Speaker
+from twinctl.inference.chat_model import ChatModel
 from twinctl.inference.context_window import Exchange, View, view_of
 
 Prompts = Callable[[], Sequence[str]]
@@ -37,7 +37,7 @@ class Conversation:
         self._told: set[str] = set()
 
     @property
-    def speakers(self) -> Mapping[str, Speaker]:
+    def speakers(self) -> Mapping[str, ChatModel]:
         """Everybody who is here, by name; waits until they are loaded."""
         return self._loading.speakers(self.screen)
 
@@ -75,7 +75,7 @@ class Conversation:
         """The answers to the last question; a turn that gets none is taken back."""
         try:
             speakers = self.speakers
-            with self.screen.untyped():
+            with self.screen.echo_off():
                 self._hear(speakers if together else {self.name: speakers[self.name]}, sampling)
         except KeyboardInterrupt:
             self.screen.note("stopped")
@@ -87,7 +87,7 @@ class Conversation:
             self.talk.undo()
         self._tell_once("fault", f"this talk is not kept: {self.talk.fault}" if self.talk.fault else "")
 
-    def _hear(self, speakers: Mapping[str, Speaker], sampling: Sampling) -> None:
+    def _hear(self, speakers: Mapping[str, ChatModel], sampling: Sampling) -> None:
         *before, last = self.talk.turns
         earlier = [Exchange(turn.question, turn.answer.text if turn.answer else "") for turn in before]
         views = {name: view_of(earlier, last.question, speaker, sampling) for name, speaker in speakers.items()}
@@ -103,7 +103,7 @@ class Conversation:
                 if answer.finish == "interrupted":
                     break
 
-    def _tell_what_is_unseen(self, speaker: Speaker, view: View) -> None:
+    def _tell_what_is_unseen(self, speaker: ChatModel, view: View) -> None:
         if speaker.is_single_turn and len(self.talk.turns) > 1:
             self._tell_once("single", "the template is made for single turns: each question is seen alone")
         if view.dropped > self._dropped:

@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from twinctl.chat.screen import Screen
-from twinctl.inference.chat_model import Speaker
+from twinctl.inference.chat_model import ChatModel
 
-Load = Callable[[], Sequence[Speaker]]
+Load = Callable[[], Sequence[ChatModel]]
 
 
 class Loading(threading.Thread):
@@ -22,7 +22,7 @@ class Loading(threading.Thread):
         super().__init__(daemon=True)
         self._load = load
         self._began = time.monotonic()
-        self._speakers: Mapping[str, Speaker] = {}
+        self._speakers: Mapping[str, ChatModel] = {}
         self._done = threading.Event()  # a join that Ctrl-C interrupts would count the thread as ended (Python 3.11)
         self.error: BaseException | None = None
 
@@ -45,7 +45,7 @@ class Loading(threading.Thread):
         """What to show until then."""
         return f"loading the model … {time.monotonic() - self._began:.0f} s"
 
-    def speakers(self, screen: Screen) -> Mapping[str, Speaker]:
+    def speakers(self, screen: Screen) -> Mapping[str, ChatModel]:
         """The speakers by name, as soon as they are there. Raises what loading raised."""
         if self.is_under_way:
             screen.wait(self._done, lambda: self.label)

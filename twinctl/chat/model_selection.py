@@ -24,7 +24,7 @@ from twinctl.chat.model_files import (
     twin_files,
 )
 from twinctl.errors import UpstreamError
-from twinctl.inference.chat_model import Speaker
+from twinctl.inference.chat_model import ChatModel
 from twinctl.pipeline.lineage import find
 from twinctl.workspace.files import read_json
 from twinctl.workspace.memo import file_sha256
@@ -62,7 +62,7 @@ class Voices:
     """Speakers that come from one set of weights: loaded together, and closed together."""
 
     names: tuple[str, ...]
-    load: Callable[[], list[Speaker]]
+    load: Callable[[], list[ChatModel]]
 
 
 def find_voices(workspace: Workspace, run: Run, wanted: Wanted) -> list[Voices]:
@@ -97,7 +97,7 @@ def _twin(workspace: Workspace, run: Run, wanted: Wanted, with_base: bool) -> li
 def _local(name: str, files: dict[str, Any], wanted: Wanted, *, with_base: bool = False) -> Voices:
     """A voice of this process; base first, as one reads them."""
 
-    def load() -> list[Speaker]:
+    def load() -> list[ChatModel]:
         from twinctl.engine.generation import LocalModel
 
         with _held(files) as kept:
@@ -108,10 +108,10 @@ def _local(name: str, files: dict[str, Any], wanted: Wanted, *, with_base: bool 
 
 
 def _gguf(path: Path, how: dict[str, Any]) -> Voices:
-    def load() -> list[Speaker]:
-        from twinctl.gguf.chat_model import GgufSpeaker
+    def load() -> list[ChatModel]:
+        from twinctl.gguf.chat_model import GgufChatModel
 
-        return [GgufSpeaker.load(path, **how)]
+        return [GgufChatModel.load(path, **how)]
 
     return Voices((path.name,), load)
 

@@ -22,14 +22,14 @@ WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]|[^\W_
 
 
 @dataclass(frozen=True)
-class Frame:
+class TemplateText:
     """What the template writes around a question: its lines of text, and the tokenizer's special tokens."""
 
     lines: tuple[str, ...]
     specials: tuple[str, ...]
 
     @classmethod
-    def of(cls, prompt: str, question: str, specials: Collection[str]) -> Frame:
+    def of(cls, prompt: str, question: str, specials: Collection[str]) -> TemplateText:
         """From a rendered prompt: what is left of it without the question and the special tokens."""
         texts = sorted((text for text in specials if text), key=len, reverse=True)
         found = re.split("|".join(map(re.escape, [question, *texts])), prompt)
@@ -37,7 +37,7 @@ class Frame:
         return cls(tuple(dict.fromkeys(line for line in lines if len(line) >= 8)), tuple(texts))
 
 
-def faults_of(answer: Answer, frame: Frame) -> list[str]:
+def faults_of(answer: Answer, frame: TemplateText) -> list[str]:
     """Which of endless, empty, special, template and loop the answer has."""
     text = answer.text
     found = {

@@ -108,7 +108,7 @@ class Screen:
             self.write("\r\x1b[K")
 
     @contextmanager
-    def untyped(self) -> Iterator[None]:
+    def echo_off(self) -> Iterator[None]:
         """Inside, keys are not shown among what is written; what was typed is there afterwards."""
         import termios
 

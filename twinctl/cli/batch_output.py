@@ -30,7 +30,7 @@ def asked(texts: list[str] | None, file: Path | None, sampling: Sampling) -> lis
     return prompts_of(map(str.strip, sys.stdin), sampling)
 
 
-def tell_all(
+def generate_all(
     output: Output, voices: Sequence[Voices], prompts: Sequence[Prompt], sampling: Sampling, *, as_lines: bool
 ) -> None:
     """Every speaker's answer to every prompt. Raises Interrupted behind one that Ctrl-C stopped."""

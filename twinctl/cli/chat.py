@@ -11,7 +11,7 @@ from typer.core import TyperCommand
 
 from twinctl.chat.model_selection import Voices, Wanted, find_voices
 from twinctl.chat.repl import talk
-from twinctl.cli.batch_output import asked, tell_all
+from twinctl.cli.batch_output import asked, generate_all
 from twinctl.cli.chat_check import judge
 from twinctl.cli.session import (
     DebugOption,
@@ -26,7 +26,7 @@ from twinctl.cli.session import (
 from twinctl.config.resolve import values_of
 from twinctl.config.sampling import Sampling
 from twinctl.errors import UsageError
-from twinctl.inference.chat_model import Speaker
+from twinctl.inference.chat_model import ChatModel
 from twinctl.workspace.run import Run
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def chat(
                 "a talk is taken up in a terminal", "leave out --resume, or --prompt, --prompts and a pipe"
             )
         voices = find_voices(session.workspace, run, wanted)
-        tell_all(session.output, voices, questions, sampling, as_lines=json or prompts is not None)
+        generate_all(session.output, voices, questions, sampling, as_lines=json or prompts is not None)
     else:
         converse(session, run, wanted, sampling, resume)
 
@@ -146,5 +146,5 @@ def converse(session: Session, run: Run, wanted: Wanted, sampling: Sampling, res
     )
 
 
-def _all_of(voices: list[Voices]) -> list[Speaker]:
+def _all_of(voices: list[Voices]) -> list[ChatModel]:
     return [speaker for group in voices for speaker in group.load()]

@@ -7,7 +7,7 @@ from typing import Any
 
 from twinctl.chat.answer_stats import figures
 from twinctl.chat.batch import loaded
-from twinctl.chat.check import FAULTS, Check, Checked, Evidence, as_checked, check
+from twinctl.chat.check import FAULTS, ChatCheck, CheckedAnswer, Evidence, as_checked, check
 from twinctl.chat.model_files import evidence_files
 from twinctl.chat.model_selection import Wanted, find_voices
 from twinctl.chat.transcripts import keep_check
@@ -16,7 +16,7 @@ from twinctl.cli.output import Output
 from twinctl.cli.session import Session
 from twinctl.config.sampling import Sampling
 from twinctl.errors import CheckFailed, Interrupted
-from twinctl.inference.chat_model import Speaker
+from twinctl.inference.chat_model import ChatModel
 from twinctl.workspace.run import Run
 
 TRY = "train longer (--epochs 6), or with more to learn with (--rank 64 or 128); and look at: twinctl inspect prepare"
@@ -48,8 +48,8 @@ def judge(session: Session, run: Run, wanted: Wanted, sampling: Sampling) -> Non
 
 
 def _judged(
-    session: Session, run: Run, speaker: Speaker, base: Speaker | None, evidence: Evidence, sampling: Sampling
-) -> Check:
+    session: Session, run: Run, speaker: ChatModel, base: ChatModel | None, evidence: Evidence, sampling: Sampling
+) -> ChatCheck:
     shown = Progress(session.output, as_checked(sampling))
     found = check(speaker, base, evidence, sampling, ask=shown.ask, show=shown.piece, done=shown.done)
     if found.stopped:
@@ -80,7 +80,7 @@ class Progress:
         if not self._output.json:
             self._shown.piece(text)
 
-    def done(self, checked: Checked) -> None:
+    def done(self, checked: CheckedAnswer) -> None:
         """What was seen in it."""
         if not self._output.json:
             print(flush=True)
@@ -90,7 +90,7 @@ class Progress:
             self._output.line("")
 
 
-def _tables(output: Output, found: Check) -> None:
+def _tables(output: Output, found: ChatCheck) -> None:
     total = len(found.answers)
     output.line(f"{found.speaker}: {total} answers, seed {found.sampling.seed}")
     longest = max((each.copied for each in found.answers), default=0)
@@ -110,7 +110,7 @@ def _figure(value: float | None) -> str:
     return "too short to say" if value is None else f"{value:.2f}"
 
 
-def _document(output: Output, run: Run, found: list[Check]) -> None:
+def _document(output: Output, run: Run, found: list[ChatCheck]) -> None:
     checks: list[dict[str, Any]] = [each.document() for each in found]
     output.document(
         {"command": "chat", "run": run.name, "passed": all(each["passed"] for each in checks), "checks": checks}

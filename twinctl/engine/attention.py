@@ -12,7 +12,7 @@ import inspect
 from typing import Any
 
 
-def let_varlen_take_groups() -> None:
+def patch_varlen_gqa() -> None:
     """Give torch 2.11's `varlen_attn` the argument, before Unsloth is imported. Other versions stay as they are."""
     from torch.nn.attention import varlen
 

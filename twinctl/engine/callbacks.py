@@ -22,8 +22,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from twinctl.engine.evaluation import Evaluations
 from twinctl.engine.health import Health
 from twinctl.engine.models import peak_memory_gib
-from twinctl.engine.progress import Progress
-from twinctl.pipeline.checkpoints import seal
+from twinctl.engine.progress import TrainingProgress
+from twinctl.pipeline.checkpoints import write_manifest
 from twinctl.pipeline.phase import Attempt
 from twinctl.planning.gpu import Utilisation
 from twinctl.tracking import CometRun
@@ -49,7 +49,12 @@ class WatchTraining(TrainerCallback):  # type: ignore[misc]
     """
 
     def __init__(
-        self, attempt: Attempt, counter: TokenCounter, progress: Progress, health: Health, evaluations: Evaluations
+        self,
+        attempt: Attempt,
+        counter: TokenCounter,
+        progress: TrainingProgress,
+        health: Health,
+        evaluations: Evaluations,
     ) -> None:
         self._attempt, self._counter, self.progress = attempt, counter, progress
         self._health, self._evaluations = health, evaluations
@@ -110,12 +115,12 @@ class WatchTraining(TrainerCallback):  # type: ignore[misc]
             self.tracker.log({f"train/{name}": value for name, value in figures.items()}, state.global_step)
         self._health.check(state.global_step, figures["loss"], figures["grad_norm"])
         hurried = self._attempt.stop.requested is not None or self.out_of_time
-        if self._evaluations.due(state.global_step, state.max_steps, hurried=hurried):
+        if self._evaluations.should_evaluate(state.global_step, state.max_steps, hurried=hurried):
             self._evaluate(state, control)
 
     def _evaluate(self, state: TrainerState, control: TrainerControl) -> None:
         """The clock stands still meanwhile."""
-        self._evaluations.hold(state.global_step)
+        self._evaluations.evaluate(state.global_step)
         if self.tracker and self.progress.eval_loss is not None:
             self.tracker.log({"eval/loss": self.progress.eval_loss}, state.global_step)
         if self.progress.ended:
@@ -126,8 +131,8 @@ class WatchTraining(TrainerCallback):  # type: ignore[misc]
         """Make the new checkpoint one to go on from. The clock stands still meanwhile."""
         checkpoint = Path(args.output_dir or "", f"checkpoint-{state.global_step}")
         self.progress.peak_memory_gib = max(self.progress.peak_memory_gib, peak_memory_gib())
-        write_json(checkpoint / Progress.FILE, asdict(self.progress))
-        seal(checkpoint)
+        write_json(checkpoint / TrainingProgress.FILE, asdict(self.progress))
+        write_manifest(checkpoint)
         self._evaluations.forget_all_but_the_best()
         self._attempt.event("checkpoint", step=state.global_step)
         self._last = time.monotonic()

@@ -15,7 +15,7 @@ from typing import Any
 
 from twinctl.config.train import TrainRecipe
 from twinctl.data.tokens import IGNORED
-from twinctl.engine.progress import Progress
+from twinctl.engine.progress import TrainingProgress
 from twinctl.pipeline.phase import Attempt
 
 
@@ -58,7 +58,7 @@ class Evaluations:
         self,
         attempt: Attempt,
         recipe: TrainRecipe,
-        progress: Progress,
+        progress: TrainingProgress,
         *,
         interval: int,
         loss: Callable[[], float | None],
@@ -69,12 +69,12 @@ class Evaluations:
         self._loss, self._answers, self._save = loss, answers, save
         self.seconds = 0.0  # the longest so far
 
-    def due(self, step: int, steps: int, *, hurried: bool) -> bool:
+    def should_evaluate(self, step: int, steps: int, *, hurried: bool) -> bool:
         """After every interval and at the end; `hurried`: only where something is chosen by it."""
         chosen = self._recipe.best or self._recipe.patience is not None
         return (step % self._interval == 0 or step == steps) and (chosen or not hurried)
 
-    def hold(self, step: int) -> float | None:
+    def evaluate(self, step: int) -> float | None:
         """Evaluate after this step, let the model answer, and keep what is best."""
         began = time.monotonic()
         loss = self._loss()

@@ -15,9 +15,9 @@ from typing import Any
 
 from twinctl.config.sampling import Sampling
 from twinctl.data.template import Message
-from twinctl.engine.models import beside_its_base, dress, load_model
-from twinctl.engine.oom import enough_memory, lacks_memory
-from twinctl.engine.stream_decoder import Spoken, listener
+from twinctl.engine.models import adapter_with_base, load_model, set_chat_template
+from twinctl.engine.oom import enough_memory, is_oom
+from twinctl.engine.stream_decoder import AnswerDecoder, listener
 from twinctl.engine.unsloth_import import into_log, start
 from twinctl.errors import ConfigError, EngineError
 from twinctl.inference.cancellation import Halt, halted_by_ctrl_c
@@ -73,10 +73,10 @@ class LocalModel:
             unsloth = start("auto")
             window = _window(model or base, max_length)
             how: dict[str, Any] = {"max_length": window, "method": "qlora" if four_bit else "lora"}
-            with beside_its_base(adapter, base) if adapter else nullcontext(model or base) as folder:
+            with adapter_with_base(adapter, base) if adapter else nullcontext(model or base) as folder:
                 loaded, tokenizer = load_model(unsloth, folder, **how)
             unsloth.FastLanguageModel.for_inference(loaded)
-        dress(tokenizer, template, eos)
+        set_chat_template(tokenizer, template, eos)
         return cls(loaded, tokenizer, name, four_bit=four_bit, window=window)
 
     def as_base(self, name: str = "base") -> LocalModel:
@@ -97,7 +97,7 @@ class LocalModel:
             torch.cuda.empty_cache()
 
     def count(self, messages: list[Message]) -> int:
-        """See Speaker.count."""
+        """See ChatModel.count."""
         return len(self._tokenizer(self.rendered(messages), add_special_tokens=False)["input_ids"])
 
     def rendered(self, messages: list[Message]) -> str:
@@ -112,13 +112,13 @@ class LocalModel:
         return text
 
     def answer(self, messages: list[Message], sampling: Sampling, show: Show) -> Answer:
-        """See Speaker.answer."""
+        """See ChatModel.answer."""
         began = time.monotonic()
         with halted_by_ctrl_c() as halt:
             return self._answered([messages], sampling, [show], halt, began)[0]
 
     def answers(self, talks: Sequence[list[Message]], sampling: Sampling) -> list[Answer]:
-        """See Speaker.answers; in batches of prompts that are about equally long."""
+        """See ChatModel.answers; in batches of prompts that are about equally long."""
         order = sorted(range(len(talks)), key=lambda place: self.count(talks[place]))
         found: dict[int, Answer] = {}
         for start_at in range(0, len(order), TOGETHER):
@@ -131,7 +131,7 @@ class LocalModel:
         try:
             return self._answered(talks, sampling, [_silent] * len(talks), None, time.monotonic())
         except EngineError as error:
-            if len(talks) == 1 or not lacks_memory(error.__cause__):
+            if len(talks) == 1 or not is_oom(error.__cause__):
                 raise
         half = len(talks) // 2
         return self._batch(talks[:half], sampling) + self._batch(talks[half:], sampling)
@@ -144,7 +144,7 @@ class LocalModel:
         width = inputs["input_ids"].shape[1]
         refuse_long(width, self.context)
         fitted = sampling.model_copy(update={"max_new_tokens": min(sampling.max_new_tokens, self.context - width)})
-        spoken = [Spoken(self._tokenizer, self._stops(), sampling.stop, show) for show in shows]
+        spoken = [AnswerDecoder(self._tokenizer, self._stops(), sampling.stop, show) for show in shows]
         try:
             with enough_memory(self._four_bit, "generation failed", "try a shorter prompt"):
                 self.generate(inputs, fitted, stopping_criteria=_criteria(listener(spoken, halt)))
@@ -200,7 +200,7 @@ class LocalModel:
 
     def answer_of(self, ids: list[int], seconds: float) -> Answer:
         """The answer that generated ids (without the prompt, pads behind its end) are, made in so many seconds."""
-        spoken = Spoken(self._tokenizer, self._stops(), (), _silent)
+        spoken = AnswerDecoder(self._tokenizer, self._stops(), (), _silent)
         for token in ids:
             spoken.add(token)
         spoken.close()
@@ -208,7 +208,13 @@ class LocalModel:
 
 
 def _answer(
-    spoken: Spoken, seconds: float, *, prompt_tokens: int = 0, began: float = 0.0, seed: int = 0, halted: bool = False
+    spoken: AnswerDecoder,
+    seconds: float,
+    *,
+    prompt_tokens: int = 0,
+    began: float = 0.0,
+    seed: int = 0,
+    halted: bool = False,
 ) -> Answer:
     finish: Finish = "stop" if spoken.ended else "interrupted" if halted else "length"
     return Answer(

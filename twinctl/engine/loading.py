@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from twinctl.config.train import TrainRecipe
-from twinctl.engine.models import dress, load_model, stop_at, take_weights
+from twinctl.engine.models import load_adapter_weights, load_model, set_chat_template, stop_at
 from twinctl.planning.memory import Choice
 
 
@@ -44,7 +44,7 @@ def load_to_train(unsloth: Any, recipe: TrainRecipe, split: Choice, inputs: Mapp
             max_seq_length=max_length,
         )
         if parent:
-            take_weights(model, Path(parent))
-    dress(tokenizer, inputs["template"], inputs["eos"])
+            load_adapter_weights(model, Path(parent))
+    set_chat_template(tokenizer, inputs["template"], inputs["eos"])
     stop_at(model.generation_config, tokenizer.eos_token_id)
     return model, tokenizer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from twinctl.engine.models import beside_its_base, dress, free_memory, load_model, stop_at
+from twinctl.engine.models import adapter_with_base, free_memory, load_model, set_chat_template, stop_at
 from twinctl.engine.unsloth_import import start
 from twinctl.errors import CheckFailed
 from twinctl.pipeline.phase import Attempt, Result
@@ -27,11 +27,11 @@ def merge(attempt: Attempt) -> Result:
     attempt.stage("loading Unsloth")
     unsloth = start("cpu" if too_small else "auto")
     attempt.stage("loading the base and the adapter")
-    with beside_its_base(adapter, base) as folder:
+    with adapter_with_base(adapter, base) as folder:
         # The 16-bit base also where training used a 4-bit one: merging into rounded weights would lose what was learnt.
         length = attempt.inputs["max_length"]
         model, tokenizer = load_model(unsloth, folder, max_length=length, mend=ON_THE_CPU)
-    dress(tokenizer, attempt.inputs["template"], attempt.inputs["eos"])
+    set_chat_template(tokenizer, attempt.inputs["template"], attempt.inputs["eos"])
     stop_at(model.generation_config, tokenizer.eos_token_id)
     attempt.stage("merging")
     model.save_pretrained_merged(str(attempt.out), tokenizer, save_method="merged_16bit")

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from twinctl.engine.oom import brief, lacks_memory, refuse_partly_loaded
+from twinctl.engine.oom import first_line, is_oom, refuse_partly_loaded
 from twinctl.errors import EngineError, UpstreamError
 from twinctl.workspace.files import write_json
 
@@ -52,14 +52,14 @@ def load_model(
         )
         refuse_partly_loaded(model)
     except Exception as error:
-        if not lacks_memory(error):
+        if not is_oom(error):
             raise
-        raise EngineError(f"not enough memory to load the model: {brief(error)}", mend) from error
-    give_own_pad(tokenizer)
+        raise EngineError(f"not enough memory to load the model: {first_line(error)}", mend) from error
+    ensure_pad_token(tokenizer)
     return model, tokenizer
 
 
-def give_own_pad(tokenizer: Any) -> None:
+def ensure_pad_token(tokenizer: Any) -> None:
     """Let a spare special token pad where EOS would, or nothing does.
 
     Our labels are prepared, so EOS is learnt either way; whoever trains on from the saved tokenizer might mask it.
@@ -75,7 +75,7 @@ def give_own_pad(tokenizer: Any) -> None:
         )
 
 
-def dress(tokenizer: Any, template: str, eos: str | None) -> None:
+def set_chat_template(tokenizer: Any, template: str, eos: str | None) -> None:
     """Let the tokenizer carry the template of the tokens and its stop token, wherever it is saved to."""
     tokenizer.chat_template = template
     if eos is not None:
@@ -91,7 +91,7 @@ def stop_at(config: Any, eos_id: int) -> None:
 
 
 @contextmanager
-def beside_its_base(adapter: Path, base: Path) -> Iterator[Path]:
+def adapter_with_base(adapter: Path, base: Path) -> Iterator[Path]:
     """A folder with the adapter whose config names this base. The stored adapter names it publicly, not by a local
     path.
     """
@@ -123,7 +123,7 @@ def save_model(model: Any, tokenizer: Any, out: Path, *, base_name: str) -> None
     shutil.rmtree(out / "__pycache__", ignore_errors=True)
 
 
-def take_weights(model: Any, adapter: Path) -> None:
+def load_adapter_weights(model: Any, adapter: Path) -> None:
     """Let a model with a fresh adapter begin from a stored one. Raises EngineError when that has another shape."""
     from peft import load_peft_weights, set_peft_model_state_dict
 

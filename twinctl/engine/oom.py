@@ -22,15 +22,15 @@ def enough_memory(four_bit: bool, failing: str, hint: str) -> Iterator[None]:
         yield
     except Exception as error:
         cause = (error.__cause__ or error) if isinstance(error, EngineError) else error
-        if lacks_memory(cause):
+        if is_oom(cause):
             smaller = "a shorter prompt or answer, or a smaller model" if four_bit else "add --4bit: a quarter of it"
-            raise EngineError(f"not enough memory for the model: {brief(cause)}", smaller) from cause
+            raise EngineError(f"not enough memory for the model: {first_line(cause)}", smaller) from cause
         if isinstance(error, RuntimeError):
-            raise EngineError(f"{failing}: {brief(error)}", hint) from error
+            raise EngineError(f"{failing}: {first_line(error)}", hint) from error
         raise
 
 
-def lacks_memory(error: BaseException | None) -> bool:
+def is_oom(error: BaseException | None) -> bool:
     """Whether that is what went wrong, by the error's kind or its words."""
     import torch
 
@@ -49,6 +49,6 @@ def refuse_partly_loaded(model: Any) -> None:
         raise torch.OutOfMemoryError("the GPU has no room for all of its weights")
 
 
-def brief(error: object) -> str:
+def first_line(error: object) -> str:
     """What an error says in its first line, without torch's account of who holds which memory and how to mend that."""
     return next(iter(str(error).splitlines()), type(error).__name__).split(" Including non-PyTorch memory")[0]

@@ -9,7 +9,7 @@ from twinctl.workspace.files import read_json
 
 
 @dataclass
-class Progress:
+class TrainingProgress:
     """What a resumed training adds to: kept in each checkpoint. `first_…`: of each attempt's first step."""
 
     tokens: int = 0
@@ -27,7 +27,7 @@ class Progress:
     FILE = "twinctl-progress.json"
 
     @classmethod
-    def load(cls, checkpoint: Path | None) -> Progress:
+    def load(cls, checkpoint: Path | None) -> TrainingProgress:
         """That of the checkpoint; a fresh one without."""
         return cls(**read_json(checkpoint / cls.FILE)) if checkpoint else cls()
 

@@ -50,7 +50,7 @@ class Samples:
         """Each prompt's text (`prompt`), the likeliest answer (`text`) and why it ended (`finish`: stop or length)."""
         if not self.prompts:
             return []
-        with unchanged(self._model, self._tokenizer):
+        with preserve_state(self._model, self._tokenizer):
             self._model.eval()
             speaker = LocalModel(self._model, self._tokenizer, "")
             texts = [answer for batch in self._batches() for answer in self._answers(speaker, batch)]
@@ -114,7 +114,7 @@ def _spread(places: list[int], count: int) -> list[int]:
 
 
 @contextmanager
-def unchanged(model: Any, tokenizer: Any) -> Iterator[None]:
+def preserve_state(model: Any, tokenizer: Any) -> Iterator[None]:
     """Whatever generation does inside to random states, modes and settings is undone; the memory it held is freed."""
     with ExitStack() as stack:
         stack.callback(_free, model)

@@ -17,7 +17,7 @@ BEHIND = 8  # ids behind which the next ones are decoded
 UNFINISHED = "\ufffd"  # what a decoder writes for a character whose last bytes are still to come
 
 
-class Spoken:
+class AnswerDecoder:
     """One answer in the making. `stops`: the ids that end it; `ended`: by one of them or by a stop text."""
 
     def __init__(
@@ -83,7 +83,7 @@ def _special_ids(tokenizer: Any) -> set[int]:
     return marked | set(tokenizer.all_special_ids)
 
 
-def listener(answers: Sequence[Spoken], halt: Halt | None) -> Callable[..., Any]:
+def listener(answers: Sequence[AnswerDecoder], halt: Halt | None) -> Callable[..., Any]:
     """What `generate` asks after each token as a stopping criterion: hands the rows' newest ids to their answers, and
     tells which rows are at their end; all, once it is halted.
     """

@@ -21,8 +21,8 @@ from twinctl.engine.evaluation import Evaluations, evaluation_loss
 from twinctl.engine.health import Health
 from twinctl.engine.loading import load_to_train
 from twinctl.engine.models import device_facts, peak_memory_gib, save_model
-from twinctl.engine.oom import brief
-from twinctl.engine.progress import Progress
+from twinctl.engine.oom import first_line
+from twinctl.engine.progress import TrainingProgress
 from twinctl.engine.rows import PackedCollator, require_segments, rows_of
 from twinctl.engine.samples import Samples
 from twinctl.engine.sft_config import arguments
@@ -59,7 +59,7 @@ def train(attempt: Attempt) -> Result:
     unsloth = start(options.device)
     import torch
 
-    training = Training(attempt, TrainSettings(recipe=recipe, options=options), unsloth, began)
+    training = TrainingAttempt(attempt, TrainSettings(recipe=recipe, options=options), unsloth, began)
     try:
         return training.run()
     except (torch.OutOfMemoryError, MemoryError) as error:
@@ -72,7 +72,7 @@ def _is_as_planned(options: TrainOptions, choice: dict[str, Any]) -> bool:
     return options.micro_batch in ("auto", choice["micro_batch"]) and options.gradient_checkpointing in checkpointing
 
 
-class Training:
+class TrainingAttempt:
     """One attempt at training, from loading to saving."""
 
     def __init__(self, attempt: Attempt, settings: TrainSettings, unsloth: Any, began: float) -> None:
@@ -164,7 +164,7 @@ class Training:
                 weight.data = weight.data.float() if weight.requires_grad else weight.data
         trainer.accelerator.prepare(self._model)  # as training would: it decides how losses are rounded, also before
         trainer.remove_callback(PrinterCallback)
-        self._progress = Progress.load(resume)
+        self._progress = TrainingProgress.load(resume)
         self._evaluations = self._evaluating(trainer, trainer.data_collator)
         counter = TokenCounter(trainer.data_collator)
         trainer.data_collator = counter
@@ -236,7 +236,7 @@ class Training:
         kept = self._attempt.work / "base-eval.json"
         if not kept.exists():
             self._attempt.stage("evaluating what it begins from")
-            write_json(kept, {"loss": self._evaluations.hold(0)})
+            write_json(kept, {"loss": self._evaluations.evaluate(0)})
             return self._progress.eval_loss
         loss: float | None = read_json(kept)["loss"]
         self._attempt.event("evaluation", step=0, eval_loss=loss)
@@ -254,7 +254,8 @@ class Training:
         options = smaller(self._settings, self._split)
         if options is None:
             return EngineError(
-                f"out of memory: {brief(error)}", "use --method qlora, or shorter rows: twinctl prepare --max-length"
+                f"out of memory: {first_line(error)}",
+                "use --method qlora, or shorter rows: twinctl prepare --max-length",
             )
         instead = f"a micro-batch of {options.micro_batch}"
         if options.micro_batch == self._split.micro_batch:
@@ -271,7 +272,7 @@ class Training:
         """The loss of the result: of the last step, unless that was evaluated already, or of the best."""
         if self._progress.eval_step != step:
             self._attempt.stage("evaluating")
-            self._evaluations.hold(step)
+            self._evaluations.evaluate(step)
         return self._progress.best_loss if self._evaluations.best else self._progress.eval_loss
 
     def _save_result(self) -> None:

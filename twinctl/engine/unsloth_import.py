@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from twinctl.engine.attention import let_varlen_take_groups
+from twinctl.engine.attention import patch_varlen_gqa
 from twinctl.errors import EngineError
 from twinctl.planning.device import require_usable_gpu
 from twinctl.tracking import prepare_environment
@@ -47,7 +47,7 @@ def start(device: str = "auto") -> Any:
     import warnings
 
     warnings.filterwarnings("ignore")
-    let_varlen_take_groups()
+    patch_varlen_gqa()
     is_first = "unsloth" not in sys.modules
     gc.disable()  # what is imported stays: looking through it for garbage took a fifth of the time
     try:

@@ -70,8 +70,8 @@ class StreamingLlama(Llama):
                 row = 0
 
 
-class GgufSpeaker:
-    """See chat.speaker.Speaker."""
+class GgufChatModel:
+    """The protocol `inference.chat_model.ChatModel`, fulfilled by llama.cpp."""
 
     def __init__(self, llama: StreamingLlama, template: Template, name: str) -> None:
         self._llama, self._template, self.name = llama, template, name
@@ -79,7 +79,7 @@ class GgufSpeaker:
         self.is_single_turn = is_made_for_single_turns(template.text)
 
     @classmethod
-    def load(cls, path: Path, *, template: str, eos: str | None, base: Path) -> GgufSpeaker:
+    def load(cls, path: Path, *, template: str, eos: str | None, base: Path) -> GgufChatModel:
         """The file, to be asked with this template; `base` names the special tokens that the template writes.
 
         Raises UpstreamError when llama.cpp does not load it.
@@ -100,15 +100,15 @@ class GgufSpeaker:
         self._llama.close()
 
     def count(self, messages: list[Message]) -> int:
-        """See Speaker.count."""
+        """See ChatModel.count."""
         return len(self._ids(messages))
 
     def answers(self, talks: Sequence[list[Message]], sampling: Sampling) -> list[Answer]:
-        """See Speaker.answers; one after the other."""
+        """See ChatModel.answers; one after the other."""
         return [self._answered(talk, sampling, lambda piece: None, stoppable=False) for talk in talks]
 
     def answer(self, messages: list[Message], sampling: Sampling, show: Show) -> Answer:
-        """See Speaker.answer."""
+        """See ChatModel.answer."""
         return self._answered(messages, sampling, show, stoppable=True)
 
     def _answered(self, messages: list[Message], sampling: Sampling, show: Show, *, stoppable: bool) -> Answer:

@@ -42,7 +42,7 @@ class Answer:
         return self.tokens / self.seconds if self.seconds else 0.0
 
 
-class Speaker(Protocol):
+class ChatModel(Protocol):
     """A loaded model that answers. Messages are {"role": system, user or assistant, "content": text}."""
 
     name: str

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from twinctl.config.sampling import Sampling
 from twinctl.data.template import Message
-from twinctl.inference.chat_model import Speaker, opening
+from twinctl.inference.chat_model import ChatModel, opening
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Exchange:
     answer: str
 
 
-def view_of(earlier: Sequence[Exchange], question: str, speaker: Speaker, sampling: Sampling) -> View:
+def view_of(earlier: Sequence[Exchange], question: str, speaker: ChatModel, sampling: Sampling) -> View:
     """What the speaker sees of the conversation. An exchange without an answer is passed over.
 
     A template made for single turns sees the question alone. Raises ConfigError when the template refuses the talk.

@@ -22,7 +22,7 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix("checkpoint-"))
 
 
-def seal(checkpoint: Path) -> None:
+def write_manifest(checkpoint: Path) -> None:
     """Declare the checkpoint whole: flush its files, then write their list."""
     fsync_tree(checkpoint)
     files = [{"name": entry["name"], "sha256": entry["sha256"]} for entry in manifest(checkpoint)]

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinctl.verification.limits import TIE
-from twinctl.verification.reference import Reference, Seen, Spoken
+from twinctl.verification.reference import GreedyAnswers, ModelOutput, Reference
 
 _LEAST = 1e-12  # a rest's probability is a difference of sums: below this it is rounding
 
 
 @dataclass(frozen=True)
-class Likeness:
+class DistributionMetrics:
     """Over `positions` next-token distributions: the KL in nats, and how often both have the same most probable token.
 
     `agreed`: the same, but that tokens which the trained model holds for as probable within `limits.TIE` are one.
@@ -48,7 +48,7 @@ class Likeness:
 
 
 @dataclass(frozen=True)
-class Manner:
+class GenerationMetrics:
     """Greedy answers side by side. `agreed`: the share of the trained model's answer, on average, before the file says
     something else. `ending`: prompts that the trained model ends by itself and the file had time for; `ended`: of
     those, the ones that the file ends too.
@@ -76,14 +76,14 @@ def divergences(reference: NDArray[Any], found: NDArray[Any]) -> NDArray[np.floa
     return np.asarray(np.maximum(whole, 0.0))
 
 
-def compare(reference: Reference, seen: Seen) -> Likeness:
+def compare(reference: Reference, seen: ModelOutput) -> DistributionMetrics:
     """Over the positions that there was time for."""
     count = len(seen.best)
     wanted, base = reference.log_probs[:count], None if reference.base is None else reference.base[:count]
     kl = divergences(wanted, seen.log_probs)
     longest = len(reference.rows[0])
     late = kl[longest - max(longest // 4, 1) : longest]  # empty where there was no time for them
-    return Likeness(
+    return DistributionMetrics(
         positions=count,
         longest=longest,
         kl=float(kl.mean()),
@@ -108,13 +108,13 @@ def _merged(trained: NDArray[Any], base: NDArray[Any], found: NDArray[Any]) -> f
     return 1.0 - float((weight * way * gone).sum()) / length if length > 0 else None
 
 
-def compare_answers(reference: Spoken, found: Spoken) -> Manner:
+def compare_answers(reference: GreedyAnswers, found: GreedyAnswers) -> GenerationMetrics:
     """Answers to the same prompts."""
     pairs = list(zip(reference.ids, found.ids, strict=True))
     shares = [_common(wanted, given) / max(len(wanted), 1) for wanted, given in pairs]
     had_time = [not cut for cut in found.cut]
     ending = [wanted and time for wanted, time in zip(reference.ended, had_time, strict=True)]
-    return Manner(
+    return GenerationMetrics(
         prompts=len(pairs),
         same=sum(wanted == given[: len(wanted)] for wanted, given in pairs),
         agreed=float(np.mean(shares)) if shares else 1.0,

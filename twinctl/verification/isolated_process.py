@@ -23,9 +23,9 @@ import numpy as np
 
 from twinctl import errors
 from twinctl.errors import CheckFailed, TwinctlError
-from twinctl.verification.reference import Ids, Reference, Seen, Spoken
+from twinctl.verification.reference import GreedyAnswers, Ids, ModelOutput, Reference
 
-Progress = Callable[[int, int], None]
+ReportProgress = Callable[[int, int], None]
 SECONDS = 240.0  # for asking one file; what it takes to load comes on top
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG, prctl(2)
 
@@ -47,15 +47,15 @@ class Trained:
         return {"base": str(self.base), "adapter": adapter, "tokens": str(self.tokens), "info": dict(self.info)}
 
 
-def make_reference(folder: Path, trained: Trained, *, log: Path, progress: Progress | None = None) -> Reference:
+def make_reference(folder: Path, trained: Trained, *, log: Path, progress: ReportProgress | None = None) -> Reference:
     """Ask the trained model, by transformers and PEFT, and keep what it said in `folder`."""
     _run({"do": "reference", "reference": str(folder), "make": trained.words()}, log, progress)
     return Reference.load(folder)
 
 
 def ask_merged(
-    model: Path, reference: Path, *, trained: Trained | None = None, log: Path, progress: Progress | None = None
-) -> Seen:
+    model: Path, reference: Path, *, trained: Trained | None = None, log: Path, progress: ReportProgress | None = None
+) -> ModelOutput:
     """Ask a model folder, by plain transformers; before it the trained model, where `trained` is given: one process is
     cheaper than two.
     """
@@ -63,22 +63,22 @@ def ask_merged(
     return _ask({"do": "merged", "file": str(model), "reference": str(reference), "make": make}, log, progress)
 
 
-def ask_gguf(file: Path, reference: Path, *, log: Path, progress: Progress | None = None) -> Seen:
+def ask_gguf(file: Path, reference: Path, *, log: Path, progress: ReportProgress | None = None) -> ModelOutput:
     """Ask a GGUF file, by llama.cpp. Raises CheckFailed for one that it does not load or that makes it crash."""
     return _ask({"do": "gguf", "file": str(file), "reference": str(reference)}, log, progress)
 
 
-def _ask(request: dict[str, Any], log: Path, progress: Progress | None) -> Seen:
+def _ask(request: dict[str, Any], log: Path, progress: ReportProgress | None) -> ModelOutput:
     with tempfile.TemporaryDirectory(prefix="twinctl-proof-") as folder:
         answer = Path(folder, "seen")
         _run({**request, "answer": str(answer)}, log, progress)
         with np.load(answer.with_suffix(".npz"), allow_pickle=False) as arrays:
             told = json.loads(answer.with_suffix(".json").read_text(encoding="utf-8"))
-            answers = Spoken(**told.pop("answers"))
-            return Seen(log_probs=arrays["log_probs"], best=arrays["best"], answers=answers, **told)
+            answers = GreedyAnswers(**told.pop("answers"))
+            return ModelOutput(log_probs=arrays["log_probs"], best=arrays["best"], answers=answers, **told)
 
 
-def _run(request: dict[str, Any], log: Path, progress: Progress | None) -> None:
+def _run(request: dict[str, Any], log: Path, progress: ReportProgress | None) -> None:
     """Do it there. Raises what was raised there, CheckFailed where the process died."""
     log.parent.mkdir(parents=True, exist_ok=True)
     words = [sys.executable, "-m", "twinctl.verification.isolated_process", json.dumps({"seconds": SECONDS, **request})]
@@ -105,7 +105,7 @@ def _run(request: dict[str, Any], log: Path, progress: Progress | None) -> None:
         raise CheckFailed(f"{name}: the check's process died ({how})", f"what it printed is in {log}")
 
 
-def _listen(lines: Any, progress: Progress) -> dict[str, Any]:
+def _listen(lines: Any, progress: ReportProgress) -> dict[str, Any]:
     last: dict[str, Any] = {}
     for line in lines:
         last = json.loads(line)
@@ -133,7 +133,7 @@ def _tell(out: BinaryIO, line: Mapping[str, Any]) -> None:
     out.write(json.dumps(line).encode() + b"\n")
 
 
-def _do(request: dict[str, Any], progress: Progress) -> None:
+def _do(request: dict[str, Any], progress: ReportProgress) -> None:
     seconds = request["seconds"]
     if request["do"] == "gguf":
         seen = _of_gguf(Path(request["file"]), Reference.load(Path(request["reference"])), seconds, progress)
@@ -146,7 +146,7 @@ def _do(request: dict[str, Any], progress: Progress) -> None:
     reference = Path(request["reference"])
     parts = 2 if request["make"] and request["do"] == "merged" else 1
 
-    def of_part(part: int) -> Progress:
+    def of_part(part: int) -> ReportProgress:
         return lambda done, total: progress(part * total + done, parts * total)
 
     if request["make"]:
@@ -158,7 +158,7 @@ def _do(request: dict[str, Any], progress: Progress) -> None:
     return None
 
 
-def _of_trained(words: Mapping[str, Any], seconds: float, progress: Progress) -> Reference:
+def _of_trained(words: Mapping[str, Any], seconds: float, progress: ReportProgress) -> Reference:
     from twinctl.data.tokens import TokensInfo
     from twinctl.verification.reference_model import make_reference
 
@@ -167,7 +167,7 @@ def _of_trained(words: Mapping[str, Any], seconds: float, progress: Progress) ->
     return make_reference(Path(words["base"]), adapter, tokens, info, seconds=seconds, progress=progress)
 
 
-def _of_gguf(file: Path, reference: Reference, seconds: float, progress: Progress) -> Seen:
+def _of_gguf(file: Path, reference: Reference, seconds: float, progress: ReportProgress) -> ModelOutput:
     from twinctl.gguf.runtime import Llama
 
     began = time.monotonic()
@@ -184,10 +184,12 @@ def _of_gguf(file: Path, reference: Reference, seconds: float, progress: Progres
             progress=lambda longest: progress(positions + longest * len(prompts), total),
         )
         progress(total, total)
-        return Seen(
+        return ModelOutput(
             log_probs=log_probs,
             best=best,
-            answers=Spoken([one.ids for one in answers], [one.ended for one in answers], [one.cut for one in answers]),
+            answers=GreedyAnswers(
+                [one.ids for one in answers], [one.ended for one in answers], [one.cut for one in answers]
+            ),
             probe_ids=[llama.tokenize(probe.text, special=probe.special) for probe in reference.probes],
             facts={"eos": llama.eos, "stops": [token for token in reference.stops if llama.ends(token)]},
         )
@@ -212,7 +214,7 @@ def _distributions(
     return np.concatenate([part for part, _ in found]), np.concatenate([best for _, best in found])
 
 
-def _keep(seen: Seen, answer: Path) -> None:
+def _keep(seen: ModelOutput, answer: Path) -> None:
     np.savez(answer.with_suffix(".npz"), log_probs=seen.log_probs, best=seen.best)
     told = {"answers": asdict(seen.answers), "probe_ids": seen.probe_ids, "facts": seen.facts}
     answer.with_suffix(".json").write_text(json.dumps(told), encoding="utf-8")

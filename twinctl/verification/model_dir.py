@@ -19,7 +19,7 @@ PICKLED = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 _OF_ADAPTERS = ("lora", "base_layer", "modules_to_save")
 
 
-def lacks(folder: Path, *, quantised: bool = False) -> list[str]:
+def model_dir_problems(folder: Path, *, quantised: bool = False) -> list[str]:
     """What is wrong with it, in words; nothing for a whole one, whose config names a quantisation if it has one."""
     found = [f"{name} is missing" for name in NEEDED if not (folder / name).is_file()]
     found += [f"{path.name} is no safetensors file" for path in sorted(folder.iterdir()) if path.suffix in PICKLED]

@@ -44,7 +44,7 @@ TEXTS = (
 
 
 @dataclass(frozen=True)
-class Probe:
+class TokenizerProbe:
     """A text, and whether BOS and EOS go around it as the tokenizer has it."""
 
     text: str
@@ -92,7 +92,7 @@ def _prompts(table: Any) -> Iterator[list[int] | str]:
 
 def probes(
     texts: Iterable[str], specials: Sequence[str], encode: Callable[[str], list[int]], *, bos: str, space: str
-) -> list[Probe]:
+) -> list[TokenizerProbe]:
     """What to cut into tokens: TEXTS, special tokens among words, and `texts`. `bos`: empty where there is none;
     `space`: how the tokenizer's tokens spell one.
 
@@ -105,9 +105,9 @@ def probes(
     around = [f"before {token} after{token}{token}\n{token}" for token in specials]
     bare, rows = [*TEXTS, *around], ["".join(specials), *texts]
     if bos and encode(f"{bos}x") != [*encode(bos), *encode("x")]:
-        found = [Probe(text if text.startswith(bos) else bos + text, False) for text in (*bare, *rows)]
+        found = [TokenizerProbe(text if text.startswith(bos) else bos + text, False) for text in (*bare, *rows)]
     else:
-        found = [Probe(text, True) for text in bare] + [Probe(text, False) for text in (*bare, *rows)]
+        found = [TokenizerProbe(text, True) for text in bare] + [TokenizerProbe(text, False) for text in (*bare, *rows)]
     undone = {text for text in TEXTS if space == " " and _joins_marks(text, encode)}
     undone |= {bos + text for text in undone}
     return [

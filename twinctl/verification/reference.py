@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinctl.errors import UpstreamError
-from twinctl.verification.probes import Probe
+from twinctl.verification.probes import TokenizerProbe
 from twinctl.workspace.files import read_json, write_json
 
 Ids = NDArray[np.int32]
@@ -29,7 +29,7 @@ _ARRAYS, _FACTS = "reference.npz", "reference.json"
 
 
 @dataclass(frozen=True)
-class Spoken:
+class GreedyAnswers:
     """Greedy answers in the prompts' order, stop tokens included. `ended`: by a stop token; `cut`: for lack of time."""
 
     ids: list[list[int]]
@@ -53,9 +53,9 @@ class Reference:
     log_probs: NDArray[np.float32]
     base: NDArray[np.float32] | None
     prompts: list[list[int]]
-    answers: Spoken
+    answers: GreedyAnswers
     limit: int
-    probes: list[Probe]
+    probes: list[TokenizerProbe]
     probe_ids: list[list[int]]
     stop: int
     stops: list[int]
@@ -93,8 +93,8 @@ class Reference:
                     log_probs=arrays["log_probs"],
                     base=arrays.get("base"),
                     prompts=lists["prompts"],
-                    answers=Spoken(lists["answers"], facts["ended"], facts["cut"]),
-                    probes=[Probe(**probe) for probe in facts["probes"]],
+                    answers=GreedyAnswers(lists["answers"], facts["ended"], facts["cut"]),
+                    probes=[TokenizerProbe(**probe) for probe in facts["probes"]],
                     probe_ids=lists["probe_ids"],
                 )
         except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
@@ -104,14 +104,14 @@ class Reference:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ModelOutput:
     """The same asked of a file. `log_probs`: at the reference's `top`, for as many positions as there was time for;
     `best`: its own most probable token there; `facts`: what else was read off it.
     """
 
     log_probs: NDArray[np.float64]
     best: Ids
-    answers: Spoken
+    answers: GreedyAnswers
     probe_ids: list[list[int]]
     facts: dict[str, Any] = field(default_factory=dict)
 

@@ -17,22 +17,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinctl.data.tokens import TokensInfo
-from twinctl.engine.models import beside_its_base, dress, stop_at
-from twinctl.engine.oom import brief
+from twinctl.engine.models import adapter_with_base, set_chat_template, stop_at
+from twinctl.engine.oom import first_line
 from twinctl.errors import CheckFailed, EngineError
 from twinctl.planning.gpu import GIB
 from twinctl.planning.model_shape import Shape, weights_bytes
 from twinctl.verification.probes import LONGEST_PROMPT, PROMPTS, held_out, probes
-from twinctl.verification.reference import KEPT, Ids, Reference, Seen, Spoken
+from twinctl.verification.reference import KEPT, GreedyAnswers, Ids, ModelOutput, Reference
 from twinctl.workspace.files import read_json
 
 LIMIT = 128  # tokens an answer
 _SLICE = 128  # positions whose probabilities are float64 at one time
-Progress = Callable[[int, int], None]
+ReportProgress = Callable[[int, int], None]
 
 
 def make_reference(
-    base: Path, adapter: Path | None, tokens: Path, info: TokensInfo, *, seconds: float, progress: Progress
+    base: Path, adapter: Path | None, tokens: Path, info: TokensInfo, *, seconds: float, progress: ReportProgress
 ) -> Reference:
     """Ask the adapter on its base, or without one the base itself, for what every file of it will be asked.
 
@@ -41,7 +41,7 @@ def make_reference(
     began = time.monotonic()
     model, disabled = _load(base, adapter, info.max_length)
     tokenizer = _tokenizer(adapter, base)
-    dress(tokenizer, info.template, info.eos)
+    set_chat_template(tokenizer, info.template, info.eos)
     stop_at(model.generation_config, tokenizer.eos_token_id)
     asked = held_out(tokens, info.max_length)
     prompts = [_rendered(tokenizer, each) if isinstance(each, str) else each for each in asked.prompts]
@@ -70,7 +70,7 @@ def make_reference(
     )
 
 
-def ask_merged(folder: Path, reference: Reference, *, seconds: float, progress: Progress) -> Seen:
+def ask_merged(folder: Path, reference: Reference, *, seconds: float, progress: ReportProgress) -> ModelOutput:
     """Ask a model folder what the reference was asked, loaded as anybody loads it: by transformers alone."""
     from transformers import AutoTokenizer
 
@@ -85,7 +85,7 @@ def ask_merged(folder: Path, reference: Reference, *, seconds: float, progress: 
             found.append(log_probs)
             best.append(likeliest)
         answers = _answer(model, reference.prompts, stops, 2 * reference.limit, began + seconds)
-    return Seen(
+    return ModelOutput(
         log_probs=np.concatenate(found),
         best=np.concatenate(best),
         answers=answers,
@@ -112,7 +112,7 @@ def _load(
         model, report = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", output_loading_info=True, **where)
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise EngineError(
-            f"not enough memory to check the model: {brief(error)}", "--no-verify leaves it unchecked"
+            f"not enough memory to check the model: {first_line(error)}", "--no-verify leaves it unchecked"
         ) from error
     wrong = {kind: sorted(map(str, names))[:3] for kind, names in report.items() if names and kind.endswith("_keys")}
     if wrong:
@@ -122,7 +122,7 @@ def _load(
         return model, None
     from peft import PeftModel
 
-    with beside_its_base(adapter, folder) as beside:
+    with adapter_with_base(adapter, folder) as beside:
         adapted = PeftModel.from_pretrained(model, str(beside)).eval()
     return model, adapted.disable_adapter  # the adapter's layers are in `model` itself now
 
@@ -169,7 +169,7 @@ def _in_float32() -> Iterator[None]:
 
 
 def _read(
-    model: Any, rows: Sequence[list[int]], deadline: float, progress: Progress
+    model: Any, rows: Sequence[list[int]], deadline: float, progress: ReportProgress
 ) -> tuple[list[Ids], list[NDArray[np.float32]]]:
     """The most probable ids and their log-probabilities, row by row, while there is time."""
     import torch
@@ -213,7 +213,7 @@ def _log_probs(model: Any, row: list[int]) -> Iterator[Any]:
         yield torch.log_softmax(logits[start : start + _SLICE].double(), -1)
 
 
-def _rows(reference: Reference, deadline: float, progress: Progress) -> Iterator[tuple[list[int], Ids]]:
+def _rows(reference: Reference, deadline: float, progress: ReportProgress) -> Iterator[tuple[list[int], Ids]]:
     """Each row with its part of `top`, while there is time."""
     start = 0
     for done, row in enumerate(reference.rows):
@@ -224,12 +224,12 @@ def _rows(reference: Reference, deadline: float, progress: Progress) -> Iterator
         progress(done + 1, len(reference.rows))
 
 
-def _answer(model: Any, prompts: Sequence[list[int]], stops: list[int], limit: int, deadline: float) -> Spoken:
+def _answer(model: Any, prompts: Sequence[list[int]], stops: list[int], limit: int, deadline: float) -> GreedyAnswers:
     """The most probable answers, all prompts side by side. transformers' generate would heed the base's settings."""
     import torch
 
     if not prompts:
-        return Spoken([], [], [])
+        return GreedyAnswers([], [], [])
     longest = max(map(len, prompts))
     ids = torch.tensor([[0] * (longest - len(prompt)) + prompt for prompt in prompts], device=model.device)
     mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=model.device)
@@ -247,7 +247,7 @@ def _answer(model: Any, prompts: Sequence[list[int]], stops: list[int], limit: i
                 found[at].append(token)
                 is_open[at] = token not in stops
     full = len(max(found, key=len)) >= limit
-    return Spoken(found, [not still for still in is_open], [still and not full for still in is_open])
+    return GreedyAnswers(found, [not still for still in is_open], [still and not full for still in is_open])
 
 
 def _cut(tokenizer: Any, rows: Sequence[list[int]]) -> tuple[list[Any], list[list[int]]]:

@@ -14,18 +14,18 @@ from typing import Any
 
 from twinctl.errors import CheckFailed
 from twinctl.verification import limits
-from twinctl.verification.divergence import Likeness, compare, compare_answers
+from twinctl.verification.divergence import DistributionMetrics, compare, compare_answers
 from twinctl.verification.gguf_header import Header, rotary_distance
 from twinctl.verification.isolated_process import Trained, ask_gguf, ask_merged
-from twinctl.verification.model_dir import lacks
-from twinctl.verification.reference import Reference, Seen
+from twinctl.verification.model_dir import model_dir_problems
+from twinctl.verification.reference import ModelOutput, Reference
 from twinctl.workspace.files import append_line, write_json
 
-Progress = Callable[[int, int], None]
+ReportProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Check:
+class CheckResult:
     """One thing that was looked at. `wrong`: what was found, in words; empty where it holds."""
 
     name: str
@@ -41,7 +41,7 @@ def prove_merged(
     log: Path,
     trained: Trained | None = None,
     report: Path | None = None,
-    progress: Progress | None = None,
+    progress: ReportProgress | None = None,
 ) -> dict[str, Any]:
     """Check a merged model's folder, of a `kind` in `limits.LIMITS`, against what the trained model said, which is in
     the folder `reference`, or is asked first and kept there where `trained` is given. The report, which is written to
@@ -50,11 +50,11 @@ def prove_merged(
     Raises CheckFailed with each check that failed; the report is in the `log` then.
     """
     began, name = time.monotonic(), "the merged model"
-    if wrong := lacks(model, quantised=kind != limits.MERGED):
-        raise _failure(name, kind, [Check("files", "; ".join(wrong))])
+    if wrong := model_dir_problems(model, quantised=kind != limits.MERGED):
+        raise _failure(name, kind, [CheckResult("files", "; ".join(wrong))])
     seen = ask_merged(model, reference, trained=trained, log=log, progress=progress)
     said = Reference.load(reference)
-    checks = [Check("files", ""), _tokens(said, seen), _stops(said, _in_folder(seen))]
+    checks = [CheckResult("files", ""), _tokens(said, seen), _stops(said, _in_folder(seen))]
     checks.append(_rotary(said, seen.facts["rotary"]))
     checks += _sayings(said, seen, kind)
     return _report(name, kind, checks, said, began, report, log)
@@ -67,7 +67,7 @@ def prove_gguf(
     *,
     log: Path,
     report: Path | None = None,
-    progress: Progress | None = None,
+    progress: ReportProgress | None = None,
 ) -> dict[str, Any]:
     """Check a GGUF file of a quantisation in `limits.LIMITS` against the reference's; see `prove_merged`."""
     began, trained, header = time.monotonic(), Reference.load(reference), Header.read(file)
@@ -78,7 +78,7 @@ def prove_gguf(
     return _report(file.name, quant, checks, trained, began, report, log)
 
 
-def _tokens(trained: Reference, seen: Seen) -> Check:
+def _tokens(trained: Reference, seen: ModelOutput) -> CheckResult:
     """Every probe gives the tokenizer's ids."""
     triples = zip(trained.probes, trained.probe_ids, seen.probe_ids, strict=True)
     wrong = [(probe, wanted, found) for probe, wanted, found in triples if wanted != found]
@@ -90,10 +90,10 @@ def _tokens(trained: Reference, seen: Seen) -> Check:
         text = (
             f"{len(wrong)} of {len(trained.probes)} texts give other tokens, first {probe.text[:40]!r} at {at}: {ids}"
         )
-    return Check("tokens", text, {"probes": len(trained.probes), "different": len(wrong)})
+    return CheckResult("tokens", text, {"probes": len(trained.probes), "different": len(wrong)})
 
 
-def _in_folder(seen: Seen) -> dict[str, list[Any]]:
+def _in_folder(seen: ModelOutput) -> dict[str, list[Any]]:
     return {
         "the tokenizer": [seen.facts["tokenizer_eos"]],
         "config.json": seen.facts["config_stops"],
@@ -101,35 +101,35 @@ def _in_folder(seen: Seen) -> dict[str, list[Any]]:
     }
 
 
-def _stops(trained: Reference, said: dict[str, list[Any]]) -> Check:
+def _stops(trained: Reference, said: dict[str, list[Any]]) -> CheckResult:
     """Each place names the stop token that was trained."""
     wrong = [f"{place} has {ids}" for place, ids in said.items() if trained.stop not in ids]
     text = f"the stop token is {trained.stop}, but {', '.join(wrong)}" if wrong else ""
-    return Check("stops", text, {"stop": trained.stop, **said})
+    return CheckResult("stops", text, {"stop": trained.stop, **said})
 
 
-def _rotary(trained: Reference, kinds: Sequence[Sequence[float]]) -> Check:
+def _rotary(trained: Reference, kinds: Sequence[Sequence[float]]) -> CheckResult:
     """Each of the trained model's ways to rotate positions is there; so also at lengths that were not asked."""
     if not kinds:
-        return Check("rotary", "", {"distance": None})
+        return CheckResult("rotary", "", {"distance": None})
     distance = max((rotary_distance(kind, kinds) for kind in trained.rotary), default=0.0)
     text = f"its rotary frequencies are off by up to {distance:.3g} of theirs" if distance > limits.ROTARY else ""
-    return Check("rotary", text, {"distance": float(f"{distance:.3g}")})
+    return CheckResult("rotary", text, {"distance": float(f"{distance:.3g}")})
 
 
-def _sayings(trained: Reference, seen: Seen, kind: str) -> list[Check]:
+def _sayings(trained: Reference, seen: ModelOutput, kind: str) -> list[CheckResult]:
     likeness = compare(trained, seen)
     manner = compare_answers(trained.answers, seen.answers)
     few = manner.ended < limits.ENDED_SHARE * manner.ending
     text = f"it ends {manner.ended} of the {manner.ending} answers that the trained model ends" if few else ""
     return [
-        Check("distributions", "; ".join(_excesses(likeness, kind)), likeness.shown()),
-        Check("adapter", _not_once(likeness)),
-        Check("answers", text, manner.shown()),
+        CheckResult("distributions", "; ".join(_excesses(likeness, kind)), likeness.shown()),
+        CheckResult("adapter", _not_once(likeness)),
+        CheckResult("answers", text, manner.shown()),
     ]
 
 
-def _excesses(likeness: Likeness, kind: str) -> Iterable[str]:
+def _excesses(likeness: DistributionMetrics, kind: str) -> Iterable[str]:
     limit = limits.LIMITS[kind]
     if not likeness.kl <= limit.kl:  # so that no number is one too many
         yield f"the mean KL is {likeness.kl:.3g}, the limit for {kind} {limit.kl:g}"
@@ -139,7 +139,7 @@ def _excesses(likeness: Likeness, kind: str) -> Iterable[str]:
         yield f"the most probable token is the same in {likeness.agreed:.2%}, the limit for {kind} {limit.top1:.0%}"
 
 
-def _not_once(likeness: Likeness) -> str:
+def _not_once(likeness: DistributionMetrics) -> str:
     if likeness.moved is None or likeness.merged is None:
         return ""
     if likeness.moved < max(limits.MOVED_LEAST, likeness.kl / limits.NOISE):
@@ -150,7 +150,7 @@ def _not_once(likeness: Likeness) -> str:
 
 
 def _report(
-    name: str, kind: str, checks: list[Check], trained: Reference, began: float, path: Path | None, log: Path
+    name: str, kind: str, checks: list[CheckResult], trained: Reference, began: float, path: Path | None, log: Path
 ) -> dict[str, Any]:
     passed, limit = not any(check.wrong for check in checks), limits.LIMITS[kind]
     found = {
@@ -171,7 +171,7 @@ def _report(
     return found
 
 
-def _failure(name: str, kind: str, checks: Sequence[Check]) -> CheckFailed:
+def _failure(name: str, kind: str, checks: Sequence[CheckResult]) -> CheckFailed:
     wrong = {check.name: check.wrong for check in checks if check.wrong}
     mend, finer = "make it again: twinctl export --restart", limits.finer(kind)
     if finer and wrong.keys() <= {"distributions", "answers"}:
