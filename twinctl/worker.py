@@ -14,7 +14,7 @@ from pathlib import Path
 
 from twinctl.errors import TwinctlError
 from twinctl.phases import phase
-from twinctl.pipeline.phase import GoOn
+from twinctl.pipeline.phase import RestartWorker
 from twinctl.pipeline.run_job import Job, perform
 from twinctl.pipeline.stop import Stop
 
@@ -27,7 +27,7 @@ def main() -> int:
     job = Job.load(path)
     try:
         perform(job, phase(job.phase), stop=stop)
-    except GoOn as again:
+    except RestartWorker as again:
         replace(job, options=again.options.model_dump(mode="json")).save(path)
         sys.stdout.flush()
         # The same process with nothing of the old one in it but the lock: what it held of the device is free.

@@ -14,7 +14,7 @@ from twinctl.config.export import GgufRecipe
 from twinctl.config.sampling import Sampling
 from twinctl.data.template import Message
 from twinctl.inference.chat_model import Answer
-from twinctl.pipeline.phase import Attempt, Result
+from twinctl.pipeline.phase import Attempt, Produced
 
 BOS, EOS, PAD = "<|begin_of_text|>", "<|end_of_text|>", "<|pad|>"
 SPLIT = (  # Llama 3's
@@ -73,7 +73,7 @@ def write_rows(path: Path, values: Iterable[Any]) -> Path:
     return path
 
 
-def fake_train(attempt: Attempt) -> Result:
+def fake_train(attempt: Attempt) -> Produced:
     """Leave what a LoRA training leaves, without training."""
     _write(attempt.out / "adapter_config.json", attempt.recipe.model_dump(mode="json"))
     (attempt.out / "adapter_model.safetensors").write_bytes(b"adapter" * 100)
@@ -81,22 +81,22 @@ def fake_train(attempt: Attempt) -> Result:
         attempt.event("step", step=step, steps=2, loss=2.0 / step, seconds=0.5 * step, tokens=100 * step)
     metrics = {"steps": 2, "epochs": 1.0, "train_loss": 1.5, "last_loss": 1.0, "eval_loss": 1.1, "base_eval_loss": 2.2}
     machine = {"tokens": 200, "tokens_per_second": 200.0, "peak_memory_gib": 0.25, "seconds": 1.0}
-    return Result(metrics={**metrics, **machine, "resumed_from": None}, warnings=["the fake trainer was used"])
+    return Produced(metrics={**metrics, **machine, "resumed_from": None}, warnings=["the fake trainer was used"])
 
 
-def fake_merge(attempt: Attempt) -> Result:
+def fake_merge(attempt: Attempt) -> Produced:
     """Leave the files of a merged model."""
     _write(attempt.out / "config.json", {"model_type": "llama"})
     (attempt.out / "model.safetensors").write_bytes(b"merged" * 1000)
-    return Result(metrics={"parameters": 1000, "proof": a_proof(attempt)})
+    return Produced(metrics={"parameters": 1000, "proof": a_proof(attempt)})
 
 
-def fake_gguf(attempt: Attempt) -> Result:
+def fake_gguf(attempt: Attempt) -> Produced:
     """Leave one GGUF file of the wanted name."""
     recipe = attempt.recipe
     assert isinstance(recipe, GgufRecipe)
     (attempt.out / f"{recipe.name}-{recipe.quant}.gguf").write_bytes(b"GGUF" + recipe.quant.encode())
-    return Result(metrics={"bytes": 8, "proof": a_proof(attempt)})
+    return Produced(metrics={"bytes": 8, "proof": a_proof(attempt)})
 
 
 def a_proof(attempt: Attempt) -> dict[str, Any] | None:

@@ -72,7 +72,7 @@ def test_one_merge_serves_the_one_in_4_bit(cli: Cli, exported: dict[str, Any], h
 
 def test_the_worker_that_rounds_finds_everything_from_wherever_it_runs(exported: object) -> None:
     workspace = Workspace.open(Path(".twinctl"))
-    found = merge_4bit.plan(workspace, workspace.run(None), Merge4bitRecipe()).locate()
+    found = merge_4bit.plan(workspace, workspace.run(None), Merge4bitRecipe()).resolve_inputs()
     assert all(Path(found[name]).is_absolute() for name in ("model", "reference"))
 
 

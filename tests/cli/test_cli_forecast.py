@@ -16,7 +16,7 @@ from twinctl.config.resolve import values_of
 from twinctl.config.train import TrainOptions, TrainRecipe
 from twinctl.errors import EngineError, HubError
 from twinctl.phases.train import plan
-from twinctl.pipeline.base_checkpoint import BaseModel
+from twinctl.pipeline.base_checkpoint import BaseCheckpoint
 from twinctl.planning import device, gpu, resource_estimate
 from twinctl.planning.forecast import Forecast, forecast
 from twinctl.planning.gpu import Gpu
@@ -76,7 +76,7 @@ def on_the_hub(home: Path, monkeypatch: pytest.MonkeyPatch, folder: Path | None)
     """Let the run's base be one of the Hub, of which the config is in `folder`, or nowhere here."""
     workspace = Workspace.open(home / ".twinctl")
     with workspace.runs.change(workspace.run(None).name) as run:
-        stored = BaseModel("org/gated", repo="org/gated", sha="0" * 40, files=run.pins["model"]["files"]).stored()
+        stored = BaseCheckpoint("org/gated", repo="org/gated", sha="0" * 40, files=run.pins["model"]["files"]).stored()
         run.pins["model"] = stored
     if folder is not None:
         monkeypatch.setattr("twinctl.hub.download_model", lambda repo, sha, weights: folder)

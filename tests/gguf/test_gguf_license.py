@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from twinctl.phases.gguf import _license_of
-from twinctl.pipeline.base_checkpoint import BUNDLED, BaseModel
+from twinctl.pipeline.base_checkpoint import BUNDLED, BaseCheckpoint
 
 
 def test_the_bundled_base_says_its_own() -> None:
-    assert _license_of(BaseModel(BUNDLED)) == "apache-2.0"
+    assert _license_of(BaseCheckpoint(BUNDLED)) == "apache-2.0"
 
 
 @pytest.mark.parametrize(
@@ -27,5 +27,5 @@ def test_the_bundled_base_says_its_own() -> None:
 def test_a_model_card_says_it(card: str | None, found: str, tmp_path: Path) -> None:
     if card is not None:
         (tmp_path / "README.md").write_text(card)
-    assert _license_of(BaseModel(str(tmp_path), path=str(tmp_path))) == found
-    assert _license_of(BaseModel("gone", path=str(tmp_path / "gone"))) == ""
+    assert _license_of(BaseCheckpoint(str(tmp_path), path=str(tmp_path))) == found
+    assert _license_of(BaseCheckpoint("gone", path=str(tmp_path / "gone"))) == ""

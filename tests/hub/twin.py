@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from twinctl.cli.app import app
 from twinctl.phases import gguf, merge, train
-from twinctl.pipeline.phase import Attempt, Result
+from twinctl.pipeline.phase import Attempt, Produced
 
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
 
@@ -26,13 +26,13 @@ def weights(seed: int, size: int = 300_000) -> bytes:
     return len(head).to_bytes(8, "little") + head + random.Random(seed).randbytes(size)
 
 
-def sharded_merge(attempt: Attempt) -> Result:
+def sharded_merge(attempt: Attempt) -> Produced:
     """Leave a merged model of two shards."""
     (attempt.out / "config.json").write_text('{"model_type": "llama"}')
     (attempt.out / "model.safetensors.index.json").write_text('{"weight_map": {}}')
     for seed, name in enumerate(SHARDS):
         (attempt.out / name).write_bytes(weights(seed))
-    return Result(metrics={"tensors": 2, "proof": a_proof(attempt)})
+    return Produced(metrics={"tensors": 2, "proof": a_proof(attempt)})
 
 
 def make_twin(home: Path) -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from twinctl.pipeline.base_checkpoint import BUNDLED, BaseModel
+from twinctl.pipeline.base_checkpoint import BUNDLED, BaseCheckpoint
 from twinctl.publishing import Card, licences, render
 from twinctl.workspace.artifact import Artifact, manifest
 from twinctl.workspace.fingerprint import fingerprint
@@ -19,7 +19,7 @@ from twinctl.workspace.workspace import Workspace
 
 REAL_CARD_DATA = licences.card_data
 SHA, DATA_SHA = "a" * 40, "b" * 40
-HUB_BASE = BaseModel(
+HUB_BASE = BaseCheckpoint(
     "meta-llama/Llama-3.1-8B", repo="meta-llama/Llama-3.1-8B", sha=SHA, files={"model.safetensors": "c" * 64}
 )
 LORA = {
@@ -47,7 +47,7 @@ class Desk:
     """The workspace and what its records will say; change it, then `card`."""
 
     root: Path
-    base: BaseModel = HUB_BASE
+    base: BaseCheckpoint = HUB_BASE
     train: dict[str, Any] = field(default_factory=lambda: dict(LORA))
     prepare: dict[str, Any] = field(default_factory=lambda: dict(PREPARED))
     metrics: dict[str, Any] = field(default_factory=lambda: {"eval_loss": 1.25, "base_eval_loss": 2.5})
@@ -186,19 +186,19 @@ def desk(tmp_path: Path) -> Desk:
 @pytest.fixture
 def bundled(desk: Desk) -> Desk:
     """The same on the bundled base."""
-    desk.base = BaseModel(BUNDLED, files={"model.safetensors": "c" * 64})
+    desk.base = BaseCheckpoint(BUNDLED, files={"model.safetensors": "c" * 64})
     return desk
 
 
 @pytest.fixture
-def local_base(tmp_path: Path) -> Callable[[str, str | None], BaseModel]:
+def local_base(tmp_path: Path) -> Callable[[str, str | None], BaseCheckpoint]:
     """A base in a folder of a name, with a model card or none."""
 
-    def made(name: str, card: str | None = None) -> BaseModel:
+    def made(name: str, card: str | None = None) -> BaseCheckpoint:
         folder = tmp_path / "models" / name
         folder.mkdir(parents=True)
         if card is not None:
             (folder / "README.md").write_text(card, encoding="utf-8")
-        return BaseModel(str(folder), path=str(folder), files={"model.safetensors": "c" * 64})
+        return BaseCheckpoint(str(folder), path=str(folder), files={"model.safetensors": "c" * 64})
 
     return made

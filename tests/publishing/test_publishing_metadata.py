@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from twinctl.pipeline.base_checkpoint import BaseModel
+from twinctl.pipeline.base_checkpoint import BaseCheckpoint
 from twinctl.publishing import Card
 
 from .conftest import DATA_SHA, REAL_CARD_DATA, SHA, Desk, source
@@ -165,6 +165,6 @@ def test_a_base_that_moved_on_is_refused(desk: Desk) -> None:
     from twinctl.publishing import render
 
     workspace, run = desk.make()
-    run.pins["model"] = BaseModel("x/y", repo="x/y", sha=SHA, files={"model.safetensors": "9" * 64}).stored()
+    run.pins["model"] = BaseCheckpoint("x/y", repo="x/y", sha=SHA, files={"model.safetensors": "9" * 64}).stored()
     with pytest.raises(UpstreamError, match="another base model"):
         render(workspace, run, "adapter", None)

@@ -125,9 +125,9 @@ def test_the_python_compiles_and_names_repository_and_base(desk: Desk, local_bas
     if where != "hub":
         desk.base = local_base("my-qwen") if where == "local" else desk.base
     if where == "bundled":
-        from twinctl.pipeline.base_checkpoint import BUNDLED, BaseModel
+        from twinctl.pipeline.base_checkpoint import BUNDLED, BaseCheckpoint
 
-        desk.base = BaseModel(BUNDLED, files={"model.safetensors": "c" * 64})
+        desk.base = BaseCheckpoint(BUNDLED, files={"model.safetensors": "c" * 64})
     snippets = blocks(desk.card(kind).text, "python")
     assert snippets
     for snippet in snippets:

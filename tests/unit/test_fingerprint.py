@@ -45,7 +45,7 @@ def plan_of(name: str, recipe: Mapping[str, Any] | None = None, options: Mapping
         inputs={"upstream": "0" * 64},
         parents={},
         options=declared.options.model_validate({**needed, **(options or {})}),
-        locate=dict,
+        resolve_inputs=dict,
     )
 
 

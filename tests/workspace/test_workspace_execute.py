@@ -39,10 +39,10 @@ def test_a_hit_does_not_ask_where_the_inputs_are(workspace: Workspace, toy: Toy)
 
     toy.execute(workspace)
 
-    def locate() -> dict[str, Any]:
+    def resolve_inputs() -> dict[str, Any]:
         raise AssertionError("a hit must not look for inputs: it may open the network")
 
-    assert toy.execute(workspace, replace(toy.plan(), locate=locate)).cached
+    assert toy.execute(workspace, replace(toy.plan(), resolve_inputs=resolve_inputs)).cached
 
 
 def test_the_record_lists_exactly_what_is_in_out_by_relative_names(workspace: Workspace, toy: Toy) -> None:

@@ -20,7 +20,7 @@ from toy_phase import RUN, Toy, text_of
 
 from twinctl.errors import ConfigError
 from twinctl.pipeline.phase import Plan
-from twinctl.workspace.lock import held
+from twinctl.workspace.lock import is_locked
 from twinctl.workspace.memo import file_sha256
 from twinctl.workspace.workspace import Workspace
 
@@ -93,7 +93,7 @@ def _counted(function: Callable[..., Any], countdown: _Countdown) -> Callable[..
 
 def _check_whole_or_absent(workspace: Workspace, plan: Plan, text: str) -> None:
     artifact = workspace.artifact(plan.path(workspace))
-    assert not held(artifact.path)
+    assert not is_locked(artifact.path)
     if artifact.record() is None:
         assert artifact.state() != "complete"
     else:

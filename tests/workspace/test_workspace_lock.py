@@ -18,7 +18,7 @@ from toy_phase import Toy
 
 from twinctl.errors import BusyError
 from twinctl.workspace import lock as lock_module
-from twinctl.workspace.lock import Lock, held, owner_text
+from twinctl.workspace.lock import Lock, is_locked, owner_text
 from twinctl.workspace.workspace import Workspace
 
 HOLD = """
@@ -70,9 +70,9 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 def _becomes_free(folder: Path) -> bool:
     until = time.monotonic() + 10
-    while held(folder) and time.monotonic() < until:
+    while is_locked(folder) and time.monotonic() < until:
         time.sleep(0.02)
-    return not held(folder)
+    return not is_locked(folder)
 
 
 def test_a_busy_artifact_is_refused_at_once_naming_who_holds_it(workspace: Workspace, toy: Toy, start: Start) -> None:
@@ -119,10 +119,10 @@ def test_a_result_that_came_while_waiting_is_a_hit(workspace: Workspace, toy: To
 def test_the_lock_is_free_when_the_holder_is_killed(workspace: Workspace, toy: Toy, start: Start) -> None:
     artifact = workspace.artifact(toy.plan().path(workspace))
     holder = start(HOLD, artifact.path)
-    assert held(artifact.path)
+    assert is_locked(artifact.path)
     holder.kill()
     holder.wait()
-    assert not held(artifact.path)
+    assert not is_locked(artifact.path)
     toy.execute(workspace)
 
 
@@ -130,7 +130,7 @@ def test_an_inherited_lock_outlives_the_process_that_took_it(workspace: Workspac
     artifact = workspace.artifact(toy.plan().path(workspace))
     parent = start(BEQUEATH, artifact.path)
     assert parent.wait(timeout=60) == 0
-    assert held(artifact.path)
+    assert is_locked(artifact.path)
     assert artifact.state() == "running"
     with pytest.raises(BusyError):
         toy.execute(workspace)
@@ -140,14 +140,14 @@ def test_an_inherited_lock_outlives_the_process_that_took_it(workspace: Workspac
 
 def test_looking_takes_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "artifact"
-    assert not held(folder)
+    assert not is_locked(folder)
     assert not folder.exists()
     lock = Lock(folder)
     lock.acquire(wait=False)
-    assert held(folder)
-    assert held(folder)
+    assert is_locked(folder)
+    assert is_locked(folder)
     lock.release()
-    assert not held(folder)
+    assert not is_locked(folder)
 
 
 def test_a_command_that_only_looks_does_not_make_another_one_busy(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_a_command_that_only_looks_does_not_make_another_one_busy(tmp_path: Path
 
     def look() -> None:
         while going:
-            held(folder)
+            is_locked(folder)
 
     looker = threading.Thread(target=look)
     looker.start()
@@ -186,9 +186,9 @@ def test_a_damaged_owner_file_only_costs_the_name(tmp_path: Path, content: str) 
 def test_looking_writes_nothing(tmp_path: Path) -> None:
     lock = Lock(tmp_path / "artifact")
     lock.acquire(wait=False)
-    assert not _dies_at(1, lambda: held(lock.folder))
+    assert not _dies_at(1, lambda: is_locked(lock.folder))
     lock.release()
-    assert not _dies_at(1, lambda: held(lock.folder))
+    assert not _dies_at(1, lambda: is_locked(lock.folder))
 
 
 def test_whoever_waits_on_a_folder_that_is_taken_away_gets_the_one_that_is_there_then(tmp_path: Path) -> None:
@@ -201,8 +201,8 @@ def test_whoever_waits_on_a_folder_that_is_taken_away_gets_the_one_that_is_there
     folder.rename(tmp_path / "trash")
     first.release()
     waiter.join()
-    assert held(folder)
-    assert not held(tmp_path / "trash")
+    assert is_locked(folder)
+    assert not is_locked(tmp_path / "trash")
     assert "second" in owner_text(folder)
     second.release()
 
@@ -219,7 +219,7 @@ def test_a_folder_that_goes_before_its_lock_is_opened_is_made_again(
 
     monkeypatch.setattr(os, "open", late)
     lock.acquire(wait=False)
-    assert held(lock.folder)
+    assert is_locked(lock.folder)
     lock.release()
 
 
@@ -254,5 +254,5 @@ def test_a_lock_whose_file_went_before_it_was_taken_is_none(
             lock.acquire(wait=False)
         others[0].release()
     lock.acquire(wait=False)
-    assert held(folder)
+    assert is_locked(folder)
     lock.release()

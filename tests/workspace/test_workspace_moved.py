@@ -187,7 +187,7 @@ def test_the_place_of_the_model_is_said_once(old: Desk, elsewhere: Path) -> None
     run = old.workspace.run(None)
     assert run.pins["model"]["path"] == str(elsewhere)
     assert twin_files(old.workspace, run)["base"] == base_files(old.workspace, run)["base"] == elsewhere
-    assert merge.plan(old.workspace, run, MergeRecipe()).locate()["base"] == str(elsewhere)
+    assert merge.plan(old.workspace, run, MergeRecipe()).resolve_inputs()["base"] == str(elsewhere)
     assert old.ask("export --merged")["cached"] is False
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from twinctl.config.recipe import Options, Recipe
 from twinctl.pipeline.lineage import need
-from twinctl.pipeline.phase import Attempt, Phase, Plan, Result
+from twinctl.pipeline.phase import Attempt, Phase, Plan, Produced
 from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
 
@@ -36,18 +36,18 @@ def plan(workspace: Workspace, run: Run, recipe: AlignRecipe) -> Plan:
         inputs={"adapter": record.digest},
         parents={"adapter": path},
         options=Options(),
-        locate=lambda: {"adapter": str(adapter.out.resolve())},
+        resolve_inputs=lambda: {"adapter": str(adapter.out.resolve())},
     )
 
 
-def run(attempt: Attempt) -> Result:
+def run(attempt: Attempt) -> Produced:
     """Copy, and say by whom."""
     shutil.copytree(Path(attempt.inputs["adapter"]), attempt.out, dirs_exist_ok=True)
     (attempt.out / "aligned.txt").write_text(str(attempt.recipe))
     attempt.event("step", step=1, steps=1, loss=0.5, seconds=0.1, tokens=1)
     while (gate := os.environ.get("TOY_GATE")) and not Path(gate).exists():
         time.sleep(0.02)
-    return Result(metrics={"worker": os.getpid()})
+    return Produced(metrics={"worker": os.getpid()})
 
 
 PHASE = Phase("align", 1, "align", AlignRecipe, Options, run, makes=("adapter",), in_worker=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from twinctl.config.recipe import Options, Recipe
 from twinctl.pipeline.lineage import need
-from twinctl.pipeline.phase import Attempt, Phase, Plan, Result
+from twinctl.pipeline.phase import Attempt, Phase, Plan, Produced
 from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
 
@@ -31,15 +31,15 @@ def plan(workspace: Workspace, run: Run, recipe: FilterRecipe) -> Plan:
         inputs={"tokens": record.digest},
         parents={"tokens": path},
         options=Options(),
-        locate=lambda: {"tokens": str(tokens.out.resolve())},
+        resolve_inputs=lambda: {"tokens": str(tokens.out.resolve())},
     )
 
 
-def run(attempt: Attempt) -> Result:
+def run(attempt: Attempt) -> Produced:
     """Copy, and say so in a file."""
     shutil.copytree(Path(attempt.inputs["tokens"]), attempt.out, dirs_exist_ok=True)
     (attempt.out / "filtered.txt").write_text(str(attempt.recipe))
-    return Result(metrics={"left_out": 0})
+    return Produced(metrics={"left_out": 0})
 
 
 PHASE = Phase("filter", 1, "filter", FilterRecipe, Options, run, makes=("tokens",))

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from twinctl.config.recipe import Options, Recipe
 from twinctl.pipeline.execute import Outcome, execute
-from twinctl.pipeline.phase import Attempt, Phase, Plan, Result
+from twinctl.pipeline.phase import Attempt, Phase, Plan, Produced
 from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.workspace import Workspace
 
@@ -34,7 +34,7 @@ class Toy:
         self.before: Callable[[Attempt], None] = lambda attempt: None
         self.phase = Phase("toy", 1, "toy", ToyRecipe, ToyOptions, self._run, makes=("text",))
 
-    def _run(self, attempt: Attempt) -> Result:
+    def _run(self, attempt: Attempt) -> Produced:
         self.calls += 1
         recipe = attempt.recipe
         assert isinstance(recipe, ToyRecipe)
@@ -44,7 +44,7 @@ class Toy:
         (attempt.out / "folder").mkdir()
         (attempt.out / "text.txt").write_text(recipe.text * recipe.times)
         (attempt.out / "folder" / "more.txt").write_text(recipe.text)
-        return Result(metrics={"length": len(recipe.text) * recipe.times})
+        return Produced(metrics={"length": len(recipe.text) * recipe.times})
 
     def plan(self, *, workers: int = 1, pins: Mapping[str, Any] | None = None, **recipe: Any) -> Plan:
         """The request of a recipe with these fields."""
@@ -58,7 +58,7 @@ class Toy:
             inputs={"upstream": "0" * 64},
             parents={},
             options=ToyOptions(workers=workers),
-            locate=dict,
+            resolve_inputs=dict,
             pins=pins,
         )
 

@@ -17,7 +17,7 @@ from twinctl.cli.watch import Viewer, event_text
 from twinctl.errors import Interrupted, TwinctlError, UpstreamError
 from twinctl.pipeline.watch import cut, finished, follow, follow_lines, what_happened
 from twinctl.workspace.artifact import Artifact
-from twinctl.workspace.lock import held
+from twinctl.workspace.lock import is_locked
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -47,7 +47,7 @@ def logs(
     found = begun(session, run, phase)
     if not found:
         raise UpstreamError(f"nothing was begun in run “{run.name}”", f"twinctl prepare --run {run.name}")
-    chosen = max(found, key=lambda slot: (held(found[slot].path), _last_change(found[slot])))
+    chosen = max(found, key=lambda slot: (is_locked(found[slot].path), _last_change(found[slot])))
     for slot in [chosen] if to_the_end or phase is None else found:
         log = Log(session, slot, found[slot], library=library)
         log.show(to_the_end=to_the_end)
@@ -70,19 +70,19 @@ class Log:
 
     def show(self, *, to_the_end: bool) -> None:
         """All there is; `to_the_end`, also what is still to come. Ctrl-C only ends the showing."""
-        alive = partial(held, self._artifact.path) if to_the_end else lambda: False
+        alive = partial(is_locked, self._artifact.path) if to_the_end else lambda: False
         try:
             if to_the_end and not self._library and self._output.is_live and sys.stdout.isatty():
                 self._live(alive)
             else:
                 self._plain(alive)
         except KeyboardInterrupt as error:
-            hint = f"it goes on; to end it: twinctl stop {self._slot}" if held(self._artifact.path) else ""
+            hint = f"it goes on; to end it: twinctl stop {self._slot}" if is_locked(self._artifact.path) else ""
             raise Interrupted("no longer watching", hint) from error
 
     def tell_the_end(self) -> TwinctlError | None:
         """Say how it ended, if it did; the error if not well."""
-        if held(self._artifact.path):
+        if is_locked(self._artifact.path):
             self._output.say(f"{self._slot} is being worked on; to watch it: twinctl logs {self._slot} --follow")
             return None
         if made := self._artifact if finished(self._artifact) else cut(self._artifact):

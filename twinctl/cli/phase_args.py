@@ -10,7 +10,7 @@ import typer
 from twinctl.cli.session import Session
 from twinctl.errors import UpstreamError
 from twinctl.phases import declared
-from twinctl.pipeline.run_job import retyped
+from twinctl.pipeline.run_job import rerun_command
 from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.lock import read_owner
 from twinctl.workspace.run import Run
@@ -56,5 +56,5 @@ def to_go_on(run: Run, artifact: Artifact) -> str:
     command = phase.command if phase else name
     typed = [(read_owner(artifact.path) or {}).get("argv", [])]
     typed += [line["argv"] for line in reversed(artifact.attempts()) if line.get("argv")]
-    again = next((retyped(argv) for argv in typed if argv[:1] == command.split()[:1]), command)
+    again = next((rerun_command(argv) for argv in typed if argv[:1] == command.split()[:1]), command)
     return f"twinctl {again} --run {run.name}"

@@ -143,9 +143,9 @@ def _as_made(workspace: Workspace, artifact: Artifact, record: Record) -> Record
     """What was pulled, as it was recorded where it was made; to know how takes longer than all else here."""
     if record.phase != "pull":
         return record
-    from twinctl.publishing.provenance import as_made
+    from twinctl.publishing.provenance import original_record
 
-    return as_made(workspace, ("", artifact, record))
+    return original_record(workspace, ("", artifact, record))
 
 
 def _unfinished(run: Run, artifact: Artifact, state: str) -> dict[str, Any]:

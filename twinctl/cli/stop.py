@@ -13,7 +13,7 @@ from twinctl.cli.watch import Viewer
 from twinctl.errors import Interrupted
 from twinctl.pipeline.watch import STOPPING, finished, kept, kept_step, stop_workers
 from twinctl.workspace.artifact import Artifact
-from twinctl.workspace.lock import held
+from twinctl.workspace.lock import is_locked
 from twinctl.workspace.run import Run
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -37,7 +37,7 @@ def stop(
     """
     session = Session.open(workspace, run_name, json=json, quiet=quiet)
     run = chosen_run(session)
-    busy = {slot: each for slot, each in begun(session, run, phase).items() if held(each.path)}
+    busy = {slot: each for slot, each in begun(session, run, phase).items() if is_locked(each.path)}
     _end(session, busy, kill=kill)
     ends = [_what_became(run, slot, artifact) for slot, artifact in busy.items()]
     if json:
@@ -80,5 +80,5 @@ def _text(end: dict[str, Any], artifact: Artifact) -> str:
 def _tell_others(session: Session, run: Run) -> None:
     runs, place = session.workspace.runs, session.workspace
     for other in [runs.get(name) for name in runs.names() if name != run.name]:
-        if any(held(place.artifact(path).path) for path in other.started.values()):
+        if any(is_locked(place.artifact(path).path) for path in other.started.values()):
             session.output.say(f"run “{other.name}” is being worked on: twinctl stop --run {other.name}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from twinctl.engine.models import adapter_with_base, free_memory, load_model, set_chat_template, stop_at
 from twinctl.engine.unsloth_import import start
 from twinctl.errors import CheckFailed
-from twinctl.pipeline.phase import Attempt, Result
+from twinctl.pipeline.phase import Attempt, Produced
 from twinctl.planning.gpu import GIB, find_gpu
 from twinctl.planning.model_shape import weights_bytes
 
@@ -16,7 +16,7 @@ BESIDE = 1.1  # of the weights' size: what is loaded with them, and worked with
 ON_THE_CPU = "close what else uses the GPU, or merge without it: put CUDA_VISIBLE_DEVICES= before the command"
 
 
-def merge(attempt: Attempt) -> Result:
+def merge(attempt: Attempt) -> Produced:
     """Leave config, tokenizer and 16-bit safetensors in the attempt's `out`. Raises CheckFailed for LoRA names in
     them.
     """
@@ -43,7 +43,7 @@ def merge(attempt: Attempt) -> Result:
         raise CheckFailed(
             "the merged file is not a plain model: it has LoRA tensors or none at all", "twinctl export --restart"
         )
-    return Result(metrics={"tensors": len(names)})
+    return Produced(metrics={"tensors": len(names)})
 
 
 def _too_small_a_gpu(base: Path) -> str:

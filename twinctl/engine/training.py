@@ -29,7 +29,7 @@ from twinctl.engine.sft_config import arguments
 from twinctl.engine.unsloth_import import start
 from twinctl.errors import CheckFailed, ConfigError, EngineError
 from twinctl.pipeline.checkpoints import drop_after, last_whole, step_of
-from twinctl.pipeline.phase import Attempt, GoOn, Result
+from twinctl.pipeline.phase import Attempt, Produced, RestartWorker
 from twinctl.planning.batch_plan import fit, smaller, try_longest_rows
 from twinctl.workspace.files import read_json, write_json
 
@@ -40,12 +40,12 @@ MUST_AGREE = ("device", "dtype", "optimizer", "packing")
 SAVE_SECONDS = 10.0  # what it may take to save the result
 
 
-def train(attempt: Attempt) -> Result:
+def train(attempt: Attempt) -> Produced:
     """Train and leave the adapter (or the whole model, by method full) in the attempt's `out`.
 
-    Raises GoOn (memory ran out: in a fresh process, with a smaller micro-batch), EngineError (memory that nothing
-    mends, device), ConfigError (a resume that cannot be exact), CheckFailed (the training went wrong), Interrupted
-    after a checkpoint when asked to stop.
+    Raises RestartWorker (memory ran out: in a fresh process, with a smaller micro-batch), EngineError (memory that
+    nothing mends, device), ConfigError (a resume that cannot be exact), CheckFailed (the training went wrong),
+    Interrupted after a checkpoint when asked to stop.
     """
     began = time.monotonic()
     recipe, options = attempt.recipe, attempt.options
@@ -82,7 +82,7 @@ class TrainingAttempt:
         self._checkpoints = attempt.work / "checkpoints"
         self._split = fit(settings, self._base, attempt.inputs["max_length"])
 
-    def run(self) -> Result:
+    def run(self) -> Produced:
         """Load, evaluate the base, train on from where it stopped, evaluate, save."""
         self._load()
         resume = last_whole(self._checkpoints)
@@ -109,7 +109,7 @@ class TrainingAttempt:
         metrics = self._metrics(trainer, watcher, resume, base_eval_loss, eval_loss)
         is_cut = watcher.out_of_time and not self._progress.ended
         cut = self._recipe.model_copy(update={"stop_at": step}) if is_cut else None
-        return Result(metrics=metrics, warnings=self._warnings(step), carried_out=cut)
+        return Produced(metrics=metrics, warnings=self._warnings(step), carried_out=cut)
 
     def _train(self, trainer: Any, resume: Path | None) -> None:
         """Go on from the checkpoint. From one of the last step the trainer would take a step too many."""
@@ -250,7 +250,7 @@ class TrainingAttempt:
         return self._began + self._options.max_time - at_the_end
 
     def with_less_memory(self, error: BaseException) -> Exception:
-        """What to raise when memory ran out: GoOn with a smaller split, or EngineError when there is none."""
+        """What to raise when memory ran out: RestartWorker with a smaller split, or EngineError when there is none."""
         options = smaller(self._settings, self._split)
         if options is None:
             return EngineError(
@@ -260,7 +260,9 @@ class TrainingAttempt:
         instead = f"a micro-batch of {options.micro_batch}"
         if options.micro_batch == self._split.micro_batch:
             instead = "gradient checkpointing"
-        return GoOn(options, f"out of memory with a micro-batch of {self._split.micro_batch}; going on with {instead}")
+        return RestartWorker(
+            options, f"out of memory with a micro-batch of {self._split.micro_batch}; going on with {instead}"
+        )
 
     def _gone_wrong(self, error: CheckFailed) -> CheckFailed:
         drop_after(self._checkpoints, self._health.last_good)

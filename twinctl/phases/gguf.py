@@ -9,9 +9,9 @@ from typing import Any
 from twinctl import __version__
 from twinctl.config.export import GgufRecipe, ProofOptions
 from twinctl.errors import ConfigError, TwinctlError
-from twinctl.pipeline.base_checkpoint import BaseModel, base_of
+from twinctl.pipeline.base_checkpoint import BaseCheckpoint, base_of
 from twinctl.pipeline.lineage import made_from, need, tokens_info
-from twinctl.pipeline.phase import Attempt, Phase, Plan, Result
+from twinctl.pipeline.phase import Attempt, Phase, Plan, Produced
 from twinctl.verification.verify_artifact import locate_reference, prove_file
 from twinctl.workspace.memo import file_sha256
 from twinctl.workspace.run import Run
@@ -25,7 +25,7 @@ def plan(workspace: Workspace, run: Run, recipe: GgufRecipe, *, verify: bool = T
     path, model, record = need(workspace, run, "model")
     base = base_of(run)
 
-    def locate() -> dict[str, Any]:
+    def resolve_inputs() -> dict[str, Any]:
         model.check(file_sha256, run.name)  # what is shipped is made of what was written, to the byte
         return {
             "model": str(model.out.resolve()),
@@ -47,7 +47,7 @@ def plan(workspace: Workspace, run: Run, recipe: GgufRecipe, *, verify: bool = T
         inputs={"model": record.digest},
         parents={"model": path},
         options=ProofOptions(verify=verify),
-        locate=locate,
+        resolve_inputs=resolve_inputs,
     )
 
 
@@ -60,7 +60,7 @@ def require_writable(run: Run) -> None:
     require_family(read_json(folder / "config.json"), folder)
 
 
-def run(attempt: Attempt) -> Result:
+def run(attempt: Attempt) -> Produced:
     """Write out/<name>-<quant>.gguf and prove it. Raises ConfigError for a family or tokenizer that cannot be written
     faithfully, CheckFailed for a file that is not the model.
     """
@@ -70,7 +70,9 @@ def run(attempt: Attempt) -> Result:
     written, unlike = _write(attempt, recipe, model, target)
     proof = prove_file(attempt, target, recipe.quant) if attempt.options.verify else None
     warnings = [f"llama.cpp makes other tokens than the training did of {unlike}"] if unlike else []
-    return Result(metrics={**written, "proof": proof}, warnings=[*warnings, *_write_modelfile(attempt, model, target)])
+    return Produced(
+        metrics={**written, "proof": proof}, warnings=[*warnings, *_write_modelfile(attempt, model, target)]
+    )
 
 
 def _write_modelfile(attempt: Attempt, model: Path, target: Path) -> list[str]:
@@ -121,7 +123,7 @@ def _write(attempt: Attempt, recipe: GgufRecipe, model: Path, target: Path) -> t
     return {"bytes": written.size, "tensors": written.tensors, "parameters": written.parameters}, written.unlike
 
 
-def _license_of(base: BaseModel) -> str:
+def _license_of(base: BaseCheckpoint) -> str:
     """What the base's model card says, where it is at hand: the file's header repeats it, and no more depends on it."""
     try:
         card = (base.folder(weights=False) / "README.md").read_text(encoding="utf-8", errors="replace")

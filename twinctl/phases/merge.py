@@ -10,7 +10,7 @@ from twinctl.config.export import MergeRecipe, ProofOptions
 from twinctl.errors import ConfigError
 from twinctl.pipeline.base_checkpoint import base_of
 from twinctl.pipeline.lineage import made_from, tokens_info, trained
-from twinctl.pipeline.phase import Attempt, Phase, Plan, Result
+from twinctl.pipeline.phase import Attempt, Phase, Plan, Produced
 from twinctl.verification.verify_artifact import prove_model
 from twinctl.workspace.memo import file_sha256
 from twinctl.workspace.run import Run
@@ -24,7 +24,7 @@ def plan(workspace: Workspace, run: Run, recipe: MergeRecipe, *, verify: bool = 
     base = base_of(run)
     base.check(workspace.memo, run.name)
 
-    def locate() -> dict[str, Any]:
+    def resolve_inputs() -> dict[str, Any]:
         adapter.check(file_sha256, run.name)  # what is shipped is made of what was written, to the byte
         folder, info = base.folder(weights=True), tokens_info(workspace, tokens, tokens_record)
         require_room(workspace.root, folder)
@@ -41,7 +41,7 @@ def plan(workspace: Workspace, run: Run, recipe: MergeRecipe, *, verify: bool = 
         inputs={"adapter": record.digest, "base": base.digest},
         parents={"adapter": adapter_path},
         options=ProofOptions(verify=verify),
-        locate=locate,
+        resolve_inputs=resolve_inputs,
     )
 
 
@@ -58,14 +58,14 @@ def require_room(folder: Path, base: Path) -> None:
         )
 
 
-def run(attempt: Attempt) -> Result:
+def run(attempt: Attempt) -> Produced:
     """Merge in the real stack, see engine.merging, and prove it. Raises CheckFailed."""
     from twinctl.engine.merging import merge
 
     assert isinstance(attempt.options, ProofOptions)
     result = merge(attempt)
     proof = prove_model(attempt) if attempt.options.verify else None
-    return Result(metrics={**result.metrics, "proof": proof})
+    return Produced(metrics={**result.metrics, "proof": proof})
 
 
 PHASE = Phase("merge", 2, "export", MergeRecipe, ProofOptions, run, makes=("model",), in_worker=True)

@@ -13,7 +13,7 @@ from twinctl.config.export import Merge4bitRecipe, ProofOptions
 from twinctl.phases.merge import require_room
 from twinctl.pipeline.base_checkpoint import base_of
 from twinctl.pipeline.lineage import need
-from twinctl.pipeline.phase import Attempt, Phase, Plan, Result
+from twinctl.pipeline.phase import Attempt, Phase, Plan, Produced
 from twinctl.verification.verify_artifact import locate_reference, prove_4bit
 from twinctl.workspace.memo import file_sha256
 from twinctl.workspace.run import Run
@@ -24,7 +24,7 @@ def plan(workspace: Workspace, run: Run, recipe: Merge4bitRecipe, *, verify: boo
     """The run's merged model in 4 bit. Raises UpstreamError when there is none."""
     path, model, record = need(workspace, run, "model")
 
-    def locate() -> dict[str, Any]:
+    def resolve_inputs() -> dict[str, Any]:
         model.check(file_sha256, run.name)  # what is shipped is made of what was written, to the byte
         require_room(workspace.root, model.out)
         return {"model": str(model.out.resolve()), **locate_reference(workspace, run, model, record)}
@@ -39,11 +39,11 @@ def plan(workspace: Workspace, run: Run, recipe: Merge4bitRecipe, *, verify: boo
         inputs={"model": record.digest},
         parents={"model": path},
         options=ProofOptions(verify=verify),
-        locate=locate,
+        resolve_inputs=resolve_inputs,
     )
 
 
-def run(attempt: Attempt) -> Result:
+def run(attempt: Attempt) -> Produced:
     """Round and prove it. Raises CheckFailed, EngineError without memory."""
     from twinctl.engine.rounding import round_to_4bit
 
@@ -51,7 +51,7 @@ def run(attempt: Attempt) -> Result:
     attempt.stage("rounding the merged model to 4 bit")
     tensors = round_to_4bit(Path(attempt.inputs["model"]), attempt.out)
     proof = prove_4bit(attempt) if attempt.options.verify else None
-    return Result(metrics={"tensors": tensors, "proof": proof})
+    return Produced(metrics={"tensors": tensors, "proof": proof})
 
 
 PHASE = Phase(

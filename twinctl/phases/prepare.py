@@ -16,8 +16,8 @@ from twinctl.config.secrets import redact
 from twinctl.data.source import Role, Source, changes, resolve_sources, told_apart
 from twinctl.data.tokens import TRAIN, TokensInfo, TokensWriter
 from twinctl.errors import ConfigError
-from twinctl.pipeline.base_checkpoint import TOKENIZER_FILES, BaseModel, base_of, find_base_model
-from twinctl.pipeline.phase import Attempt, Phase, Plan, Result
+from twinctl.pipeline.base_checkpoint import TOKENIZER_FILES, BaseCheckpoint, base_of, find_base_model
+from twinctl.pipeline.phase import Attempt, Phase, Plan, Produced
 from twinctl.pipeline.staleness import changed_values, settings_now
 from twinctl.workspace.artifact import Record
 from twinctl.workspace.files import write_json
@@ -61,7 +61,7 @@ def plan(workspace: Workspace, run: Run, preset: str, values: Values, *, refresh
         },
         parents={},
         options=options,
-        locate=lambda: {
+        resolve_inputs=lambda: {
             "tokenizer": str(model.folder(weights=False)),
             "sources": [source.stored() for source in sources],
         },
@@ -76,7 +76,7 @@ def plan(workspace: Workspace, run: Run, preset: str, values: Values, *, refresh
     )
 
 
-def _template_digest(name: str, model: BaseModel) -> str | None:
+def _template_digest(name: str, model: BaseCheckpoint) -> str | None:
     """A model's own template is in its tokenizer's files, or in this one beside them."""
     from twinctl.data.template import packaged
 
@@ -93,7 +93,7 @@ def _asked(options: PrepareOptions) -> dict[str, Any]:
     return {"model": options.model, **short}
 
 
-def run(attempt: Attempt) -> Result:
+def run(attempt: Attempt) -> Produced:
     """Write train.arrow, eval.arrow, tokens.json, template.jinja and audit.json into `out`.
 
     Raises ConfigError for bad rows or when none is left, CheckFailed when a sample is not fit to train on.
@@ -127,7 +127,7 @@ def run(attempt: Attempt) -> Result:
     audit = {"examples": examples, "histogram": histogram(lengths, recipe.max_length), "packing": packing}
     write_json(attempt.out / AUDIT_FILE, {**audit, "sources": metrics["sources"]})
     metrics |= {"packed_rows": rows, "packing_efficiency": packing["efficiency"]}
-    return Result(metrics=metrics, digest=writer.digest, warnings=_warnings(metrics, recipe))
+    return Produced(metrics=metrics, digest=writer.digest, warnings=_warnings(metrics, recipe))
 
 
 def histogram(lengths: Any, room: int) -> dict[str, list[int]]:

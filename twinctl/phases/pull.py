@@ -19,8 +19,8 @@ from twinctl.config.recipe import Options, Recipe
 from twinctl.config.train import TrainRecipe
 from twinctl.data.tokens import TokensInfo
 from twinctl.errors import ConfigError
-from twinctl.pipeline.base_checkpoint import BaseModel
-from twinctl.pipeline.phase import Attempt, Phase, Plan, Result
+from twinctl.pipeline.base_checkpoint import BaseCheckpoint
+from twinctl.pipeline.phase import Attempt, Phase, Plan, Produced
 from twinctl.publishing.hub_manifest import FILE, Made, Travelling, read
 from twinctl.publishing.provenance import keep_origin
 from twinctl.workspace.workspace import Workspace
@@ -46,7 +46,7 @@ def open_repo(repo: str, revision: str | None) -> tuple[Travelling, str]:
 
 def pins(found: Travelling) -> dict[str, Any]:
     """A run's pins as prepare fixed them, without the sources, which stayed where they were."""
-    model = BaseModel(**found.pins.model.model_dump())
+    model = BaseCheckpoint(**found.pins.model.model_dump())
     return {**found.pins.model_dump(), "model": model.stored(), "sources": []}
 
 
@@ -57,9 +57,9 @@ def plan_tokens(found: Travelling) -> Plan:
     digest = tokens.digest if tokens else ""
     recipe = TemplateRecipe(template=found.pins.template, max_length=found.max_length)
 
-    def run(attempt: Attempt) -> Result:
+    def run(attempt: Attempt) -> Produced:
         info.write(attempt.out)
-        return Result(metrics={**(tokens.metrics if tokens else {}), "rows_here": 0}, digest=digest or None)
+        return Produced(metrics={**(tokens.metrics if tokens else {}), "rows_here": 0}, digest=digest or None)
 
     return Plan(
         phase=Phase("pull", 1, "pull", TemplateRecipe, Options, run, makes=()),
@@ -71,7 +71,7 @@ def plan_tokens(found: Travelling) -> Plan:
         inputs={"tokens": digest, "template": info.template, "eos": info.eos, **(tokens.inputs if tokens else {})},
         parents={},
         options=Options(),
-        locate=dict,
+        resolve_inputs=dict,
     )
 
 
@@ -91,7 +91,7 @@ def plan(workspace: Workspace, found: Travelling, made: Made, repo: str, sha: st
         inputs={**inputs, "kind": found.kind, "files": {file.name: file.sha256 for file in made.files}},
         parents={"tokens": tokens.path(workspace)},
         options=Options(),
-        locate=lambda: {"repo": repo, "sha": sha},
+        resolve_inputs=lambda: {"repo": repo, "sha": sha},
     )
 
 
@@ -109,7 +109,7 @@ def _recipe(found: Travelling, made: Made) -> Recipe:
 def _run_of(found: Travelling, made: Made) -> Any:
     files: Mapping[str, tuple[int, str]] = {file.name: (file.bytes, file.sha256) for file in made.files}
 
-    def run(attempt: Attempt) -> Result:
+    def run(attempt: Attempt) -> Produced:
         from twinctl.hub.fetch import fetch
 
         repo, sha = attempt.inputs["repo"], attempt.inputs["sha"]
@@ -132,6 +132,6 @@ def _run_of(found: Travelling, made: Made) -> Any:
             attempt.artifact.append_event("evaluation", step=step, eval_loss=loss)
         attempt.note(**{"versions": {}, **found.happened})  # those of the training, not of this machine
         pulled = {"repo": repo, "commit": sha, "origin": keep_origin(attempt.artifact, found)}
-        return Result(metrics={**made.metrics, "pulled": pulled}, digest=made.digest)
+        return Produced(metrics={**made.metrics, "pulled": pulled}, digest=made.digest)
 
     return run

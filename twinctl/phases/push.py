@@ -13,7 +13,7 @@ from typing import Any
 
 from twinctl import __version__
 from twinctl.config.push import PushOptions, PushRecipe
-from twinctl.pipeline.phase import Attempt, Phase, Plan, Result
+from twinctl.pipeline.phase import Attempt, Phase, Plan, Produced
 from twinctl.publishing.hub_manifest import FILE
 from twinctl.publishing.upload_plan import CARD, KINDS, Parcel
 from twinctl.workspace.artifact import Record
@@ -47,11 +47,11 @@ def plan(run: Run, parcel: Parcel, recipe: PushRecipe, options: PushOptions) -> 
         inputs={record.slot: record.digest for _, _, record in parcel.made},
         parents={record.slot: path for path, _, record in parcel.made},
         options=options,
-        locate=lambda: {"parcel": parcel},
+        resolve_inputs=lambda: {"parcel": parcel},
     )
 
 
-def run(attempt: Attempt) -> Result:
+def run(attempt: Attempt) -> Produced:
     """Send what is missing, read the repo back, compare. Leaves the card, twinctl.json and remote.json's figures.
 
     Raises HubError, CheckFailed when what arrived is not what was sent.
@@ -81,7 +81,7 @@ def run(attempt: Attempt) -> Result:
     for name in (CARD, FILE):
         shutil.copyfile(folder / name, attempt.out / name)
     sent = [] if parcel.is_there else parcel.to_send
-    return Result(metrics=_metrics(recipe, parcel, done, sent), digest=_digest(parcel), warnings=[*parcel.warnings])
+    return Produced(metrics=_metrics(recipe, parcel, done, sent), digest=_digest(parcel), warnings=[*parcel.warnings])
 
 
 def stage(files: Mapping[str, Path | bytes], folder: Path) -> None:

@@ -13,7 +13,7 @@ from twinctl.data.tokens import TRAIN
 from twinctl.errors import ConfigError, UpstreamError
 from twinctl.pipeline.base_checkpoint import base_of
 from twinctl.pipeline.lineage import Found, need, tokens_info, trained
-from twinctl.pipeline.phase import Attempt, Phase, Plan, Result
+from twinctl.pipeline.phase import Attempt, Phase, Plan, Produced
 from twinctl.pipeline.staleness import require_current
 from twinctl.workspace.artifact import Record
 from twinctl.workspace.run import Run
@@ -40,7 +40,7 @@ def plan(workspace: Workspace, run: Run, values: Values, trained_from: Run | Non
     parent = _parent(workspace, run, trained_from) if trained_from else None
     recipe, options = settings(_like(values, parent[2], trained_from) if parent and trained_from else values)
 
-    def locate() -> dict[str, Any]:
+    def resolve_inputs() -> dict[str, Any]:
         from twinctl.planning.forecast import forecast
 
         expected = forecast(workspace, run, made)  # refuses before anything is downloaded
@@ -68,7 +68,7 @@ def plan(workspace: Workspace, run: Run, values: Values, trained_from: Run | Non
         },
         parents={"tokens": tokens_path, **({"parent": parent[0]} if parent else {})},
         options=options,
-        locate=locate,
+        resolve_inputs=resolve_inputs,
     )
     return made
 
@@ -110,7 +110,7 @@ def _like(values: Values, parent: Record, trained_from: Run) -> Values:
     return Values(values.section, {**values.values, **shape}, {**values.origins, **origins})
 
 
-def run(attempt: Attempt) -> Result:
+def run(attempt: Attempt) -> Produced:
     """Train in the real stack: see engine.training."""
     from twinctl.engine.training import train
 

@@ -24,7 +24,7 @@ HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
 
 
 @dataclass(frozen=True)
-class BaseModel:
+class BaseCheckpoint:
     """A located and pinned base model. `files`: name → sha256."""
 
     locator: str
@@ -83,7 +83,7 @@ class BaseModel:
             )
         return path
 
-    def moved_to(self, folder: Path, memo: DigestMemo) -> BaseModel:
+    def moved_to(self, folder: Path, memo: DigestMemo) -> BaseCheckpoint:
         """The same model in another place. Raises UpstreamError when the files there are not the same."""
         files = _local_files(folder.expanduser(), memo)
         if changed := differences(self.files, files):
@@ -112,14 +112,14 @@ class BaseModel:
         return [name for name in names if now.get(name) != self.files.get(name)]
 
 
-def base_of(run: Run) -> BaseModel:
+def base_of(run: Run) -> BaseCheckpoint:
     """The base model that prepare pinned in the run."""
-    return BaseModel(**run.pins["model"])
+    return BaseCheckpoint(**run.pins["model"])
 
 
 def find_base_model(
     locator: str, revision: str | None, memo: DigestMemo, pinned: dict[str, Any] | None, *, refresh: bool
-) -> BaseModel:
+) -> BaseCheckpoint:
     """Resolve a locator. A Hub commit that the run has pinned is kept unless `refresh`.
 
     Raises ConfigError when it is neither a model's folder nor a Hub id, HubError when the Hub refuses.
@@ -127,21 +127,21 @@ def find_base_model(
     if locator == BUNDLED:
         from twinctl.bundled import BASE
 
-        return BaseModel(locator, files=_local_files(BASE, memo))
+        return BaseCheckpoint(locator, files=_local_files(BASE, memo))
     path = Path(locator).expanduser()
     if pinned and pinned["locator"] == locator and pinned["path"] and not path.is_dir():
         path = Path(pinned["path"])  # where --model-path found it last
     if not locator.startswith("hf:") and path.is_dir():
-        return BaseModel(locator, path=str(path.resolve()), files=_local_files(path, memo))
+        return BaseCheckpoint(locator, path=str(path.resolve()), files=_local_files(path, memo))
     repo = locator.removeprefix("hf:")
     if locator.startswith((".", "/", "~")) or not HUB_ID.fullmatch(repo):
         raise ConfigError(f"there is no model at {locator}", "give a model's folder or a Hub id: --model OWNER/NAME")
     if pinned and not refresh and pinned.get("repo") == repo and pinned.get("revision") == revision:
-        return BaseModel(**pinned)
+        return BaseCheckpoint(**pinned)
     from twinctl.hub import resolve_model
 
     found = resolve_model(repo, revision)
-    return BaseModel(locator, repo=repo, revision=revision, sha=found.sha, files=dict(found.files))
+    return BaseCheckpoint(locator, repo=repo, revision=revision, sha=found.sha, files=dict(found.files))
 
 
 def _local_files(folder: Path, memo: DigestMemo) -> dict[str, str]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from twinctl.errors import BusyError, UpstreamError
 from twinctl.pipeline.phase import Plan
-from twinctl.pipeline.run_job import Job, command_words, keep_failure, perform
+from twinctl.pipeline.run_job import Job, command_words, perform, record_failure
 from twinctl.pipeline.watch import Watch, end_of_events, watch_to_the_end
 from twinctl.workspace.artifact import Artifact, Record
 from twinctl.workspace.files import write_json
@@ -104,7 +104,7 @@ def _work(
     try:
         job = Job.of(workspace, run, plan)
     except Exception as error:
-        keep_failure(artifact, error)
+        record_failure(artifact, error)
         raise
     if not plan.phase.in_worker:
         return artifact, perform(job, plan.phase, watch=watch)

@@ -25,7 +25,7 @@ REPORT = "proof.json"
 
 
 @dataclass(frozen=True)
-class Result:
+class Produced:
     """What `run` found. `digest` identifies the result to later phases; None lets the files' digests do it.
 
     `carried_out`: the recipe whose result this is, where it is not the one that was asked for, which stays unfinished.
@@ -37,7 +37,7 @@ class Result:
     carried_out: Recipe | None = None
 
 
-class GoOn(Exception):
+class RestartWorker(Exception):
     """Raised by a phase whose process cannot go on: a fresh one can, with these options."""
 
     def __init__(self, options: Options, why: str) -> None:
@@ -96,7 +96,7 @@ class Phase:
     command: str
     recipe: type[Recipe]
     options: type[Options]
-    run: Callable[[Attempt], Result]
+    run: Callable[[Attempt], Produced]
     makes: tuple[str, ...]
     in_worker: bool = False
     section: str | None = None
@@ -116,7 +116,7 @@ class Plan:
     inputs: Mapping[str, Any]
     parents: Mapping[str, str]
     options: Options
-    locate: Callable[[], dict[str, Any]]
+    resolve_inputs: Callable[[], dict[str, Any]]
     pins: Mapping[str, Any] | None = None
 
     @cached_property
@@ -137,4 +137,4 @@ class Plan:
 
     def path(self, workspace: Workspace) -> str:
         """The artifact's folder there, relative to artifacts/."""
-        return workspace.place(self.phase.name, self.slug, self.fingerprint)
+        return workspace.artifact_path(self.phase.name, self.slug, self.fingerprint)

@@ -24,7 +24,7 @@ from typing import Any
 
 from twinctl.config.secrets import redact
 from twinctl.errors import Interrupted, SigTerm, Terminated, TwinctlError, explained, full_disk
-from twinctl.pipeline.phase import REPORT, Attempt, GoOn, Phase, Plan, Result
+from twinctl.pipeline.phase import REPORT, Attempt, Phase, Plan, Produced, RestartWorker
 from twinctl.pipeline.stop import Stop
 from twinctl.workspace.artifact import Artifact, Record, manifest
 from twinctl.workspace.files import read_json, write_json
@@ -74,7 +74,7 @@ class Job:
             origins=dict(plan.origins),
             parents=dict(plan.parents),
             options=plan.options.model_dump(mode="json"),
-            located=plan.locate(),
+            located=plan.resolve_inputs(),
             pins=plan.pins,
             argv=command_words(),
         )
@@ -92,7 +92,7 @@ class Job:
 def perform(
     job: Job, phase: Phase, *, stop: Stop | None = None, watch: Callable[[dict[str, Any]], None] | None = None
 ) -> Record:
-    """Run the phase and commit. Raises what the phase raises, after recording it; GoOn is no failure."""
+    """Run the phase and commit. Raises what the phase raises, after recording it; RestartWorker is no failure."""
     workspace = Workspace.open(Path(job.workspace))
     artifact = workspace.artifact(job.path)
     attempt = _begin(job, phase, artifact, stop or Stop(), watch)
@@ -104,7 +104,7 @@ def perform(
         record = _record(job, phase, result, artifact, began)
         artifact.commit(record)
         workspace.runs.point(job.run, job.slot, job.path, job.pins)
-    except GoOn as again:
+    except RestartWorker as again:
         attempt.event("retry", text=again.why)
         raise
     except SigTerm as error:
@@ -117,14 +117,14 @@ def perform(
     except Exception as error:
         # A library's own word for a full disk is as often as not something else.
         full = None if isinstance(error, TwinctlError) else full_disk(artifact.path)
-        keep_failure(artifact, full or error)
+        record_failure(artifact, full or error)
         if full:
             raise full from error
         raise
     return record
 
 
-def _commit_elsewhere(job: Job, phase: Phase, result: Result, workspace: Workspace, began: float) -> Record:
+def _commit_elsewhere(job: Job, phase: Phase, result: Produced, workspace: Workspace, began: float) -> Record:
     """The result of another recipe than the one asked for becomes an artifact of its own, and the run's; what was asked
     for keeps its work/, to go on from.
     """
@@ -137,7 +137,7 @@ def _commit_elsewhere(job: Job, phase: Phase, result: Result, workspace: Workspa
         job,
         payload=payload,
         fingerprint=digest,
-        path=workspace.place(job.phase, asked.path.name.rsplit("-", 1)[0], digest),
+        path=workspace.artifact_path(job.phase, asked.path.name.rsplit("-", 1)[0], digest),
         origins={**job.origins, **dict.fromkeys(changed, "flag")},
     )
     artifact = workspace.artifact(job.path)
@@ -200,7 +200,7 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _record(job: Job, phase: Phase, result: Result, artifact: Artifact, began: float) -> Record:
+def _record(job: Job, phase: Phase, result: Produced, artifact: Artifact, began: float) -> Record:
     files = manifest(artifact.work / "out")
     identity = {entry["name"]: entry["sha256"] for entry in files if not entry["name"].endswith(REPORT)}
     is_own = job.argv[:1] == phase.command.split()[:1]  # not so when another command, or a script, had it made
@@ -220,11 +220,11 @@ def _record(job: Job, phase: Phase, result: Result, artifact: Artifact, began: f
         files=files,
         created=time.time(),
         seconds=round(time.monotonic() - began, 3),
-        about={"command": retyped(job.argv) if is_own else phase.command, "run": job.run},
+        about={"command": rerun_command(job.argv) if is_own else phase.command, "run": job.run},
     )
 
 
-def retyped(argv: Sequence[str]) -> str:
+def rerun_command(argv: Sequence[str]) -> str:
     """What was typed, to be typed again: without the run, which may be renamed or not the only one to have a result."""
     unneeded = {"--json", "--quiet", "--debug", "--restart", "--wait", "--run"}
     words = [
@@ -235,7 +235,7 @@ def retyped(argv: Sequence[str]) -> str:
     return shlex.join(words)
 
 
-def keep_failure(artifact: Artifact, error: Exception) -> None:
+def record_failure(artifact: Artifact, error: Exception) -> None:
     """Write down what went wrong: the trace in log.txt, message and hint in failure.json."""
     known = explained(error)
     shown = known or TwinctlError(f"{type(error).__name__}: {error}")

@@ -23,7 +23,7 @@ from typing import Any
 from twinctl import errors
 from twinctl.errors import BusyError, EngineError, Interrupted, Terminated, TwinctlError, UpstreamError, full_disk
 from twinctl.workspace.artifact import Artifact, Record
-from twinctl.workspace.lock import held, owner_text, read_owner
+from twinctl.workspace.lock import is_locked, owner_text, read_owner
 
 Watch = Callable[[dict[str, Any]], None]
 LOOK_SECONDS = 0.1
@@ -43,7 +43,7 @@ def watch_to_the_end(
     with StopKeys(artifact, watch) as keys:
 
         def alive() -> bool:
-            still = held(artifact.path) if worker is None else worker.poll() is None
+            still = is_locked(artifact.path) if worker is None else worker.poll() is None
             if still:  # else the lock may be another command's by now
                 keys.tell()
             return still
@@ -149,7 +149,7 @@ class Request:
     @property
     def is_open(self) -> bool:
         """Whether somebody still holds the lock."""
-        return held(self._artifact.path)
+        return is_locked(self._artifact.path)
 
     def send(self, number: int) -> None:
         """Send it to whoever has not had it yet. Raises BusyError when the holder cannot be reached for a while."""
@@ -190,7 +190,7 @@ def _holders(folder: Path, *, everyone: bool) -> list[int]:
 
     owner.json may lag behind, and the number in it may by now be another process's: what counts is an open lock.
     """
-    if not held(folder):
+    if not is_locked(folder):
         return []
     lock, owner = os.stat(folder / "lock"), read_owner(folder) or {}
     pid, host = owner.get("pid", 0), owner.get("host")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from twinctl.config.train import TrainRecipe, TrainSettings
 from twinctl.errors import HubError, UpstreamError
-from twinctl.pipeline.base_checkpoint import BaseModel
+from twinctl.pipeline.base_checkpoint import BaseCheckpoint
 from twinctl.pipeline.lineage import ancestors
 from twinctl.pipeline.phase import Plan
 from twinctl.workspace.artifact import Artifact, Record
@@ -80,7 +80,7 @@ def _paces(artifact: Artifact, plan: Plan, device: str, choice: Choice) -> tuple
     return alike, facts.get("micro_batch") == choice.micro_batch, record.created, float(pace)
 
 
-def to_download(base: BaseModel, parameters: int) -> tuple[int, list[str]]:
+def to_download(base: BaseCheckpoint, parameters: int) -> tuple[int, list[str]]:
     """Bytes of the base's weights that are still on the Hub, and what stands in their way."""
     if base.local is not None or not base.repo or not base.sha:
         return 0, []

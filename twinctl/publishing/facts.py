@@ -13,10 +13,10 @@ from typing import Any
 
 from twinctl.data.tokens import TokensInfo
 from twinctl.errors import UpstreamError
-from twinctl.pipeline.base_checkpoint import BUNDLED, BaseModel, base_of
+from twinctl.pipeline.base_checkpoint import BUNDLED, BaseCheckpoint, base_of
 from twinctl.pipeline.lineage import Found, base_digest, find, made_from, need
 from twinctl.publishing.history import History
-from twinctl.publishing.provenance import as_made, happened, told
+from twinctl.publishing.provenance import lineage, original_record, train_env
 from twinctl.workspace.artifact import Artifact, Record
 from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
@@ -35,7 +35,7 @@ class Facts:
     kind: str
     repo: str
     merged_repo: str | None
-    base: BaseModel
+    base: BaseCheckpoint
     made: Sequence[Record]
     line: Sequence[Record]
     tokens: Record
@@ -79,9 +79,9 @@ class Facts:
         return History.read(self.training, self.train)
 
     @cached_property
-    def happened(self) -> dict[str, Any]:
+    def train_env(self) -> dict[str, Any]:
         """What the last attempt at training noted: device, dtype, optimizer, the batch's split, versions."""
-        return happened(self.training)
+        return train_env(self.training)
 
 
 def gather(
@@ -98,7 +98,7 @@ def gather(
     Raises UpstreamError when it, or what it was made from, is not there.
     """
     sent = list(made) if made else _results(workspace, run, kind)
-    steps = list(told(workspace, sent[0]))
+    steps = list(lineage(workspace, sent[0]))
     training = next((step for step in steps if "method" in step[1].recipe), None)
     if training is None:
         raise _gone(run, "training", "train")
@@ -115,7 +115,7 @@ def gather(
         repo=repo or ANYBODY,
         merged_repo=merged_repo,
         base=base,
-        made=[as_made(workspace, each) for each in sent],
+        made=[original_record(workspace, each) for each in sent],
         line=[record for _, record in steps[1:]],
         tokens=next((record for _, record in steps if record.produces == "tokens"), there),
         eos=TokensInfo.read(tokens.out, int(there.recipe.get("max_length", 0))).eos,
@@ -131,9 +131,11 @@ def gguf_results(workspace: Workspace, run: Run) -> list[Found]:
         return []
     found = [(path, workspace.artifact(path)) for path in dict.fromkeys(run.slots.values())]
     files = [(path, artifact, record) for path, artifact in found if (record := artifact.record()) is not None]
-    model = as_made(workspace, newest).inputs.get("model")
+    model = original_record(workspace, newest).inputs.get("model")
     same = [
-        each for each in files if each[2].produces == "gguf" and as_made(workspace, each).inputs.get("model") == model
+        each
+        for each in files
+        if each[2].produces == "gguf" and original_record(workspace, each).inputs.get("model") == model
     ]
     return sorted(same, key=lambda each: -size_of(each[2]))
 

@@ -11,8 +11,7 @@ import json
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel as Document
-from pydantic import ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from typing_extensions import TypedDict
 
 from twinctl.config.push import Kind
@@ -107,7 +106,7 @@ class Happened(TypedDict, total=False):
     versions: dict[Text, Text]
 
 
-class File(Document):
+class File(BaseModel):
     """One file of a result."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -117,7 +116,7 @@ class File(Document):
     sha256: Digest
 
 
-class Made(Document):
+class Made(BaseModel):
     """One result: what was asked, and what came of it. `files` are those of this repository."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -140,7 +139,7 @@ class Made(Document):
         return Record.of({**told, **unknown, "files": list(told["files"])})
 
 
-class Base(Document):
+class Base(BaseModel):
     """The base model, by content and by where it is on the Hub."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -152,7 +151,7 @@ class Base(Document):
     files: dict[Annotated[str, Field(pattern=r"^\w[\w.-]{0,200}$")], Digest]
 
 
-class Pins(Document):
+class Pins(BaseModel):
     """What a run holds on to."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -163,7 +162,7 @@ class Pins(Document):
     model: Base
 
 
-class Travelling(Document):
+class Travelling(BaseModel):
     """The whole of twinctl.json. `results` are what the repository holds, `line` what they were made from."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")

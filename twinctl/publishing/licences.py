@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from twinctl.errors import HubError
-from twinctl.pipeline.base_checkpoint import BaseModel
+from twinctl.pipeline.base_checkpoint import BaseCheckpoint
 
 HUB = "https://huggingface.co"
 Kind = Literal["model", "dataset"]
@@ -75,7 +75,7 @@ class Licence:
 UNKNOWN = Licence()
 
 
-def terms_of(base: BaseModel, licence: Licence) -> Terms | None:
+def terms_of(base: BaseCheckpoint, licence: Licence) -> Terms | None:
     """What the base's licence asks for; where none could be read, what Llama's would, if the base is called one."""
     if licence.id is not None:
         return licence.terms
@@ -83,7 +83,7 @@ def terms_of(base: BaseModel, licence: Licence) -> Terms | None:
     return TERMS.get(f"llama{found[1]}") if found else None
 
 
-def base_licence(base: BaseModel) -> Licence:
+def base_licence(base: BaseCheckpoint) -> Licence:
     """What the base's card says. Asks the Hub for one that is there; nothing is asked for a local one."""
     if base.repo:
         found = licence_of(card_data("model", base.repo, base.sha), f"{HUB}/{base.repo}/blob/{base.sha or 'main'}")

@@ -52,7 +52,7 @@ def _origin(artifact: Artifact, record: Record) -> Travelling | None:
     return read(text, pulled["repo"])
 
 
-def told(workspace: Workspace, found: Found) -> Iterator[tuple[Artifact, Record]]:
+def lineage(workspace: Workspace, found: Found) -> Iterator[tuple[Artifact, Record]]:
     """A result and everything that it was made from, nearest first: what was pulled, as it was where it was made.
 
     Each with the artifact here that holds its events.
@@ -63,21 +63,21 @@ def told(workspace: Workspace, found: Found) -> Iterator[tuple[Artifact, Record]
         for path in record.parents.values():
             parent = workspace.artifact(path)
             if (above := parent.record()) is not None:
-                yield from told(workspace, (path, parent, above))
+                yield from lineage(workspace, (path, parent, above))
         return
     made = next(each for each in origin.results if each.digest == record.digest)
     for each in (made, *origin.line):
         yield artifact, each.record()
 
 
-def as_made(workspace: Workspace, found: Found) -> Record:
+def original_record(workspace: Workspace, found: Found) -> Record:
     """The result as it was recorded where it was made, with the files that are here."""
     from dataclasses import replace
 
-    return replace(next(told(workspace, found))[1], files=found[2].files)
+    return replace(next(lineage(workspace, found))[1], files=found[2].files)
 
 
-def happened(training: Artifact) -> dict[str, Any]:
+def train_env(training: Artifact) -> dict[str, Any]:
     """What the last attempt at training noted: device, dtype, optimizer, the batch's split, versions."""
     found: dict[str, Any] = {}
     for line in training.attempts():
@@ -88,7 +88,7 @@ def happened(training: Artifact) -> dict[str, Any]:
 def travelling(workspace: Workspace, run: Run, kind: Kind, made: Sequence[Found]) -> dict[str, Any]:
     """The document for results of one kind. Raises UpstreamError when what they were made from is gone."""
     _, tokens, tokens_record = made_from(workspace, made[0][2], "tokens")
-    steps = list(told(workspace, made[0]))
+    steps = list(lineage(workspace, made[0]))
     line = {record.digest: record for _, record in steps[1:]}
     training = next((artifact for artifact, record in steps if "method" in record.recipe), None)
     return {
@@ -98,9 +98,9 @@ def travelling(workspace: Workspace, run: Run, kind: Kind, made: Sequence[Found]
         "run": run.name,
         "pins": _pins(run),
         **tokens_info(workspace, tokens, tokens_record),
-        "results": [_made(record, record.files) for record in (as_made(workspace, each) for each in made)],
+        "results": [_made(record, record.files) for record in (original_record(workspace, each) for each in made)],
         "line": [_made(record, []) for record in line.values()],
-        "happened": happened(training) if training else {},
+        "happened": train_env(training) if training else {},
         **_course(training),
     }
 

@@ -100,7 +100,7 @@ def _value(name: str, value: Any) -> str:
 
 
 def _happened(facts: Facts) -> str:
-    found, metrics = facts.happened, facts.train.metrics
+    found, metrics = facts.train_env, facts.train.metrics
     split = f"micro-batch {found['micro_batch']} × {found['accumulation']}" if "accumulation" in found else ""
     device = {"cpu": "a CPU"}.get(str(found.get("device_name")), str(found.get("device_name") or ""))
     facts_told = [
@@ -240,7 +240,7 @@ def provenance(facts: Facts) -> str:
         [code(each.slot), code(each.fingerprint[:16]), code(each.digest[:16]), _day(each)]
         for each in {record.fingerprint: record for record in records}.values()
     ]
-    versions = facts.happened.get("versions") or {}
+    versions = facts.train_env.get("versions") or {}
     told = ", ".join(code(f"{name} {number}") for name, number in versions.items())
     text = "The fingerprint is of all that was asked for and of its inputs; the digest is of the result."
     base = f"Base: weights, configuration and tokenizer {code(facts.base.digest[:16])}."

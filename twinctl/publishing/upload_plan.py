@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from twinctl.config.push import Kind
 from twinctl.errors import CheckFailed, UpstreamError
-from twinctl.pipeline.base_checkpoint import BaseModel, base_of
+from twinctl.pipeline.base_checkpoint import BaseCheckpoint, base_of
 from twinctl.pipeline.lineage import Found
 from twinctl.pipeline.staleness import require_current
 from twinctl.publishing.hub_manifest import FILE, read
-from twinctl.publishing.provenance import as_made, travelling
+from twinctl.publishing.provenance import original_record, travelling
 from twinctl.verification.verify_artifact import is_proven, to_prove
 from twinctl.workspace.memo import file_sha256
 from twinctl.workspace.run import Run
@@ -92,8 +92,8 @@ def require_fit(workspace: Workspace, run: Run, made: Sequence[Found], *, unveri
     for _, artifact, record in made:
         require_current(workspace, run, record)
         artifact.check(file_sha256, run.name)
-    doubtful = [found for found in made if not is_proven(as_made(workspace, found))]
-    slots = [as_made(workspace, found).slot for found in doubtful]
+    doubtful = [found for found in made if not is_proven(original_record(workspace, found))]
+    slots = [original_record(workspace, found).slot for found in doubtful]
     if doubtful and not unverified:
         mend = to_prove(doubtful[0][2], run)
         raise CheckFailed(
@@ -170,7 +170,7 @@ def _document(workspace: Workspace, run: Run, kind: Kind, made: Sequence[Found],
     return text
 
 
-def _licence(base: BaseModel, repo: str, contents: _Contents) -> list[str]:
+def _licence(base: BaseCheckpoint, repo: str, contents: _Contents) -> list[str]:
     """Put the licence's texts beside the files; what a person should know of it before the twin is handed on."""
     from twinctl.hub.licence import licence_texts
     from twinctl.publishing.licences import base_licence, terms_of

@@ -18,7 +18,7 @@ from typing import Any
 
 from twinctl.errors import UpstreamError
 from twinctl.workspace.files import append_line, fsync_path, fsync_tree, read_json, read_lines, write_json
-from twinctl.workspace.lock import held
+from twinctl.workspace.lock import is_locked
 from twinctl.workspace.memo import file_sha256, read_all
 
 
@@ -106,7 +106,7 @@ class Artifact:
 
     def state(self) -> str:
         """complete, running, failed, partial or absent: derived from what is on disk, never stored."""
-        if held(self.path):
+        if is_locked(self.path):
             return "running"
         if (self.path / "record.json").exists():
             return "complete"

@@ -21,10 +21,10 @@ from secrets import token_hex
 from twinctl.errors import BusyError, UpstreamError
 from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.files import fsync_path
-from twinctl.workspace.lock import Lock, held, owner_text
+from twinctl.workspace.lock import Lock, is_locked, owner_text
 from twinctl.workspace.workspace import Workspace
 
-# As Workspace.place names them; a folder of another name is somebody's own.
+# As Workspace.artifact_path names them; a folder of another name is somebody's own.
 ARTIFACT = re.compile(r".*-[0-9a-f]{8}([0-9a-f]{56})?")
 UNREACHED = "no run points to it"
 CRASHED = "left by a crash"
@@ -77,7 +77,7 @@ def survey(workspace: Workspace) -> Sweep:
     kept: list[Leftover] = []
     for path in _artifacts(workspace):
         folder = workspace.artifact(path).path
-        if held(folder):
+        if is_locked(folder):
             kept.append(Leftover(_relative(workspace, folder), f"in use by {owner_text(folder)}", artifact=path))
         elif path in reached:
             gone += _left_inside(workspace, path)
@@ -103,7 +103,7 @@ def _reached(workspace: Workspace, ours: str = "") -> set[str]:
     `ours`: one whose lock this process holds, which is no sign of work.
     """
     todo = [path for name in workspace.runs.names() for path in workspace.runs.get(name).artifacts()]
-    todo += [path for path in _artifacts(workspace) if path != ours and held(workspace.artifact(path).path)]
+    todo += [path for path in _artifacts(workspace) if path != ours and is_locked(workspace.artifact(path).path)]
     found: set[str] = set()
     while todo:
         path = todo.pop()
@@ -206,7 +206,7 @@ def _remove_in_artifact(workspace: Workspace, item: Leftover) -> bool:
 def _remove_artifact(workspace: Workspace, path: str) -> bool:
     """Remove the artifact, whose lock we hold, unless it is reached by now."""
     folder = workspace.artifact(path).path
-    # The ending keeps the name from being taken for an artifact's: see ARTIFACT and Workspace.place.
+    # The ending keeps the name from being taken for an artifact's: see ARTIFACT and Workspace.artifact_path.
     trash = folder.with_name(f".trash-{folder.name}.{token_hex(4)}")
     with workspace.runs.locked():  # so that no pointer moves to it between looking and renaming
         if path in _reached(workspace, ours=path):

@@ -85,7 +85,7 @@ def _try(descriptor: int, how: int) -> bool:
     return True
 
 
-def held(folder: Path) -> bool:
+def is_locked(folder: Path) -> bool:
     """Whether some living process works in the folder."""
     try:
         descriptor = os.open(folder / "lock", os.O_RDONLY)

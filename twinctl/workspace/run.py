@@ -22,7 +22,7 @@ from typing import Any
 
 from twinctl.errors import BusyError, UpstreamError, UsageError
 from twinctl.workspace.files import fsync_path, read_json, write_json, write_text
-from twinctl.workspace.lock import held, owner_text
+from twinctl.workspace.lock import is_locked, owner_text
 
 TALKS = "talks"  # the folder beside runs/ in which chat keeps, by a run's name, what was said with it
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -184,7 +184,7 @@ class Runs:
     def _refuse_busy(self, run: Run) -> None:
         for path in run.artifacts():
             folder = self._root / "artifacts" / path
-            if held(folder):
+            if is_locked(folder):
                 raise BusyError(
                     f"{path} of run “{run.name}” is being worked on by {owner_text(folder)}",
                     "type the same command again when that has ended",

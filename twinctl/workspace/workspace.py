@@ -65,7 +65,7 @@ class Workspace:
                 "choose a writable folder: --workspace DIR or TWINCTL_WORKSPACE",
             ) from error
 
-    def place(self, phase: str, slug: str, fingerprint: str) -> str:
+    def artifact_path(self, phase: str, slug: str, fingerprint: str) -> str:
         """Where the artifact of a fingerprint is, or is to be, relative to artifacts/.
 
         Found by the fingerprint alone: the slug is for people, and another name for the same model must not miss.

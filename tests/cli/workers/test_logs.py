@@ -17,7 +17,7 @@ import pytest
 from cli.conftest import Cli
 from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.files import append_line
-from twinctl.workspace.lock import held
+from twinctl.workspace.lock import is_locked
 from twinctl.workspace.workspace import Workspace
 
 from .conftest import Work, begin, type_
@@ -149,7 +149,7 @@ def test_library_shows_what_the_libraries_printed(cli: Cli, artifact: Artifact) 
 def test_follow_ends_with_the_work(artifact: Artifact, work: Work, cli: Cli) -> None:
     work(8)
     shown = cli("logs", "--follow").ok()
-    assert not held(artifact.path)
+    assert not is_locked(artifact.path)
     assert [line.split()[1:3] for line in shown.out.splitlines()[1:]] == [["step", f"{n}/8"] for n in range(1, 9)]
     assert "train is complete: " in shown.err
     assert cli("logs", "-f").ok().out == shown.out

@@ -15,7 +15,7 @@ from twinctl.errors import BusyError
 from twinctl.pipeline.watch import signal_worker, watch_to_the_end
 from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.files import append_line
-from twinctl.workspace.lock import held, write_owner
+from twinctl.workspace.lock import is_locked, write_owner
 from twinctl.workspace.workspace import Workspace
 
 from .conftest import HOLDER, WAITER, Start, Work
@@ -69,7 +69,7 @@ def test_the_request_goes_on_to_whoever_inherited_the_lock(
     parent = start(fork, artifact.path)
     write_owner(artifact.path, parent.pid, ["train"])
     assert cli(*words).ok().out.startswith("train stopped")
-    assert not held(artifact.path)
+    assert not is_locked(artifact.path)
 
 
 def test_nobody_gets_the_same_signal_twice(artifact: Artifact, start: Start) -> None:
@@ -88,7 +88,7 @@ def test_nobody_gets_the_same_signal_twice(artifact: Artifact, start: Start) -> 
 def test_a_viewer_leaves_a_worker_that_it_cannot_reach(artifact: Artifact, monkeypatch: Any) -> None:
     """Another user's, or one in another container: Ctrl-C must not leave the viewer waiting for ever."""
     append_line(artifact.path / "events.jsonl", {"event": "stage", "text": "loading"})
-    monkeypatch.setattr("twinctl.pipeline.watch.held", lambda folder: True)
+    monkeypatch.setattr("twinctl.pipeline.watch.is_locked", lambda folder: True)
     monkeypatch.setattr("twinctl.pipeline.watch.PATIENCE_SECONDS", 0.3)
     (artifact.path / "lock").touch()
     shown: list[str] = []

@@ -11,7 +11,7 @@ import pytest
 from cli.conftest import Cli
 from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.files import write_json
-from twinctl.workspace.lock import held, write_owner
+from twinctl.workspace.lock import is_locked, write_owner
 from twinctl.workspace.workspace import Workspace
 
 from .conftest import HOLDER, MANY, Start, Work, begin, type_
@@ -20,7 +20,7 @@ from .conftest import HOLDER, MANY, Start, Work, begin, type_
 def test_stop_keeps_a_checkpoint_and_says_how_to_go_on(cli: Cli, artifact: Artifact, work: Work) -> None:
     worker = work()
     shown = cli("stop").ok()
-    assert not held(artifact.path)
+    assert not is_locked(artifact.path)
     assert worker.wait(timeout=60) == 130
     step = list(artifact.events())[-2]["step"]
     assert shown.out == f"train stopped; a checkpoint of step {step} is kept\n"
@@ -98,7 +98,7 @@ def test_a_worker_on_another_host_is_refused(cli: Cli, artifact: Artifact, monke
     (artifact.path / "lock").touch()
     # The lock of another host is held by nobody here.
     for module in ("twinctl.pipeline.watch", "twinctl.cli.stop"):
-        monkeypatch.setattr(f"{module}.held", lambda folder: True)
+        monkeypatch.setattr(f"{module}.is_locked", lambda folder: True)
     shown = cli("stop")
     assert (shown.code, shown.out) == (5, "")
     assert "the worker runs on another" in shown.err
