@@ -10,6 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from twinctl.data.documents import Document, Section, read_document
+from twinctl.errors import ConfigError
 
 Format = Literal["md", "html", "txt"]
 
@@ -112,6 +113,30 @@ def test_a_post_becomes_its_authors_words_under_its_headings() -> None:
             "A note.",
         ),
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "format", "reason"),
+    [
+        (f"&#{'1' * 5000};", "html", "4300 digits"),
+        (f"Words\n\n<div title='&#{'1' * 5000};'>x</div>", "md", "4300 digits"),
+        (f"---\ntitle: <p title='&#{'1' * 5000};'>\n---\nWords", "md", "4300 digits"),
+        (f"{'*' * 3000}a{'*' * 3000}", "md", "nested too deeply"),
+    ],
+)
+def test_what_a_parser_rejects_is_a_fault_of_the_text(text: str, format: Format, reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason) as caught:
+        _read(text, format)
+    assert "--skip-bad" in caught.value.hint
+
+
+@pytest.mark.parametrize("rejected", ["<![foo[ x", "<![ x", "<p>a</p><![if<"])
+def test_a_marked_section_is_read_or_is_a_fault_of_the_text(rejected: str) -> None:
+    """Python's parser rejected most until 3.13: its AssertionError must not come out."""
+    try:
+        assert "Words" in _body(f"<p>Words</p>{rejected}", "html")
+    except ConfigError as error:
+        assert error.message.startswith("its HTML cannot be parsed: ") and "\n" not in error.message
 
 
 def test_what_a_post_has_beside_words_is_counted() -> None:

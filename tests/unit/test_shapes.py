@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from itertools import pairwise
 from typing import Any
 
@@ -225,6 +226,14 @@ def test_tools_have_turns_of_their_own(tool: str) -> None:
 )
 def test_system_and_tools_columns_become_a_system_message(row: dict[str, Any], system: str | None) -> None:
     assert _parse(row).messages == [*([turn("system", system)] if system else []), Q, A]
+
+
+def test_tools_that_no_json_text_can_hold_are_not_text() -> None:
+    nested: list[Any] = []
+    for _ in range(5000):
+        nested = [nested]
+    for tools in (nested, [{"since": date(2024, 3, 1)}]):
+        assert _parse({"tools": tools, "messages": [Q, A]}) == "not text"
 
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(lambda text: text.strip())

@@ -1,7 +1,7 @@
 """A text as its reader sees it: a title, and sections of paragraphs, from Markdown, HTML or plain text.
 
 What must stay true: the words are the author's, in their order, without the markup; what is taken out is counted by its
-kind; whatever the text, there is a document, if need be an empty one.
+kind; whatever the text, there is a document, if need be an empty one, or a ConfigError where a parser rejects it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
+
+from twinctl.errors import ConfigError
 
 if TYPE_CHECKING:
     from twinctl.data.html import Block
@@ -41,11 +43,14 @@ class Document:
 
 def read_document(text: str, format: Format, title: str = "") -> Document:
     """The text's document. Its title is that of its front matter, else its own (an HTML page's, or the first heading of
-    level 1), else `title`, else its first words.
+    level 1), else `title`, else its first words. Raises ConfigError for markup that the parser rejects.
     """
     removed: Counter[str] = Counter()
-    body, stated = _without_front_matter(text.lstrip("\ufeff").replace("\r\n", "\n").replace("\r", "\n"), removed)
-    blocks, own = _read(body, format, removed)
+    try:
+        body, stated = _without_front_matter(text.lstrip("\ufeff").replace("\r\n", "\n").replace("\r", "\n"), removed)
+        blocks, own = _read(body, format, removed)
+    except RecursionError as error:
+        raise ConfigError("its markup is nested too deeply", "take some levels out, or use --skip-bad") from error
     blocks = [(level, block) for level, block in blocks if block.strip()]
     found = stated or own or next((_line(block) for level, block in blocks if level == 1), "")
     sections = tuple(_sections(blocks, found))

@@ -26,6 +26,11 @@ _AGAIN = "when nothing writes it any more, type the same command again"
 _COPY = "copy it again, or compress it again"
 
 
+def printable(text: str) -> str:
+    """The text with “?” for each half of a surrogate pair, which JSON can hold and UTF-8 cannot."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def opened(path: Path) -> io.BufferedReader:
     """The file's bytes, unpacked."""
     if path.suffix.lower() == ".gz":

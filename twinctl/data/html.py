@@ -13,7 +13,10 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from bs4 import BeautifulSoup, XMLParsedAsHTMLWarning
+from bs4.builder import ParserRejectedMarkup
 from bs4.element import NavigableString, Tag
+
+from twinctl.errors import ConfigError
 
 # A heading's level and text; 0 is a paragraph.
 Block = tuple[int, str]
@@ -45,13 +48,14 @@ _BESIDE = re.compile(
     r"|buttons?|bar|banner|section|area|container|wrap(?:per)?|box|blocks?|widgets?|inner|content|body|media|social|icons?"
     r"|items?|group|js|wp|jp|mobile|form|respond|notice|consent|popup|modal|panel|tree|trail|signup|this"
 )
+FIX = "fix the markup there, or leave such texts out: --skip-bad"
 # A table with a cell this long lays out a page; others hold data.
 PROSE = 200
 
 
 def read_html(source: str, removed: Counter[str]) -> tuple[list[Block], str]:
     """The page's headings, paragraphs, lists (as lines "- item") and quotes (as lines "> words"), and its title, ""
-    when that is for its headings to say.
+    when that is for its headings to say. Raises ConfigError for markup that the parser rejects.
     """
     soup = _soup(source)
     stated = _stated_title(soup)
@@ -62,7 +66,7 @@ def read_html(source: str, removed: Counter[str]) -> tuple[list[Block], str]:
 
 
 def read_fragment(source: str, removed: Counter[str]) -> list[Block]:
-    """The blocks of HTML inside another text."""
+    """The blocks of HTML inside another text. Raises ConfigError for markup that the parser rejects."""
     soup = _soup(source)
     _drop(soup.select(UNREAD))
     return _read(soup, removed)
@@ -71,7 +75,11 @@ def read_fragment(source: str, removed: Counter[str]) -> list[Block]:
 def _soup(source: str) -> BeautifulSoup:
     with warnings.catch_warnings():  # that a page begins like XML is nobody's concern, nor, without a line's end, that
         warnings.simplefilter("ignore", XMLParsedAsHTMLWarning)  # a short one is like a file's name
-        return BeautifulSoup(source + "\n", "html.parser")
+        try:
+            return BeautifulSoup(source + "\n", "html.parser")
+        except (ParserRejectedMarkup, ValueError) as error:  # ValueError: &#1…; of thousands of digits
+            reason = str(error).splitlines()[-1].removeprefix(" AssertionError: ").partition(";")[0]
+            raise ConfigError(f"its HTML cannot be parsed: {reason}", FIX) from error
 
 
 def _title(blocks: list[Block], stated: str) -> str:

@@ -145,7 +145,10 @@ class Preparation:
         cleaned = without_controls(text.text)
         if not self._is_wanted(cleaned, place, counts, self._duplicates):
             return
-        document = read_document(cleaned, text.format, text.title)  # type: ignore[arg-type]  # checked by parse_row
+        try:
+            document = read_document(cleaned, text.format, text.title)  # type: ignore[arg-type]  # checked by parse_row
+        except ConfigError as error:
+            raise ConfigError(f"{place}: {error.message}", error.hint) from error
         counts.cleaned.update(document.removed)
         drawn = draw(cleaned, self._recipe.seed)
         made = (

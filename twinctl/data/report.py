@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from twinctl.data.file_io import printable
 from twinctl.data.tokens import EVAL, TRAIN, Sample
 from twinctl.errors import CheckFailed, ConfigError
 
@@ -57,7 +58,7 @@ class Report:
         """Count a row that is left out, and keep the first few to look at."""
         counts.dropped[reason] += 1
         if counts.dropped[reason] <= EXAMPLES:
-            shown = text[:SHOWN].encode("utf-8", "replace").decode()
+            shown = printable(text[:SHOWN])
             self.examples.append({"source": counts.name, "place": place, "reason": reason, "text": shown})
 
     def keep(self, split: str, sample: Sample, times: int) -> None:

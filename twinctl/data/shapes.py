@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from twinctl.data.file_io import printable
 from twinctl.data.template import Message
 from twinctl.errors import ConfigError
 
@@ -122,7 +123,7 @@ def _of_no_shape(row: Row, columns: Mapping[str, str], place: str) -> ConfigErro
     found = _found(row, columns)
     wanted = [ours for ours in columns if ours not in found]
     wanted += [name for needs, _ in SHAPES.values() if found.keys() & set(needs) for name in needs if name not in found]
-    there = ", ".join(map(str, row)) or "none"
+    there = printable(", ".join(map(str, row))) or "none"
     if not wanted:
         return ConfigError(
             f"{place} is of no known shape; columns there: {there}",
@@ -195,9 +196,12 @@ def _system(before: Before, row: Row) -> list[dict[str, Any]]:
 
 
 def _tools(value: Any) -> Any:
-    """A list of tools, or the same as JSON text, as words for a system message; nothing for none."""
+    """A list of tools, or its JSON text, as words for a system message; nothing for none."""
     if isinstance(value, (list, dict)):
-        value = json.dumps(value, ensure_ascii=False) if value else None
+        try:
+            value = json.dumps(value, ensure_ascii=False) if value else None
+        except (RecursionError, TypeError):  # nested too deeply, or a date of a Parquet file
+            return value
     return f"Tools: {value}" if isinstance(value, str) and value.strip() not in ("", "[]", "{}") else None
 
 

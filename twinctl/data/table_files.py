@@ -157,16 +157,17 @@ def _source(path: Path) -> pyarrow.NativeFile:
 
 
 def _rows(batches: Iterator[pyarrow.RecordBatch], label: str) -> Iterator[Placed]:
-    import pyarrow
-
     number = 0
     try:
         for batch in batches:
+            batch.validate(full=True)  # offsets out of place would read memory that is not the file's
             for start in range(0, batch.num_rows, BATCH):
                 for row in batch.slice(start, BATCH).to_pylist():
                     number += 1
                     yield f"{label} row {number}", row
-    except (pyarrow.ArrowException, UnicodeDecodeError, OSError) as error:
+    except ConfigError:
+        raise
+    except Exception as error:  # a damaged file raises many kinds, OverflowError for a date among them
         first, *_ = str(error).splitlines() or [type(error).__name__]
         raise ConfigError(
             f"{label} is damaged after row {number}: {first}", "copy the file or make it again"

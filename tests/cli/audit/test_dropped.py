@@ -59,12 +59,19 @@ def test_what_several_documents_repeat_is_learnt_once(prepares: Prepare, home: P
     assert sum("Nothing came in" in text for text in prepared.texts) == 3
 
 
-BAD = ['{"instruction": "cut', "[1, 2]", '{"question": "a", "reply": "b"}']
+BAD = [
+    '{"instruction": "cut',
+    "[1, 2]",
+    '{"question": "a", "reply": "b"}',
+    r'{"\ud800": "a column that is not Unicode"}',
+    json.dumps({"text": f"A character of many digits: &#{'1' * 5000};", "format": "html"}),
+    json.dumps({"text": f"{'*' * 3000}Nested too deeply{'*' * 3000}", "format": "md"}),
+]
 
 
 def test_bad_rows_are_passed_over_and_counted_when_asked(prepares: Prepare, home: Path) -> None:
     prepared = prepared_from(prepares, home, [*rows(2), *BAD, *rows(2, "bay")], "--skip-bad")
-    assert prepared.metrics["rows_dropped"] == {"cannot be read": 2, "cannot be used": 1}
+    assert prepared.metrics["rows_dropped"] == {"cannot be read": 2, "cannot be used": 4}
     assert len(prepared.samples) == 4 and prepared.adds_up()
 
 
