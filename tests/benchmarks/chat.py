@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from twinctl.chat.model_selection import Wanted, find_voices
+from twinctl.chat.model_selection import ModelSelection, select_models
 from twinctl.config.sampling import Sampling
 from twinctl.workspace.workspace import Workspace
 
@@ -87,7 +87,7 @@ def never_stop(speaker: Any) -> None:
 def twin_of(workspace: Path, run: str | None, four_bit: bool) -> Any:
     """The run's twin, loaded."""
     opened = Workspace.open(workspace)
-    (voices,) = find_voices(opened, opened.run(run), Wanted(four_bit=four_bit))
+    (voices,) = select_models(opened, opened.run(run), ModelSelection(four_bit=four_bit))
     (speaker,) = voices.load()
     return speaker
 

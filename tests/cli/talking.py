@@ -26,7 +26,7 @@ from typing import Any
 import pyte
 
 from twinctl.chat import transcripts
-from twinctl.chat.repl import talk
+from twinctl.chat.repl import run_repl
 from twinctl.cli import app
 from twinctl.config.sampling import Sampling
 from twinctl.data.template import Message
@@ -84,7 +84,7 @@ def main(how: dict[str, Any]) -> None:
     workspace.root.mkdir(exist_ok=True)
     try:
         sampling = Sampling(**how["sampling"])
-        talk("tiny", load, sampling, kept, prompts=lambda: PROMPTS, history=workspace.root / "history")
+        run_repl("tiny", load, sampling, kept, prompts=lambda: PROMPTS, history=workspace.root / "history")
     except TwinctlError as error:
         sys.exit(f"{error.message} → {error.hint}")
     except SigTerm:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from twinctl.chat.model_selection import Voices, Wanted
+from twinctl.chat.model_selection import ModelGroup, ModelSelection
 from twinctl.inference.chat_model import Answer, ChatModel
 
 from .conftest import Cli
@@ -20,11 +20,11 @@ from .stand_ins import FakeSpeaker, write_rows
 
 SCRIPT = """
 import sys
-from twinctl.chat.model_selection import Voices, Wanted
+from twinctl.chat.model_selection import ModelGroup, ModelSelection
 from twinctl.cli import app, chat
 sys.path.insert(0, {tests!r})
 from cli.stand_ins import FakeSpeaker
-chat.find_voices = lambda *_: [Voices(("tiny",), lambda: [FakeSpeaker({answers})])]
+chat.select_models = lambda *_: [ModelGroup(("tiny",), lambda: [FakeSpeaker({answers})])]
 sys.argv = ["twinctl", "chat", *{words!r}]
 app.main()
 """
@@ -37,7 +37,9 @@ def speak(trained: object, monkeypatch: pytest.MonkeyPatch) -> Speak:
 
     def queue(*answers: str) -> FakeSpeaker:
         speaker = FakeSpeaker(answers)
-        monkeypatch.setattr("twinctl.cli.chat.find_voices", lambda *_: [Voices((speaker.name,), lambda: [speaker])])
+        monkeypatch.setattr(
+            "twinctl.cli.chat.select_models", lambda *_: [ModelGroup((speaker.name,), lambda: [speaker])]
+        )
         return speaker
 
     return queue
@@ -112,7 +114,7 @@ def test_cut_answer_says_so(cli: Cli, speak: Speak, monkeypatch: pytest.MonkeyPa
 def test_bad_sampling_is_refused_before_anything_is_loaded(
     cli: Cli, speak: Speak, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("twinctl.cli.chat.find_voices", lambda *_: pytest.fail("the model was loaded"))
+    monkeypatch.setattr("twinctl.cli.chat.select_models", lambda *_: pytest.fail("the model was loaded"))
     shown = cli("chat", "-p", "x", "--top-p", "2")
     assert (shown.code, "chat.top_p = 2.0 (from --top-p)" in shown.err) == (3, True)
 
@@ -121,7 +123,7 @@ def test_ctrl_c_while_it_loads(cli: Cli, trained: object, monkeypatch: pytest.Mo
     def interrupted() -> list[ChatModel]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("twinctl.cli.chat.find_voices", lambda *_: [Voices(("tiny",), interrupted)])
+    monkeypatch.setattr("twinctl.cli.chat.select_models", lambda *_: [ModelGroup(("tiny",), interrupted)])
     shown = cli("chat", "-p", "x")
     assert (shown.code, shown.out, shown.err) == (130, "", "loading tiny …\ninterrupted\n")
     assert cli("chat", "-p", "x", "--json").document["error"]["code"] == "Interrupted"
@@ -215,8 +217,8 @@ def test_several_speakers_are_named_and_loaded_one_after_the_other(
         assert base.closed and twin.closed
         return [gguf]
 
-    voices = [Voices(("base", "tiny"), lambda: [base, twin]), Voices(("tiny-q8_0.gguf",), last)]
-    monkeypatch.setattr("twinctl.cli.chat.find_voices", lambda *_: voices)
+    voices = [ModelGroup(("base", "tiny"), lambda: [base, twin]), ModelGroup(("tiny-q8_0.gguf",), last)]
+    monkeypatch.setattr("twinctl.cli.chat.select_models", lambda *_: voices)
     shown = cli("chat", "-p", "x", "--all").ok()
     assert shown.out == "base:\nbase\ntiny:\ntiny\ntiny-q8_0.gguf:\ntiny-q8_0.gguf\n"
     assert "loading base and tiny …" in shown.err
@@ -225,24 +227,24 @@ def test_several_speakers_are_named_and_loaded_one_after_the_other(
 @pytest.mark.parametrize(
     ("words", "wanted"),
     [
-        (["--gguf"], Wanted(gguf="")),
-        (["--gguf", "--greedy"], Wanted(gguf="")),
-        (["--gguf", "q8_0"], Wanted(gguf="q8_0")),
-        (["--all"], Wanted(all=True)),
-        (["--compare", "--checkpoint", "12"], Wanted(compare=True, checkpoint=12)),
-        (["--merged", "--base", "--4bit"], Wanted(merged=True, base=True, four_bit=True)),
+        (["--gguf"], ModelSelection(gguf="")),
+        (["--gguf", "--greedy"], ModelSelection(gguf="")),
+        (["--gguf", "q8_0"], ModelSelection(gguf="q8_0")),
+        (["--all"], ModelSelection(all=True)),
+        (["--compare", "--checkpoint", "12"], ModelSelection(compare=True, checkpoint=12)),
+        (["--merged", "--base", "--4bit"], ModelSelection(merged=True, base=True, four_bit=True)),
     ],
 )
 def test_who_is_asked(
-    cli: Cli, trained: object, monkeypatch: pytest.MonkeyPatch, words: list[str], wanted: Wanted
+    cli: Cli, trained: object, monkeypatch: pytest.MonkeyPatch, words: list[str], wanted: ModelSelection
 ) -> None:
     found = []
 
-    def find(workspace: object, run: object, wanted: Wanted) -> list[Voices]:
+    def find(workspace: object, run: object, wanted: ModelSelection) -> list[ModelGroup]:
         found.append(wanted)
-        return [Voices(("tiny",), lambda: [FakeSpeaker(["a"])])]
+        return [ModelGroup(("tiny",), lambda: [FakeSpeaker(["a"])])]
 
-    monkeypatch.setattr("twinctl.cli.chat.find_voices", find)
+    monkeypatch.setattr("twinctl.cli.chat.select_models", find)
     cli("chat", "-p", "x", *words).ok()
     assert found == [wanted]
 

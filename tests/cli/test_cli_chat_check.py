@@ -12,7 +12,7 @@ import pytest
 
 from twinctl.chat import transcripts
 from twinctl.chat.check import PROMPTS
-from twinctl.chat.model_selection import Voices
+from twinctl.chat.model_selection import ModelGroup
 from twinctl.config.sampling import Sampling
 from twinctl.data.template import Message
 from twinctl.inference.chat_model import Answer, Show
@@ -76,8 +76,8 @@ def check(cli: Cli, home: Path, model: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     def run(third: Answer | None = None, *words: str, every: Callable[[int], Answer] = good) -> Any:
         twin = Scripted(lambda number: third if third and number == 3 else every(number))
-        voices = [Voices(("base", "tiny"), lambda: [Scripted(good, "base"), twin])]
-        monkeypatch.setattr("twinctl.cli.chat_check.find_voices", lambda *_: voices)
+        voices = [ModelGroup(("base", "tiny"), lambda: [Scripted(good, "base"), twin])]
+        monkeypatch.setattr("twinctl.cli.chat_check.select_models", lambda *_: voices)
         return cli("chat", "--check", *words), twin
 
     return run

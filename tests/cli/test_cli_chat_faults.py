@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from twinctl.chat.model_selection import Wanted, find_voices
+from twinctl.chat.model_selection import ModelSelection, select_models
 from twinctl.errors import UpstreamError
 from twinctl.pipeline.checkpoints import MANIFEST, write_manifest
 from twinctl.workspace.workspace import Workspace
@@ -87,17 +87,17 @@ def test_a_gguf_file_of_another_name_lists_those_there_are(cli: Cli, trained: ob
 def test_all_are_those_that_are_there(cli: Cli, trained: object, home: Path) -> None:
     workspace = Workspace.open(home / ".twinctl")
 
-    def names(wanted: Wanted) -> list[tuple[str, ...]]:
-        return [voices.names for voices in find_voices(workspace, workspace.run(None), wanted)]
+    def names(wanted: ModelSelection) -> list[tuple[str, ...]]:
+        return [voices.names for voices in select_models(workspace, workspace.run(None), wanted)]
 
-    assert names(Wanted(all=True)) == [("base", "tiny")]
+    assert names(ModelSelection(all=True)) == [("base", "tiny")]
     cli("export", "-q", "q8_0").ok()
     gguf = next((home / ".twinctl" / "artifacts" / "gguf").glob("*/out/*.gguf")).name
-    assert names(Wanted(all=True)) == [("base", "tiny"), ("merged",), (gguf,)]
-    assert names(Wanted()) == [("tiny",)]
-    assert names(Wanted(base=True)) == [("base",)]
-    assert names(Wanted(compare=True)) == names(Wanted().with_base_if_free) == [("base", "tiny")]
-    assert names(Wanted(merged=True, gguf="q8_0")) == [("merged",), (gguf,)]
+    assert names(ModelSelection(all=True)) == [("base", "tiny"), ("merged",), (gguf,)]
+    assert names(ModelSelection()) == [("tiny",)]
+    assert names(ModelSelection(base=True)) == [("base",)]
+    assert names(ModelSelection(compare=True)) == names(ModelSelection().with_base_if_free) == [("base", "tiny")]
+    assert names(ModelSelection(merged=True, gguf="q8_0")) == [("merged",), (gguf,)]
 
 
 def test_a_checkpoint_that_is_removed_or_torn_meanwhile(
@@ -116,7 +116,7 @@ def test_a_checkpoint_that_is_removed_or_torn_meanwhile(
         "twinctl.engine.generation.LocalModel.load",
         lambda *, adapter, **_: loaded.append((adapter, sorted(path.name for path in adapter.iterdir()))),
     )
-    (voices,) = find_voices(workspace, run, Wanted(checkpoint=10))
+    (voices,) = select_models(workspace, run, ModelSelection(checkpoint=10))
     assert voices.names == ("checkpoint-10",)
     voices.load()
     assert loaded[0][0] != checkpoint and loaded[0][1] == ["adapter_config.json", "adapter_model.safetensors"]

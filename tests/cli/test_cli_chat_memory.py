@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from twinctl.chat.model_selection import Voices
+from twinctl.chat.model_selection import ModelGroup
 from twinctl.engine import generation
 
 from .conftest import Cli
@@ -105,7 +105,7 @@ def test_an_answer(cli: Cli, trained: object, model: Path, monkeypatch: pytest.M
         device, generate = "cpu", staticmethod(failing(torch.OutOfMemoryError(ON_CUDA)))
 
     speaker = generation.LocalModel(Model(), tokenizer, "tiny")
-    monkeypatch.setattr("twinctl.cli.chat.find_voices", lambda *_: [Voices(("tiny",), lambda: [speaker])])
+    monkeypatch.setattr("twinctl.cli.chat.select_models", lambda *_: [ModelGroup(("tiny",), lambda: [speaker])])
     for words in ([], ["--json"]):
         shown = cli("chat", "-p", "x", *words)
         assert shown.code == 6 and "--4bit" in shown.err + shown.out

@@ -33,7 +33,7 @@ silent = lambda piece: None
 found = {{}}
 
 def load(**wanted):
-    return [speaker for voices in find_voices(workspace, run, Wanted(**wanted)) for speaker in voices.load()]
+    return [speaker for voices in select_models(workspace, run, ModelSelection(**wanted)) for speaker in voices.load()]
 
 def said(speaker, how=greedy):
     return [speaker.answer(talk, how, silent).text for talk in talks]

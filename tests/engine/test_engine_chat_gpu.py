@@ -26,13 +26,13 @@ from twinctl.data.template import load_template
 from twinctl.data.tokenizer import TextTokenizer
 from twinctl.bundled import BASE
 from twinctl.engine.generation import LocalModel
-from twinctl.engine.unsloth_import import into_log, start
+from twinctl.engine.unsloth_import import into_log, start_unsloth
 from twinctl.errors import EngineError
 from twinctl.config.sampling import Sampling
 
 work = Path({work!r})
 with into_log(work / "log.txt"):
-    start()
+    start_unsloth()
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
     torch.manual_seed(0)

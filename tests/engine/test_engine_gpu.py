@@ -25,7 +25,7 @@ MEASURE = """
 import json, torch
 from pathlib import Path
 from twinctl.bundled import BASE
-from twinctl.engine.unsloth_import import into_log, start
+from twinctl.engine.unsloth_import import into_log, start_unsloth
 from twinctl.pipeline.phase import Attempt
 from twinctl.config.train import TrainOptions, TrainRecipe, TrainSettings
 from twinctl.workspace.artifact import Artifact
@@ -34,7 +34,7 @@ settings = TrainSettings(recipe=TrainRecipe(batch_size=2), options=TrainOptions(
 inputs = dict(tokens={tokens!r}, base=str(BASE), max_length=256, template="", eos=None, base_name="tiny")
 attempt = Attempt(Artifact(work), 1, settings.recipe, settings.options, inputs, "gpu")
 with into_log(work / "log.txt"):
-    unsloth = start()
+    unsloth = start_unsloth()
     from twinctl.engine.training import TrainingAttempt
     training = TrainingAttempt(attempt, settings, unsloth, 0.0)
     training._load()

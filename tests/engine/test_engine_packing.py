@@ -16,11 +16,11 @@ from pathlib import Path
 from twinctl.bundled import BASE
 from twinctl.engine.models import load_model
 from twinctl.engine.rows import PackedCollator, rows_of
-from twinctl.engine.unsloth_import import into_log, start
+from twinctl.engine.unsloth_import import into_log, start_unsloth
 import torch
 tokens = Path({tokens!r})
 with into_log(Path({log!r})):
-    unsloth = start("cpu")
+    unsloth = start_unsloth("cpu")
     model, tokenizer = load_model(unsloth, BASE, max_length=256, dtype="float32")
 model.eval()
 def total(batch):

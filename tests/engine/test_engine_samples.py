@@ -23,11 +23,11 @@ STEPS, LONGEST = 6, 24
 TRAINING = """
 import hashlib, json, random, shutil
 from pathlib import Path
-from twinctl.engine.unsloth_import import into_log, start
+from twinctl.engine.unsloth_import import into_log, start_unsloth
 here, tokens, base, method = Path({here!r}), Path({tokens!r}), Path({base!r}), {method!r}
 
 with into_log(here / "log.txt"):
-    unsloth = start("cpu")
+    unsloth = start_unsloth("cpu")
     import numpy, torch
     from datasets import Dataset
     from transformers import TrainerCallback

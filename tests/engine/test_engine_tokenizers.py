@@ -20,12 +20,12 @@ import json, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from families import ONLY_ON_A_GPU, save_model
-from twinctl.engine.unsloth_import import into_log, start
+from twinctl.engine.unsloth_import import into_log, start_unsloth
 root = Path({root!r})
 asked = json.loads((root / "asked.json").read_text())
 found = {{}}
 with into_log(root / "log.txt"):
-    unsloth = start("cpu")
+    unsloth = start_unsloth("cpu")
     from twinctl.engine.models import load_model
     from unsloth.tokenizer_utils import load_correct_tokenizer
     for family, samples in asked.items():

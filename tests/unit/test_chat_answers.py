@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from twinctl.chat.answer_stats import figures
-from twinctl.chat.memorization import SEED, Corpus
+from twinctl.chat.answer_stats import answer_stats
+from twinctl.chat.memorization import NGRAM, Corpus
 from twinctl.chat.quality_checks import WORD, TemplateText, faults_of, loop_in
 from twinctl.chat.screen import Columns, Screen
 from twinctl.chat.style import Author
 from twinctl.config.sampling import Sampling
 from twinctl.engine.stream_decoder import BEHIND, AnswerDecoder
 from twinctl.inference.chat_model import Answer
-from twinctl.inference.stop_sequences import Growing
+from twinctl.inference.stop_sequences import StopSequenceFilter
 
-# Growing
+# StopSequenceFilter
 
 
 @pytest.mark.parametrize("stop", [(), ("END",), ("\n\n", "###"), ("aab", "ab"), ("",)])
@@ -29,7 +29,7 @@ def test_pieces_are_the_text_up_to_the_first_stop_text(stop: tuple[str, ...]) ->
     for _ in range(300):
         whole = "".join(random.choice(["a", "b", "E", "N", "D", "\n", "#", "東", "🙂"]) for _ in range(30))
         shown: list[str] = []
-        growing = Growing(stop, shown.append)
+        growing = StopSequenceFilter(stop, shown.append)
         at = 0
         while at < len(whole):
             size = random.randint(1, 4)
@@ -43,7 +43,7 @@ def test_pieces_are_the_text_up_to_the_first_stop_text(stop: tuple[str, ...]) ->
 
 def test_text_is_shown_as_soon_as_it_cannot_be_a_stop_text() -> None:
     shown: list[str] = []
-    growing = Growing(("STOP",), shown.append)
+    growing = StopSequenceFilter(("STOP",), shown.append)
     for piece in ("a", "S", "T", "x", "ST"):
         growing.add(piece)
     assert shown == ["a", "STx"]
@@ -90,7 +90,7 @@ def test_a_token_costs_the_same_however_long_the_answer_is() -> None:
 )
 def test_figures_say_why_an_answer_ended(about: dict[str, Any], said: str) -> None:
     given = Answer(**{"text": "Yes.", "tokens": 1, "seconds": 0.5, **about})
-    assert figures(given, Sampling(max_new_tokens=8)) == said
+    assert answer_stats(given, Sampling(max_new_tokens=8)) == said
 
 
 @pytest.mark.parametrize(("names", "beside"), [(["base", "tiny"], True), (["base", "tiny", "merged"], False)])
@@ -153,7 +153,7 @@ def longest_by_hand(ids: list[int], rows: list[list[int]]) -> int:
                 while i + length < len(ids) and j + length < len(row) and ids[i + length] == row[j + length] >= 0:
                     length += 1
                 best = max(best, length)
-    return best if best >= SEED else 0
+    return best if best >= NGRAM else 0
 
 
 def test_the_longest_run_is_the_one_found_by_hand() -> None:

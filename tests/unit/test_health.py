@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from twinctl.engine.health import FLOAT16_SKIPS, WINDOW, Health
+from twinctl.engine.health import FLOAT16_SKIPS, LOSS_WINDOW, Health
 from twinctl.errors import CheckFailed
 
 VOCABULARY = 1000
@@ -55,10 +55,10 @@ def test_a_skipped_step_now_and_then_is_no_fault() -> None:
 
 def test_gradients_of_zero_end_it_when_they_stay() -> None:
     health = _health()
-    for step in range(1, WINDOW):
+    for step in range(1, LOSS_WINDOW):
         health.check(step, 2.0, 0.0)
     with pytest.raises(CheckFailed, match="no weight changes"):
-        health.check(WINDOW, 2.0, 0.0)
+        health.check(LOSS_WINDOW, 2.0, 0.0)
 
 
 def test_an_exploding_loss_ends_it_and_tells_the_last_good_step() -> None:

@@ -28,14 +28,14 @@ def test_what_was_imported_is_not_looked_through_again(monkeypatch: pytest.Monke
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "unsloth.py").write_text("import gc; was_collecting = gc.isenabled()")
     before = gc.get_freeze_count()
-    assert not module.start().was_collecting and gc.isenabled()
+    assert not module.start_unsloth().was_collecting and gc.isenabled()
     assert gc.get_freeze_count() > before
     monkeypatch.setattr(gc, "freeze", lambda: pytest.fail("a model that is there by now would never be freed"))
-    module.start()
+    module.start_unsloth()
 
 
 def test_a_failed_import_leaves_collection_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "unsloth", None)
     with pytest.raises(EngineError, match="Unsloth cannot start"):
-        module.start()
+        module.start_unsloth()
     assert gc.isenabled()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from twinctl.chat import transcripts
-from twinctl.chat.transcripts import Talk
+from twinctl.chat.transcripts import Transcript
 from twinctl.config.sampling import Sampling
 from twinctl.errors import BusyError, UpstreamError
 from twinctl.inference.chat_model import Answer
@@ -28,18 +28,18 @@ def said(text: str, **more: Any) -> Answer:
     return Answer(text, tokens=2, finish=more.pop("finish", "stop"), seconds=0.5, **more)
 
 
-def spoken(talk: Talk, *pairs: tuple[str, str]) -> Talk:
+def spoken(talk: Transcript, *pairs: tuple[str, str]) -> Transcript:
     for question, answer in pairs:
         talk.ask(question, HOW)
         talk.answer("tiny", said(answer), HOW)
     return talk
 
 
-def texts(talk: Talk) -> list[tuple[str, str | None]]:
+def texts(talk: Transcript) -> list[tuple[str, str | None]]:
     return [(turn.question, turn.answer.text if turn.answer else None) for turn in talk.turns]
 
 
-def close(talk: Talk) -> Path:
+def close(talk: Transcript) -> Path:
     assert talk.path and talk._stream
     talk._stream.close()
     return talk.path
@@ -52,13 +52,13 @@ def test_what_was_read_back_is_what_was_said(workspace: Workspace) -> None:
     talk.answer("base", said("beside"), HOW, beside=True)
     talk.answer("tiny", said("c again", seed=1), HOW)
     talk.mend("c, mended")
-    read = transcripts.kept(workspace, "tiny")[0]
+    read = transcripts.list_transcripts(workspace, "tiny")[0]
     assert read.turns == talk.turns
     assert texts(read) == [("one", "a"), ("three", "c, mended")]
     assert [each.text for each in read.turns[1].beside] == ["beside"]
     assert read.speakers == ["tiny", "base"]
     talk.clear()
-    assert transcripts.kept(workspace, "tiny")[0].turns == []
+    assert transcripts.list_transcripts(workspace, "tiny")[0].turns == []
 
 
 def test_a_line_says_who_how_and_how_fast(workspace: Workspace) -> None:
@@ -75,7 +75,7 @@ def test_talks_are_numbered_and_two_at_once_never_share_a_file(workspace: Worksp
     spoken(first, ("one", "a"))
     spoken(second, ("two", "b"))
     spoken(transcripts.begin(workspace, "other"), ("three", "c"))
-    assert [(talk.number, texts(talk)) for talk in transcripts.kept(workspace, "tiny")] == [
+    assert [(talk.number, texts(talk)) for talk in transcripts.list_transcripts(workspace, "tiny")] == [
         (1, [("one", "a")]), (2, [("two", "b")]),
     ]  # fmt: skip
     assert transcripts.begin(workspace, "tiny").number == 3
@@ -83,7 +83,7 @@ def test_talks_are_numbered_and_two_at_once_never_share_a_file(workspace: Worksp
 
 def test_a_talk_that_says_nothing_has_no_file(workspace: Workspace) -> None:
     transcripts.begin(workspace, "tiny")
-    assert transcripts.kept(workspace, "tiny") == []
+    assert transcripts.list_transcripts(workspace, "tiny") == []
 
 
 def test_resume_takes_the_last_or_the_named_one(workspace: Workspace) -> None:
@@ -92,7 +92,7 @@ def test_resume_takes_the_last_or_the_named_one(workspace: Workspace) -> None:
     assert texts(transcripts.resume(workspace, "tiny"))[0][0] == "two"
     talk = transcripts.resume(workspace, "tiny", 1)
     close(spoken(talk, ("more", "b")))
-    assert texts(transcripts.kept(workspace, "tiny")[0]) == [("one", "a"), ("more", "b")]
+    assert texts(transcripts.list_transcripts(workspace, "tiny")[0]) == [("one", "a"), ("more", "b")]
 
 
 def test_what_is_not_there_cannot_be_resumed(workspace: Workspace) -> None:
@@ -129,7 +129,7 @@ def test_a_kill_at_any_byte_loses_at_most_the_last_line(workspace: Workspace) ->
         talk = transcripts.resume(workspace, "tiny", 1)
         assert texts(talk) == expected[complete]
         close(spoken(talk, ("more", "c")))
-        assert texts(transcripts.kept(workspace, "tiny")[0]) == [*expected[complete], ("more", "c")]
+        assert texts(transcripts.list_transcripts(workspace, "tiny")[0]) == [*expected[complete], ("more", "c")]
 
 
 def test_no_secret_is_kept(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +138,7 @@ def test_no_secret_is_kept(workspace: Workspace, monkeypatch: pytest.MonkeyPatch
     talk.ask('I am hf_"secret', replace_system('hf_"secret'))
     talk.answer("tiny", said('You are hf_"secret'), HOW)
     path = close(talk)
-    transcripts.keep_check(workspace, "tiny", {"text": 'hf_"secret'})
+    transcripts.append_check(workspace, "tiny", {"text": 'hf_"secret'})
     for each in (path, path.with_name("checks.jsonl")):
         assert "secret" not in each.read_text()
     assert talk.turns[0].question == "I am <HF_TOKEN>"
@@ -158,7 +158,7 @@ def test_rows_are_whole_answers_and_the_last_system_message(workspace: Workspace
     assert talk.rows() == ([{"messages": [system, *_pair("one", "a"), *_pair("two", "whole")], "talk": "tiny/1"}], 0)
     rows, _ = talk.rows(each_turn=True)
     assert [row["messages"] for row in rows] == [_pair("one", "a"), [system, *_pair("two", "whole")]]
-    assert Talk().rows() == ([], 0)
+    assert Transcript().rows() == ([], 0)
 
 
 def _pair(question: str, answer: str) -> list[dict[str, str]]:
@@ -169,7 +169,7 @@ def test_a_line_of_a_newer_version_is_passed_over(workspace: Workspace) -> None:
     path = close(spoken(transcripts.begin(workspace, "tiny"), ("one", "a")))
     with open(path, "a") as stream:
         stream.write('{"event": "starred", "text": "?"}\n["no", "object"]\n')
-    assert texts(transcripts.kept(workspace, "tiny")[0]) == [("one", "a")]
+    assert texts(transcripts.list_transcripts(workspace, "tiny")[0]) == [("one", "a")]
 
 
 def test_a_folder_that_is_read_only_keeps_nothing_and_stops_nothing(workspace: Workspace) -> None:
@@ -181,12 +181,12 @@ def test_a_folder_that_is_read_only_keeps_nothing_and_stops_nothing(workspace: W
 
 def test_check_results_are_kept_in_their_order(workspace: Workspace) -> None:
     assert transcripts.checks(workspace, "tiny") == []
-    transcripts.keep_check(workspace, "tiny", {"passed": False})
-    transcripts.keep_check(workspace, "tiny", {"passed": True})
+    transcripts.append_check(workspace, "tiny", {"passed": False})
+    transcripts.append_check(workspace, "tiny", {"passed": True})
     found = transcripts.checks(workspace, "tiny")
     assert [result["passed"] for result in found] == [False, True]
     assert all(result["time"] > 0 for result in found)
-    assert transcripts.kept(workspace, "tiny") == []
+    assert transcripts.list_transcripts(workspace, "tiny") == []
 
 
 # With the run
@@ -202,23 +202,23 @@ def runs(workspace: Workspace) -> Workspace:
 
 def test_a_renamed_run_takes_its_talks_along_also_one_that_goes_on(runs: Workspace) -> None:
     spoken(talk := transcripts.begin(runs, "old"), ("one", "a"))
-    transcripts.keep_check(runs, "old", {"passed": True})
+    transcripts.append_check(runs, "old", {"passed": True})
     runs.runs.rename("old", "new")
     spoken(talk, ("two", "b"))
-    assert [texts(each) for each in transcripts.kept(runs, "new")] == [[("one", "a"), ("two", "b")]]
+    assert [texts(each) for each in transcripts.list_transcripts(runs, "new")] == [[("one", "a"), ("two", "b")]]
     assert len(transcripts.checks(runs, "new")) == 1
-    assert transcripts.kept(runs, "old") == []
+    assert transcripts.list_transcripts(runs, "old") == []
 
 
 def test_a_removed_run_leaves_its_talks_and_who_takes_its_name_gets_them(runs: Workspace) -> None:
     for name, count in (("other", 1), ("old", 11)):
         for number in range(count):
             close(spoken(transcripts.begin(runs, name), (f"{name} {number + 1}", "a")))
-        transcripts.keep_check(runs, name, {"of": name})
+        transcripts.append_check(runs, name, {"of": name})
     runs.runs.remove(["other"])
-    assert len(transcripts.kept(runs, "other")) == 1
+    assert len(transcripts.list_transcripts(runs, "other")) == 1
     runs.runs.rename("old", "other")
-    first = [talk.turns[0].question for talk in transcripts.kept(runs, "other")]
+    first = [talk.turns[0].question for talk in transcripts.list_transcripts(runs, "other")]
     assert first == ["other 1", *(f"old {number + 1}" for number in range(11))]
     assert [result["of"] for result in transcripts.checks(runs, "other")] == ["other", "old"]
     assert not transcripts.folder(runs, "old").exists()
@@ -231,4 +231,4 @@ def test_a_rename_that_was_killed_takes_the_rest_along(runs: Workspace) -> None:
     with runs.runs.change("new") as new:  # as it is when a rename was killed before it moved the talks
         new.created, new.pins = run.created, run.pins
     runs.runs.rename("old", "new")
-    assert len(transcripts.kept(runs, "new")) == 1
+    assert len(transcripts.list_transcripts(runs, "new")) == 1

@@ -12,15 +12,15 @@ import pytest
 from twinctl.data.tokens import EVAL, TRAIN, Sample, TokensWriter
 from twinctl.errors import CheckFailed, UpstreamError
 from twinctl.verification import verify
-from twinctl.verification.divergence import compare, compare_answers, divergences
+from twinctl.verification.divergence import compare_answers, compare_distributions, divergences
 from twinctl.verification.gguf_header import rotary_distance
 from twinctl.verification.isolated_process import Trained
-from twinctl.verification.probes import TEXTS, TokenizerProbe, held_out, probes
+from twinctl.verification.probes import PROBE_TEXTS, TokenizerProbe, held_out, probes
 from twinctl.verification.reference import GreedyAnswers, ModelOutput, Reference, at
 from twinctl.verification.verify import prove_gguf
 
 RNG = np.random.default_rng(0)
-SIZE, KEPT, POSITIONS = 500, 100, 300
+SIZE, TOP_TOKENS, POSITIONS = 500, 100, 300
 
 
 def _logits(spread: float = 3.0) -> Any:
@@ -28,7 +28,7 @@ def _logits(spread: float = 3.0) -> Any:
 
 
 def _top(logits: Any) -> Any:
-    return np.argsort(-logits, axis=1)[:, :KEPT].astype(np.int32)
+    return np.argsort(-logits, axis=1)[:, :TOP_TOKENS].astype(np.int32)
 
 
 TRAINED, NOISE = _logits(), _logits(0.3)
@@ -62,7 +62,7 @@ def _seen(logits: Any, reference: Reference, **changes: Any) -> ModelOutput:
 
 
 def test_equal_distributions_have_no_divergence() -> None:
-    found = compare(_reference(), _seen(TRAINED + 7, _reference()))  # logits may be shifted
+    found = compare_distributions(_reference(), _seen(TRAINED + 7, _reference()))  # logits may be shifted
     assert (found.kl, found.top1) == (pytest.approx(0, abs=1e-9), 1.0)
     assert (found.positions, found.longest, found.late_positions) == (300, 200, 50)
 
@@ -79,11 +79,11 @@ def test_how_often_the_training_is_in_a_file() -> None:
     """Also under noise whose divergence is many times what training moved."""
     reference, way = _reference(), TRAINED - BASE
     for times in (0.0, 1.0, 2.0):
-        found = compare(reference, _seen(BASE + times * way + NOISE, reference))
+        found = compare_distributions(reference, _seen(BASE + times * way + NOISE, reference))
         assert found.merged == pytest.approx(times, abs=0.1)
         assert found.moved is not None and found.kl > 20 * found.moved
-    assert compare(_reference(base=None), _seen(TRAINED, reference)).merged is None
-    assert compare(_reference(base=reference.log_probs), _seen(TRAINED, reference)).merged is None
+    assert compare_distributions(_reference(base=None), _seen(TRAINED, reference)).merged is None
+    assert compare_distributions(_reference(base=reference.log_probs), _seen(TRAINED, reference)).merged is None
 
 
 def test_tokens_as_probable_as_each_other_are_one() -> None:
@@ -95,12 +95,12 @@ def test_tokens_as_probable_as_each_other_are_one() -> None:
         trained[at_each, second] = trained[at_each, first] - gap
         seen[at_each, second] = seen[at_each, first] + 1e-3
         reference = _reference(top=_top(trained), log_probs=at(trained, _top(trained))[0].astype(np.float32))
-        found = compare(reference, _seen(seen, reference))
+        found = compare_distributions(reference, _seen(seen, reference))
         assert (found.top1, found.agreed) == (0.0, agreed)
 
 
 def test_numbers_that_are_none_do_not_pass() -> None:
-    found = compare(_reference(), _seen(np.full_like(TRAINED, np.nan), _reference()))
+    found = compare_distributions(_reference(), _seen(np.full_like(TRAINED, np.nan), _reference()))
     assert not found.kl <= 1e9
 
 
@@ -162,7 +162,7 @@ def test_a_tokenizer_that_composes_characters_is_asked_for_composed_ones() -> No
 
     every = {probe.text for probe in probes(["a row"], ["<s>"], encode, bos="", space=" ")}
     fewer = {probe.text for probe in probes(["a row"], ["<s>"], composing, bos="", space=" ")}
-    assert {"a row", "<s>", *TEXTS} <= every
+    assert {"a row", "<s>", *PROBE_TEXTS} <= every
     assert fewer < every and all(unicodedata.normalize("NFC", text) != text for text in every - fewer)
 
 
@@ -171,7 +171,7 @@ def test_a_tokenizer_that_joins_marks_to_letters_is_asked_for_the_writers_only()
         return [hash(word) for word in text.split(" ")]
 
     found = {probe.text for probe in probes(["नमस्ते सब"], [], joining, bos="", space=" ")}
-    assert set(TEXTS) - found == {text for text in TEXTS if "नमस्ते" in text or "e\u0301" in text}
+    assert set(PROBE_TEXTS) - found == {text for text in PROBE_TEXTS if "नमस्ते" in text or "e\u0301" in text}
     assert "नमस्ते सब" in found
 
 
@@ -183,7 +183,7 @@ def test_what_llama_cpp_cannot_do_is_not_asked() -> None:
 
     found = probes(["^a row"], ["^"], first, bos="^", space="▁")
     assert all(probe.text.startswith("^") and not probe.special and "▁" not in probe.text for probe in found)
-    assert {"^a row", f"^{TEXTS[0]}"} <= {probe.text for probe in found}
+    assert {"^a row", f"^{PROBE_TEXTS[0]}"} <= {probe.text for probe in found}
 
 
 def test_rotary_frequencies_are_held_against_the_nearest_kind() -> None:

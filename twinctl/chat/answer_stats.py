@@ -6,7 +6,7 @@ from twinctl.config.sampling import Sampling
 from twinctl.inference.chat_model import Answer
 
 
-def figures(answer: Answer, sampling: Sampling) -> str:
+def answer_stats(answer: Answer, sampling: Sampling) -> str:
     """The answer's figures in brackets. `sampling` is what the answers around it have; another seed is told."""
     tokens = f"{answer.tokens} token{'' if answer.tokens == 1 else 's'}"
     if answer.tokens < sampling.max_new_tokens:

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from twinctl.chat.model_selection import Voices
+from twinctl.chat.model_selection import ModelGroup
 from twinctl.config.sampling import Sampling
 from twinctl.data.template import Message
 from twinctl.errors import ConfigError
 from twinctl.inference.chat_model import Answer, ChatModel, Show, opening, refuse_long
 
-TOGETHER = 64  # prompts that a speaker gets at once, to sort into its batches
-ROLES = {"system", "user", "assistant"}
+PROMPTS_AT_ONCE = 64  # prompts that a speaker gets at once, to sort into its batches
+MESSAGE_ROLES = {"system", "user", "assistant"}
 
 
 @dataclass(frozen=True)
@@ -88,11 +88,11 @@ def _talk(messages: Any, sampling: Sampling) -> Prompt | None:
 
 
 def _is_message(value: Any) -> bool:
-    return isinstance(value, dict) and value.get("role") in ROLES and isinstance(value.get("content"), str)
+    return isinstance(value, dict) and value.get("role") in MESSAGE_ROLES and isinstance(value.get("content"), str)
 
 
 @dataclass(frozen=True)
-class Told:
+class PromptAnswer:
     """One answer of one speaker."""
 
     speaker: str
@@ -116,30 +116,34 @@ class Told:
         }
 
 
-def tell(speakers: Iterable[ChatModel], prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[Told]:
+def answer_in_batches(
+    speakers: Iterable[ChatModel], prompts: Sequence[Prompt], sampling: Sampling
+) -> Iterator[PromptAnswer]:
     """Every speaker's answers, in batches, each as soon as its batch is there."""
     for speaker in speakers:
         _refuse_long(speaker, prompts)
-        for start in range(0, len(prompts), TOGETHER):
-            part = prompts[start : start + TOGETHER]
+        for start in range(0, len(prompts), PROMPTS_AT_ONCE):
+            part = prompts[start : start + PROMPTS_AT_ONCE]
             answers = speaker.answers([prompt.messages for prompt in part], sampling)
-            yield from (Told(speaker.name, prompt, answer) for prompt, answer in zip(part, answers, strict=True))
+            yield from (
+                PromptAnswer(speaker.name, prompt, answer) for prompt, answer in zip(part, answers, strict=True)
+            )
 
 
-def stream(
+def stream_answers(
     speakers: Iterable[ChatModel],
     prompts: Sequence[Prompt],
     sampling: Sampling,
     *,
     begin: Callable[[str], None],
     show: Show,
-) -> Iterator[Told]:
+) -> Iterator[PromptAnswer]:
     """The same one by one, each shown as it comes; `begin` gets the speaker's name before."""
     for speaker in speakers:
         _refuse_long(speaker, prompts)
         for prompt in prompts:
             begin(speaker.name)
-            yield Told(speaker.name, prompt, speaker.answer(prompt.messages, sampling, show))
+            yield PromptAnswer(speaker.name, prompt, speaker.answer(prompt.messages, sampling, show))
 
 
 def _refuse_long(speaker: ChatModel, prompts: Sequence[Prompt]) -> None:
@@ -149,7 +153,7 @@ def _refuse_long(speaker: ChatModel, prompts: Sequence[Prompt]) -> None:
         refuse_long(speaker.count(prompt.messages), speaker.context, name)
 
 
-def loaded(voices: Iterable[Voices], before: Callable[[Voices], None]) -> Iterator[ChatModel]:
+def load_in_turn(voices: Iterable[ModelGroup], before: Callable[[ModelGroup], None]) -> Iterator[ChatModel]:
     """The speakers, those of the same weights loaded together and closed before the next are loaded.
 
     `before` is told what is loaded now.

@@ -22,7 +22,7 @@ from twinctl.config.secrets import redact
 from twinctl.errors import ConfigError, UsageError
 from twinctl.workspace.files import write_text
 
-Run = Callable[[Conversation, str], None]
+RunCommand = Callable[[Conversation, str], None]
 Complete = Callable[[Conversation, str], Sequence[str]]
 
 
@@ -30,13 +30,13 @@ Complete = Callable[[Conversation, str], Sequence[str]]
 class Command:
     """One command: what it does, in a line, and the arguments that it takes and completes."""
 
-    run: Run
+    run: RunCommand
     help: str
     arguments: str = ""
     complete: Complete = lambda conversation, begun: ()
 
 
-def perform(conversation: Conversation, line: str) -> None:
+def run_command(conversation: Conversation, line: str) -> None:
     """Run a line that begins with a slash. Raises UsageError for an unknown one, EOFError to leave."""
     name, _, words = line.removeprefix("/").partition(" ")
     if "\n" in name:
@@ -87,7 +87,7 @@ def _compare(conversation: Conversation, words: str) -> None:
 
 def _system(conversation: Conversation, words: str) -> None:
     if words:
-        conversation.sampling = changed(conversation.sampling, "system", "" if words == "none" else words)
+        conversation.sampling = with_value(conversation.sampling, "system", "" if words == "none" else words)
     system = conversation.sampling.system
     conversation.screen.line(f"system: {system}; to have none: /system none" if system else "system: none")
 
@@ -96,7 +96,7 @@ def _set(conversation: Conversation, words: str) -> None:
     name, _, value = words.partition(" ")
     fields = {name: Sampling.model_fields[name]} if name in Sampling.model_fields else Sampling.model_fields
     if value.strip():
-        conversation.sampling = changed(conversation.sampling, name, value.strip())
+        conversation.sampling = with_value(conversation.sampling, name, value.strip())
         conversation.screen.line(f"{name} = {_value(conversation.sampling, name)}")
     elif name and name not in fields:
         raise _unknown(name)
@@ -105,7 +105,7 @@ def _set(conversation: Conversation, words: str) -> None:
         _table(conversation, [(f"{each} = {_value(sampling, each)}", str(fields[each].description)) for each in fields])
 
 
-def changed(sampling: Sampling, name: str, value: str) -> Sampling:
+def with_value(sampling: Sampling, name: str, value: str) -> Sampling:
     """The sampling with another value. Raises UsageError for an unknown name or a wrong value, saying what it is."""
     if name not in Sampling.model_fields:
         raise _unknown(name)
@@ -149,7 +149,7 @@ def _clear(conversation: Conversation, words: str) -> None:
 def _edit(conversation: Conversation, words: str) -> None:
     if not (answer := conversation.last.answer):
         raise UsageError("the last question has no answer", "ask it again: /retry")
-    text = words or conversation.typist.read("mended", answer.text)
+    text = words or conversation.line_input.read("mended", answer.text)
     if not text.strip() or text == answer.text:
         conversation.screen.line("the answer stays as it was")
         return

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from twinctl.chat.answer_stats import figures
-from twinctl.chat.line_input import Typist
+from twinctl.chat.answer_stats import answer_stats
+from twinctl.chat.line_input import LineInput
 from twinctl.chat.loading import Loading
 from twinctl.chat.screen import Screen
-from twinctl.chat.transcripts import Talk, Turn
+from twinctl.chat.transcripts import Transcript, Turn
 from twinctl.config.sampling import Sampling
 from twinctl.errors import Interrupted, TwinctlError, UsageError
 from twinctl.inference.chat_model import ChatModel
@@ -24,10 +24,10 @@ Prompts = Callable[[], Sequence[str]]
 class Conversation:
     """What the commands change. `name` is who is talked to; `together`: everybody is asked, side by side."""
 
-    typist: Typist
+    line_input: LineInput
 
     def __init__(
-        self, screen: Screen, loading: Loading, name: str, sampling: Sampling, talk: Talk, prompts: Prompts
+        self, screen: Screen, loading: Loading, name: str, sampling: Sampling, talk: Transcript, prompts: Prompts
     ) -> None:
         self.screen, self.name, self.sampling, self.talk, self.prompts = screen, name, sampling, talk, prompts
         self.home = name
@@ -97,7 +97,7 @@ class Conversation:
             for name, speaker in speakers.items():
                 panes.begin(name)
                 answer = speaker.answer(views[name].messages, sampling, panes.show)
-                panes.end(figures(answer, self.sampling))
+                panes.end(answer_stats(answer, self.sampling))
                 if answer.text or answer.finish != "interrupted":
                     self.talk.answer(name, answer, sampling, beside=name != self.name)
                 if answer.finish == "interrupted":

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
 QUOTES = '"""'
-Complete = Callable[[str], Sequence[str]]
+CompleteLine = Callable[[str], Sequence[str]]
 
 
-class Typist(Protocol):
+class LineInput(Protocol):
     """Where the next line comes from."""
 
     def read(self, label: str, text: str = "") -> str:
@@ -35,7 +35,7 @@ class Typist(Protocol):
         ...
 
 
-def typist(screen: Screen, loading: Loading, history: Path | None, complete: Complete) -> Typist:
+def line_input(screen: Screen, loading: Loading, history: Path | None, complete: CompleteLine) -> LineInput:
     """An editor, or in a dumb terminal and at the end of a pipe plain lines."""
     if screen.is_terminal and sys.stdin.isatty():
         return Editor(screen, loading, history, complete)
@@ -67,7 +67,7 @@ class Lines:
 class Editor:
     """prompt_toolkit's. Enter sends; Esc-Enter, or Enter behind a backslash or within three quotes, begins a line."""
 
-    def __init__(self, screen: Screen, loading: Loading, history: Path | None, complete: Complete) -> None:
+    def __init__(self, screen: Screen, loading: Loading, history: Path | None, complete: CompleteLine) -> None:
         from prompt_toolkit import PromptSession
         from prompt_toolkit.output import create_output
 
@@ -154,7 +154,7 @@ def _keys() -> KeyBindings:
     return keys
 
 
-def _completer(complete: Complete) -> Completer:
+def _completer(complete: CompleteLine) -> Completer:
     from prompt_toolkit.completion import Completer, Completion
     from prompt_toolkit.document import Document
 

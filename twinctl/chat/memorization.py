@@ -18,7 +18,7 @@ from twinctl.data.tokens import IGNORED, TRAIN, read_tokens, samples
 if TYPE_CHECKING:
     import numpy as np
 
-SEED = 6  # tokens; shorter runs are every text's
+NGRAM = 6  # tokens; shorter runs are every text's
 _FACTOR = 0x9E3779B97F4A7C15
 
 
@@ -46,7 +46,7 @@ class Corpus:
         import numpy as np
 
         own = np.asarray(ids, np.int64)
-        if len(own) < SEED:
+        if len(own) < NGRAM:
             return 0, 0
         here, there = self._matches(own)
         length, start = 0, 0
@@ -56,7 +56,7 @@ class Corpus:
             here, there = here[inside], there[inside]
             same = own[here + length] == self._ids[there + length]
             here, there = here[same], there[same]
-        return (start, length) if length >= SEED else (0, 0)
+        return (start, length) if length >= NGRAM else (0, 0)
 
     def _matches(self, own: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """Where runs begin: in the answer, and in the corpus; one pair for each place of the corpus."""
@@ -76,8 +76,8 @@ def _hashes(ids: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Of every SEED ids in a row, one number."""
     import numpy as np
 
-    count = max(len(ids) - SEED + 1, 0)
+    count = max(len(ids) - NGRAM + 1, 0)
     found = np.zeros(count, np.uint64)
-    for at in range(SEED):
+    for at in range(NGRAM):
         found = found * np.uint64(_FACTOR) + ids[at : at + count].astype(np.uint64) + np.uint64(1)
     return found

@@ -33,7 +33,7 @@ from twinctl.workspace.workspace import Workspace
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ModelSelection:
     """What a command asks for; nothing: the twin. `gguf`: "" is the newest file. `all`: whatever there is."""
 
     base: bool = False
@@ -46,7 +46,7 @@ class Wanted:
     base_if_free: bool = False
 
     @property
-    def with_base_if_free(self) -> Wanted:
+    def with_base_if_free(self) -> ModelSelection:
         """The same, with the base beside the twin where one set of weights holds both."""
         return replace(self, base_if_free=self.twin)
 
@@ -58,16 +58,16 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Voices:
+class ModelGroup:
     """Speakers that come from one set of weights: loaded together, and closed together."""
 
     names: tuple[str, ...]
     load: Callable[[], list[ChatModel]]
 
 
-def find_voices(workspace: Workspace, run: Run, wanted: Wanted) -> list[Voices]:
+def select_models(workspace: Workspace, run: Run, wanted: ModelSelection) -> list[ModelGroup]:
     """The wanted speakers. Raises UpstreamError when one is not there or damaged, before any is loaded."""
-    found: list[Voices] = []
+    found: list[ModelGroup] = []
     with_base = wanted.base or wanted.compare or wanted.all
     if wanted.twin:
         found += _twin(workspace, run, wanted, with_base)
@@ -82,7 +82,7 @@ def find_voices(workspace: Workspace, run: Run, wanted: Wanted) -> list[Voices]:
     return found
 
 
-def _twin(workspace: Workspace, run: Run, wanted: Wanted, with_base: bool) -> list[Voices]:
+def _twin(workspace: Workspace, run: Run, wanted: ModelSelection, with_base: bool) -> list[ModelGroup]:
     step = wanted.checkpoint
     name = run.name if step is None else f"checkpoint-{step}"
     files = twin_files(workspace, run) if step is None else checkpoint_files(workspace, run, step)
@@ -94,7 +94,7 @@ def _twin(workspace: Workspace, run: Run, wanted: Wanted, with_base: bool) -> li
     return [_local(name, files, wanted, with_base=True)]
 
 
-def _local(name: str, files: dict[str, Any], wanted: Wanted, *, with_base: bool = False) -> Voices:
+def _local(name: str, files: dict[str, Any], wanted: ModelSelection, *, with_base: bool = False) -> ModelGroup:
     """A voice of this process; base first, as one reads them."""
 
     def load() -> list[ChatModel]:
@@ -104,16 +104,16 @@ def _local(name: str, files: dict[str, Any], wanted: Wanted, *, with_base: bool 
             speaker = LocalModel.load(**kept, name=name, four_bit=wanted.four_bit)
         return [speaker.as_base(), speaker] if with_base else [speaker]
 
-    return Voices(("base", name) if with_base else (name,), load)
+    return ModelGroup(("base", name) if with_base else (name,), load)
 
 
-def _gguf(path: Path, how: dict[str, Any]) -> Voices:
+def _gguf(path: Path, how: dict[str, Any]) -> ModelGroup:
     def load() -> list[ChatModel]:
         from twinctl.gguf.chat_model import GgufChatModel
 
         return [GgufChatModel.load(path, **how)]
 
-    return Voices((path.name,), load)
+    return ModelGroup((path.name,), load)
 
 
 @contextmanager

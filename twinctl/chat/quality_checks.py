@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from twinctl.inference.chat_model import Answer
 
 # What the families' templates write around a talk; as text in an answer they are leaks, whatever the tokenizer.
-MARKERS = (
+TEMPLATE_MARKERS = (
     *("<|im_start|>", "<|im_end|>", "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>", "<|endoftext|>"),
     *("<|begin_of_text|>", "<|end_of_text|>", "<start_of_turn>", "<end_of_turn>", "[INST]", "[/INST]", "</s>"),
 )
@@ -43,7 +43,7 @@ def faults_of(answer: Answer, frame: TemplateText) -> list[str]:
     found = {
         "endless": answer.finish != "stop",
         "empty": not any(letter.isalnum() for letter in text),
-        "special": bool(answer.specials) or any(mark in text for mark in (*frame.specials, *MARKERS)),
+        "special": bool(answer.specials) or any(mark in text for mark in (*frame.specials, *TEMPLATE_MARKERS)),
         "template": any(line in text for line in frame.lines),
         "loop": loop_in(WORD.findall(text)) is not None,
     }

@@ -11,23 +11,23 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from twinctl.chat.commands import complete, perform
+from twinctl.chat.commands import complete, run_command
 from twinctl.chat.conversation import Conversation
-from twinctl.chat.line_input import Lines, typist
+from twinctl.chat.line_input import Lines, line_input
 from twinctl.chat.loading import Load, Loading
 from twinctl.chat.screen import Screen
-from twinctl.chat.transcripts import Talk
+from twinctl.chat.transcripts import Transcript
 from twinctl.config.sampling import Sampling
 from twinctl.errors import Interrupted, SigTerm, Terminated, TwinctlError
 
 IDLE = {"top_p": 1, "top_k": 0, "min_p": 0, "repetition_penalty": 1}  # values that do nothing
 
 
-def talk(
+def run_repl(
     name: str,
     load: Load,
     sampling: Sampling,
-    kept: Talk,
+    kept: Transcript,
     *,
     prompts: Callable[[], Sequence[str]] = lambda: (),
     together: bool = False,
@@ -46,9 +46,9 @@ def talk(
     conversation = Conversation(screen, loading, name, _resumed(sampling, kept), kept, prompts)
     conversation.together = together
     _greet(conversation)
-    conversation.typist = typist(screen, loading, history, lambda begun: complete(conversation, begun))
+    conversation.line_input = line_input(screen, loading, history, lambda begun: complete(conversation, begun))
     loading.start()
-    if isinstance(conversation.typist, Lines):
+    if isinstance(conversation.line_input, Lines):
         _ = conversation.speakers
     try:
         while _next(conversation):
@@ -78,9 +78,9 @@ def _next(conversation: Conversation) -> bool:
     """One line and what it leads to. False when it was the last."""
     screen = conversation.screen
     try:
-        line = conversation.typist.read(conversation.label)
+        line = conversation.line_input.read(conversation.label)
         if line.startswith("/"):
-            perform(conversation, line)
+            run_command(conversation, line)
         elif line.strip():
             conversation.ask(line.strip())
     except KeyboardInterrupt:
@@ -94,7 +94,7 @@ def _next(conversation: Conversation) -> bool:
     return True
 
 
-def _resumed(sampling: Sampling, kept: Talk) -> Sampling:
+def _resumed(sampling: Sampling, kept: Transcript) -> Sampling:
     """The sampling with the talk's own system message, unless another is asked for."""
     system = kept.turns[-1].system if kept.turns else ""
     return sampling if sampling.system or not system else sampling.model_copy(update={"system": system})

@@ -29,7 +29,7 @@ _DROPPED = dict.fromkeys(code for code in _UNSAFE if chr(code) not in "\n\t")
 COLUMN = 36  # characters that an answer needs beside another; with fewer they stand one below the other
 
 
-def plain(text: str) -> str:
+def printable(text: str) -> str:
     """The text without what a terminal takes for a command; lines and tabs stay."""
     return text.translate(_DROPPED)
 
@@ -58,27 +58,27 @@ class Screen:
 
     def line(self, text: str = "") -> None:
         """A line that was asked for, as it is: a command in it can be copied."""
-        self.write(plain(redact(text)) + "\n")
+        self.write(printable(redact(text)) + "\n")
 
     def text(self, text: str) -> None:
         """The same, broken between words."""
-        self.write(self._wrapped(plain(redact(text))) + "\n")
+        self.write(self._wrapped(printable(redact(text))) + "\n")
 
     def note(self, text: str) -> None:
         """A line beside the conversation."""
         if not self.quiet:
-            self.write(self.dim(self._wrapped(plain(redact(text)))) + "\n")
+            self.write(self.dim(self._wrapped(printable(redact(text)))) + "\n")
 
     def error(self, error: TwinctlError) -> None:
         """What went wrong, and the mend."""
-        message = self._wrapped(plain(redact(f"error: {error.message}")))
+        message = self._wrapped(printable(redact(f"error: {error.message}")))
         self.write(f"{self._in(RED, message[:6])}{message[6:]}\n")
         if error.hint:
             self.text(f"  → {error.hint}")
 
     def heading(self, text: str) -> None:
         """Who speaks now, where several do."""
-        self.write(self._in(BOLD, f"── {plain(text)} ──") + "\n")
+        self.write(self._in(BOLD, f"── {printable(text)} ──") + "\n")
 
     def dim(self, text: str) -> str:
         """The text for what stands behind."""
@@ -159,7 +159,7 @@ class Panes:
         """A piece of it."""
         self._stop_waiting()
         self._shows = True
-        self._screen.write(self._wrapping.add(plain(piece)) if self._screen.is_terminal else plain(piece))
+        self._screen.write(self._wrapping.add(printable(piece)) if self._screen.is_terminal else printable(piece))
 
     def end(self, figures: str) -> None:
         """It is over."""
@@ -210,7 +210,7 @@ class Columns(Panes):
 
     def show(self, piece: str) -> None:
         """A piece for it."""
-        self._texts[self._at] += plain(piece)
+        self._texts[self._at] += printable(piece)
 
     def end(self, figures: str) -> None:
         """It is whole."""
@@ -223,7 +223,7 @@ class Columns(Panes):
 
         table = Table(box=None, expand=True, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
         for name in self._names:
-            table.add_column(Text(plain(name)), ratio=1, overflow="fold")
+            table.add_column(Text(printable(name)), ratio=1, overflow="fold")
         width = console.width // len(self._names) - 2
         shown = [Text(text or ("…" if at == self._at else "")) for at, text in enumerate(self._texts)]
         if not self._over:

@@ -22,7 +22,7 @@ from twinctl.chat.quality_checks import WORD
 
 FREQUENT = 60  # words that are compared
 PIECE = 150  # words in a piece of the author's text
-WINDOW = 50  # words, in which variety is counted
+VARIETY_WINDOW = 50  # words, in which variety is counted
 ENOUGH = 300  # words of the author's, below which nothing is said
 SOME = 100  # words of a text that is compared
 _SENTENCE_END = re.compile(r"[.!?…。！？]+")
@@ -101,6 +101,9 @@ def _deviation(values: Sequence[float]) -> float:
 
 def _variety(words: Sequence[str]) -> float:
     """The mean share of different words in every window of so many."""
-    starts = range(0, max(len(words) - WINDOW, 0) + 1, 5)
-    shares = [len(set(words[start : start + WINDOW])) / max(len(words[start : start + WINDOW]), 1) for start in starts]
+    starts = range(0, max(len(words) - VARIETY_WINDOW, 0) + 1, 5)
+    shares = [
+        len(set(words[start : start + VARIETY_WINDOW])) / max(len(words[start : start + VARIETY_WINDOW]), 1)
+        for start in starts
+    ]
     return sum(shares) / len(shares)

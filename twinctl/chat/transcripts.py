@@ -30,7 +30,7 @@ UNFINISHED = ("length", "interrupted")
 
 
 @dataclass(frozen=True)
-class Said:
+class StoredAnswer:
     """An answer as it was kept. `finish` is the answer's, or "mended" once somebody has written it anew."""
 
     speaker: str
@@ -47,13 +47,13 @@ class Turn:
 
     question: str
     time: float = 0.0
-    answer: Said | None = None
-    beside: tuple[Said, ...] = ()
+    answer: StoredAnswer | None = None
+    beside: tuple[StoredAnswer, ...] = ()
     system: str = ""
 
 
 @dataclass
-class Talk:
+class Transcript:
     """A talk, in memory and in its file; with no file it is kept nowhere. Read it from `turns`.
 
     `fault` says why nothing is written any more.
@@ -141,7 +141,7 @@ class Talk:
         elif not turns:
             return
         elif line.get("role") == "assistant":
-            said = Said(**{name: line[name] for name in Said.__dataclass_fields__ if name in line})
+            said = StoredAnswer(**{name: line[name] for name in StoredAnswer.__dataclass_fields__ if name in line})
             others = (*(each for each in turns[-1].beside if each.speaker != said.speaker), said)
             turns[-1] = replace(turns[-1], **({"beside": others} if line.get("beside") else {"answer": said}))
         elif line.get("event") == "undo":
@@ -155,12 +155,12 @@ def folder(workspace: Workspace, run: str) -> Path:
     return workspace.root / TALKS / run
 
 
-def begin(workspace: Workspace, run: str) -> Talk:
+def begin(workspace: Workspace, run: str) -> Transcript:
     """A talk that gets the run's next number; its file is made with the first question."""
-    return Talk(folder(workspace, run) / f"{max(_numbers(workspace, run), default=0) + 1}.jsonl")
+    return Transcript(folder(workspace, run) / f"{max(_numbers(workspace, run), default=0) + 1}.jsonl")
 
 
-def resume(workspace: Workspace, run: str, number: int | None = None) -> Talk:
+def resume(workspace: Workspace, run: str, number: int | None = None) -> Transcript:
     """That talk, or the last one, to go on with.
 
     Raises UpstreamError when it is not there, BusyError while another process goes on with it.
@@ -187,12 +187,12 @@ def resume(workspace: Workspace, run: str, number: int | None = None) -> Talk:
     return talk
 
 
-def kept(workspace: Workspace, run: str) -> list[Talk]:
+def list_transcripts(workspace: Workspace, run: str) -> list[Transcript]:
     """The run's talks by number, to look at."""
     return [_read(folder(workspace, run) / f"{number}.jsonl") for number in _numbers(workspace, run)]
 
 
-def keep_check(workspace: Workspace, run: str, result: Mapping[str, Any]) -> None:
+def append_check(workspace: Workspace, run: str, result: Mapping[str, Any]) -> None:
     """Append a check's result to the run's."""
     path = folder(workspace, run) / CHECKS
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -215,8 +215,8 @@ def _open(path: Path, flags: int = 0) -> BinaryIO:
     return stream
 
 
-def _read(path: Path) -> Talk:
-    talk = Talk(path)
+def _read(path: Path) -> Transcript:
+    talk = Transcript(path)
     for line in read_lines(path):
         talk._count(line)
     return talk

@@ -6,10 +6,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from twinctl.chat.answer_stats import figures
-from twinctl.chat.batch import Prompt, Told, loaded, prompts_of, read_prompts, stream, tell
-from twinctl.chat.model_selection import Voices
-from twinctl.chat.screen import plain
+from twinctl.chat.answer_stats import answer_stats
+from twinctl.chat.batch import (
+    Prompt,
+    PromptAnswer,
+    answer_in_batches,
+    load_in_turn,
+    prompts_of,
+    read_prompts,
+    stream_answers,
+)
+from twinctl.chat.model_selection import ModelGroup
+from twinctl.chat.screen import printable
 from twinctl.cli.output import Output
 from twinctl.config.sampling import Sampling
 from twinctl.errors import Interrupted, UsageError
@@ -31,22 +39,22 @@ def asked(texts: list[str] | None, file: Path | None, sampling: Sampling) -> lis
 
 
 def generate_all(
-    output: Output, voices: Sequence[Voices], prompts: Sequence[Prompt], sampling: Sampling, *, as_lines: bool
+    output: Output, voices: Sequence[ModelGroup], prompts: Sequence[Prompt], sampling: Sampling, *, as_lines: bool
 ) -> None:
     """Every speaker's answer to every prompt. Raises Interrupted behind one that Ctrl-C stopped."""
-    speakers = loaded(voices, before=lambda group: say_loading(output, group)) if prompts else iter(())
+    speakers = load_in_turn(voices, before=lambda group: say_loading(output, group)) if prompts else iter(())
     if as_lines:
-        for told in tell(speakers, prompts, sampling):
+        for told in answer_in_batches(speakers, prompts, sampling):
             output.json_line(told.line(sampling))
         return
     shown = Shown(output, sampling, several=sum(len(group.names) for group in voices) > 1)
-    for told in stream(speakers, prompts, sampling, begin=shown.begin, show=shown.piece):
+    for told in stream_answers(speakers, prompts, sampling, begin=shown.begin, show=shown.piece):
         shown.end(told)
         if told.answer.finish == "interrupted":
             raise Interrupted("interrupted")
 
 
-def say_loading(output: Output, group: Voices) -> None:
+def say_loading(output: Output, group: ModelGroup) -> None:
     """Say what is loaded now, since it takes a while."""
     output.say(f"loading {' and '.join(group.names)} …")
 
@@ -64,9 +72,9 @@ class Shown:
 
     def piece(self, text: str) -> None:
         """A piece of an answer, as it comes; on a terminal without what that takes for a command."""
-        print(plain(text) if sys.stdout.isatty() else text, end="", flush=True)
+        print(printable(text) if sys.stdout.isatty() else text, end="", flush=True)
 
-    def end(self, told: Told) -> None:
+    def end(self, told: PromptAnswer) -> None:
         """The answer's figures."""
         print(flush=True)
-        self._output.say(figures(told.answer, self._sampling))
+        self._output.say(answer_stats(told.answer, self._sampling))

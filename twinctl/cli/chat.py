@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.core import TyperCommand
 
-from twinctl.chat.model_selection import Voices, Wanted, find_voices
-from twinctl.chat.repl import talk
+from twinctl.chat.model_selection import ModelGroup, ModelSelection, select_models
+from twinctl.chat.repl import run_repl
 from twinctl.cli.batch_output import asked, generate_all
 from twinctl.cli.chat_check import judge
 from twinctl.cli.session import (
@@ -107,7 +107,7 @@ def chat(
     session = Session.open(workspace, run_name, json=json, quiet=quiet)
     run = session.run(preset, model_path)
     sampling = values_of("chat", (Sampling,), run.pins["preset"], flags).build(Sampling)
-    wanted = Wanted(base, compare, merged, gguf, checkpoint, everyone, four_bit)
+    wanted = ModelSelection(base, compare, merged, gguf, checkpoint, everyone, four_bit)
     if check and (prompt or prompts or resume is not None):
         raise UsageError("--check asks prompts of its own", "leave out --prompt, --prompts and --resume")
     if check:
@@ -117,23 +117,23 @@ def chat(
             raise UsageError(
                 "a talk is taken up in a terminal", "leave out --resume, or --prompt, --prompts and a pipe"
             )
-        voices = find_voices(session.workspace, run, wanted)
+        voices = select_models(session.workspace, run, wanted)
         generate_all(session.output, voices, questions, sampling, as_lines=json or prompts is not None)
     else:
         converse(session, run, wanted, sampling, resume)
 
 
-def converse(session: Session, run: Run, wanted: Wanted, sampling: Sampling, resume: int | None) -> None:
+def converse(session: Session, run: Run, wanted: ModelSelection, sampling: Sampling, resume: int | None) -> None:
     """A conversation with a person; where the twin's weights hold the base as well, it is there to be compared."""
     from twinctl.chat import transcripts
     from twinctl.chat.check import suggested
 
-    voices = find_voices(session.workspace, run, wanted.with_base_if_free)
+    voices = select_models(session.workspace, run, wanted.with_base_if_free)
     names = [name for group in voices for name in group.names]
     kept = transcripts.begin(session.workspace, run.name)
     if resume is not None:
         kept = transcripts.resume(session.workspace, run.name, resume or None)
-    talk(
+    run_repl(
         names[0] if wanted.base else next((name for name in names if name != "base"), names[0]),
         lambda: _all_of(voices),
         sampling,
@@ -146,5 +146,5 @@ def converse(session: Session, run: Run, wanted: Wanted, sampling: Sampling, res
     )
 
 
-def _all_of(voices: list[Voices]) -> list[ChatModel]:
+def _all_of(voices: list[ModelGroup]) -> list[ChatModel]:
     return [speaker for group in voices for speaker in group.load()]

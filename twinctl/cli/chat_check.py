@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from twinctl.chat.answer_stats import figures
-from twinctl.chat.batch import loaded
+from twinctl.chat.answer_stats import answer_stats
+from twinctl.chat.batch import load_in_turn
 from twinctl.chat.check import FAULTS, ChatCheck, CheckedAnswer, Evidence, as_checked, check
 from twinctl.chat.model_files import evidence_files
-from twinctl.chat.model_selection import Wanted, find_voices
-from twinctl.chat.transcripts import keep_check
+from twinctl.chat.model_selection import ModelSelection, select_models
+from twinctl.chat.transcripts import append_check
 from twinctl.cli.batch_output import Shown, say_loading
 from twinctl.cli.output import Output
 from twinctl.cli.session import Session
@@ -30,13 +30,13 @@ MEASURES = {
 }
 
 
-def judge(session: Session, run: Run, wanted: Wanted, sampling: Sampling) -> None:
+def judge(session: Session, run: Run, wanted: ModelSelection, sampling: Sampling) -> None:
     """Check every wanted speaker, the base beside the twin. Raises CheckFailed when one does not pass."""
-    voices = find_voices(session.workspace, run, replace(wanted, compare=wanted.compare or wanted.twin))
+    voices = select_models(session.workspace, run, replace(wanted, compare=wanted.compare or wanted.twin))
     session.output.say("reading the rows to compare with …")
     evidence = Evidence.read(**evidence_files(session.workspace, run, wanted.checkpoint))
     found, base = [], None
-    for speaker in loaded(voices, before=lambda group: say_loading(session.output, group)):
+    for speaker in load_in_turn(voices, before=lambda group: say_loading(session.output, group)):
         base = speaker if speaker.name == "base" else base
         if speaker is not base or wanted.base:
             found.append(_judged(session, run, speaker, None if speaker is base else base, evidence, sampling))
@@ -55,7 +55,7 @@ def _judged(
     if found.stopped:
         raise Interrupted("interrupted")
     try:
-        keep_check(session.workspace, run.name, found.document())
+        append_check(session.workspace, run.name, found.document())
     except OSError as error:
         session.output.warn(f"the result is not kept: {error}")
     if not session.output.json:
@@ -84,7 +84,7 @@ class Progress:
         """What was seen in it."""
         if not self._output.json:
             print(flush=True)
-            self._output.say(figures(checked.answer, self._sampling))
+            self._output.say(answer_stats(checked.answer, self._sampling))
             for fault in checked.faults:
                 self._output.line(f"  ✗ {FAULTS[fault]}" + (f": “{checked.run}”" if fault == "copy" else ""))
             self._output.line("")

@@ -6,8 +6,8 @@ import time
 from dataclasses import asdict
 from typing import Any
 
-from twinctl.chat.screen import plain
-from twinctl.chat.transcripts import Said, Talk, checks, kept
+from twinctl.chat.screen import printable
+from twinctl.chat.transcripts import StoredAnswer, Transcript, checks, list_transcripts
 from twinctl.cli.session import Session
 from twinctl.errors import UpstreamError
 from twinctl.workspace.run import Run
@@ -18,7 +18,7 @@ def show_chat(session: Session, run: Run, number: int | None) -> None:
 
     Raises UpstreamError when there is no such talk, or nothing at all.
     """
-    talks, found = kept(session.workspace, run.name), checks(session.workspace, run.name)
+    talks, found = list_transcripts(session.workspace, run.name), checks(session.workspace, run.name)
     if not talks and not found:
         raise UpstreamError(f"run “{run.name}” has no talk and no check yet", f"twinctl chat --run {run.name}")
     chosen = [talk for talk in talks if number in (None, talk.number)]
@@ -37,7 +37,7 @@ def show_chat(session: Session, run: Run, number: int | None) -> None:
         _transcript(session, talk)
 
 
-def _tables(session: Session, talks: list[Talk], found: list[dict[str, Any]]) -> None:
+def _tables(session: Session, talks: list[Transcript], found: list[dict[str, Any]]) -> None:
     if talks:
         header = ["talk", "begun", "turns", "with", "first question"]
         session.output.table([_row(talk) for talk in talks], header=header)
@@ -46,9 +46,9 @@ def _tables(session: Session, talks: list[Talk], found: list[dict[str, Any]]) ->
         session.output.table([_check(result) for result in found])
 
 
-def _row(talk: Talk) -> list[str]:
+def _row(talk: Transcript) -> list[str]:
     first = talk.turns[0] if talk.turns else None
-    question = " ".join(plain(first.question).split()) if first else "all taken back"
+    question = " ".join(printable(first.question).split()) if first else "all taken back"
     short = question if len(question) <= 60 else f"{question[:59]}…"
     return [str(talk.number), _when(first.time if first else 0), str(len(talk.turns)), ", ".join(talk.speakers), short]
 
@@ -59,23 +59,23 @@ def _check(result: dict[str, Any]) -> list[str]:
     return ["  " + _when(result.get("time", 0)), str(result.get("speaker", "")), verdict, about]
 
 
-def _transcript(session: Session, talk: Talk) -> None:
+def _transcript(session: Session, talk: Transcript) -> None:
     system = ""
     for turn in talk.turns:
         if turn.system != system:
-            session.output.line(f"\nsystem: {plain(turn.system) or 'none'}")
+            session.output.line(f"\nsystem: {printable(turn.system) or 'none'}")
             system = turn.system
-        session.output.line(f"\n> {plain(turn.question)}")
+        session.output.line(f"\n> {printable(turn.question)}")
         for said in (*turn.beside, *([turn.answer] if turn.answer else [])):
-            session.output.line(f"{_head(said)}\n{plain(said.text)}")
+            session.output.line(f"{_head(said)}\n{printable(said.text)}")
 
 
-def _head(said: Said) -> str:
+def _head(said: StoredAnswer) -> str:
     ended = {"stop": "", "length": ", cut", "interrupted": ", stopped", "mended": ", mended"}.get(said.finish, "")
-    return f"{plain(said.speaker)} ({said.tokens} tokens, seed {said.seed}{ended}):"
+    return f"{printable(said.speaker)} ({said.tokens} tokens, seed {said.seed}{ended}):"
 
 
-def _as_json(talk: Talk) -> dict[str, Any]:
+def _as_json(talk: Transcript) -> dict[str, Any]:
     return {"talk": talk.number, "path": str(talk.path), "turns": [asdict(turn) for turn in talk.turns]}
 
 

@@ -140,10 +140,10 @@ def _devices() -> list[str]:
 
 def unsloth(name: str) -> Finding:
     """Unsloth, imported as training imports it."""
-    from twinctl.engine.unsloth_import import start
+    from twinctl.engine.unsloth_import import start_unsloth
 
     refuse_early("auto", 0)
-    start()
+    start_unsloth()
     others = ", ".join(f"{package} {version(package)}" for package in ("trl", "transformers", "peft"))
     return Finding(name, "ok", f"{version('unsloth')} imports, with {others}")
 

@@ -18,11 +18,11 @@ from twinctl.data.template import Message
 from twinctl.engine.models import adapter_with_base, load_model, set_chat_template
 from twinctl.engine.oom import enough_memory, is_oom
 from twinctl.engine.stream_decoder import AnswerDecoder, listener
-from twinctl.engine.unsloth_import import into_log, start
+from twinctl.engine.unsloth_import import into_log, start_unsloth
 from twinctl.errors import ConfigError, EngineError
-from twinctl.inference.cancellation import Halt, halted_by_ctrl_c
+from twinctl.inference.cancellation import Cancellation, cancel_on_ctrl_c
 from twinctl.inference.chat_model import (
-    WINDOW,
+    DEFAULT_WINDOW,
     Answer,
     Finish,
     Show,
@@ -31,7 +31,7 @@ from twinctl.inference.chat_model import (
     refuse_long,
 )
 
-TOGETHER = 16  # prompts in a batch
+BATCH_PROMPTS = 16  # prompts in a batch
 CACHES = (  # what Unsloth hangs on an attention module while it generates
     *("paged_attention", "paged_attention_K", "paged_attention_V", "attention"),
     *("temp_QA", "temp_KV", "temp_O", "RH_Q"),
@@ -47,7 +47,7 @@ class LocalModel:
         self._model, self._tokenizer, self.name = model, tokenizer, name
         self._four_bit = four_bit
         self.use_base = False
-        self.context: int = window or getattr(model.config, "max_position_embeddings", None) or WINDOW
+        self.context: int = window or getattr(model.config, "max_position_embeddings", None) or DEFAULT_WINDOW
         self.is_single_turn = is_made_for_single_turns(str(tokenizer.chat_template))
 
     @classmethod
@@ -70,7 +70,7 @@ class LocalModel:
         """
         seen = f"what the libraries said of it: {log}"
         with into_log(log), enough_memory(four_bit, "the model cannot be loaded", seen):
-            unsloth = start("auto")
+            unsloth = start_unsloth("auto")
             window = _window(model or base, max_length)
             how: dict[str, Any] = {"max_length": window, "method": "qlora" if four_bit else "lora"}
             with adapter_with_base(adapter, base) if adapter else nullcontext(model or base) as folder:
@@ -114,15 +114,15 @@ class LocalModel:
     def answer(self, messages: list[Message], sampling: Sampling, show: Show) -> Answer:
         """See ChatModel.answer."""
         began = time.monotonic()
-        with halted_by_ctrl_c() as halt:
-            return self._answered([messages], sampling, [show], halt, began)[0]
+        with cancel_on_ctrl_c() as cancellation:
+            return self._answered([messages], sampling, [show], cancellation, began)[0]
 
     def answers(self, talks: Sequence[list[Message]], sampling: Sampling) -> list[Answer]:
         """See ChatModel.answers; in batches of prompts that are about equally long."""
         order = sorted(range(len(talks)), key=lambda place: self.count(talks[place]))
         found: dict[int, Answer] = {}
-        for start_at in range(0, len(order), TOGETHER):
-            places = order[start_at : start_at + TOGETHER]
+        for start_at in range(0, len(order), BATCH_PROMPTS):
+            places = order[start_at : start_at + BATCH_PROMPTS]
             found.update(zip(places, self._batch([talks[place] for place in places], sampling), strict=True))
         return [found[place] for place in range(len(talks))]
 
@@ -137,7 +137,12 @@ class LocalModel:
         return self._batch(talks[:half], sampling) + self._batch(talks[half:], sampling)
 
     def _answered(
-        self, talks: list[list[Message]], sampling: Sampling, shows: list[Show], halt: Halt | None, began: float
+        self,
+        talks: list[list[Message]],
+        sampling: Sampling,
+        shows: list[Show],
+        cancellation: Cancellation | None,
+        began: float,
     ) -> list[Answer]:
         inputs = self._prompts(talks)
         lengths = inputs["attention_mask"].sum(dim=1).tolist()
@@ -147,14 +152,18 @@ class LocalModel:
         spoken = [AnswerDecoder(self._tokenizer, self._stops(), sampling.stop, show) for show in shows]
         try:
             with enough_memory(self._four_bit, "generation failed", "try a shorter prompt"):
-                self.generate(inputs, fitted, stopping_criteria=_criteria(listener(spoken, halt)))
+                self.generate(inputs, fitted, stopping_criteria=_criteria(listener(spoken, cancellation)))
         except KeyboardInterrupt:
-            if halt is None:
+            if cancellation is None:
                 raise
-            halt.wanted = True
+            cancellation.requested = True
         for each in spoken:
             each.close()
-        about: dict[str, Any] = {"began": began, "seed": sampling.seed, "halted": halt is not None and halt.wanted}
+        about: dict[str, Any] = {
+            "began": began,
+            "seed": sampling.seed,
+            "halted": cancellation is not None and cancellation.requested,
+        }
         seconds = time.monotonic() - began
         return [
             _answer(each, seconds, prompt_tokens=length, **about) for each, length in zip(spoken, lengths, strict=True)
@@ -239,12 +248,12 @@ def _how(sampling: Sampling) -> dict[str, Any]:
 
 
 def _window(folder: Path, max_length: int) -> int:
-    """The tokens that a talk can have: the model's own window up to WINDOW, and what it was trained with."""
+    """The tokens that a talk can have: the model's own window up to DEFAULT_WINDOW, and what it was trained with."""
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
     own = getattr(config.get_text_config(), "max_position_embeddings", None) or max_length
-    return max(max_length, min(own, WINDOW))
+    return max(max_length, min(own, DEFAULT_WINDOW))
 
 
 def _criteria(listen: Callable[..., Any]) -> Any:

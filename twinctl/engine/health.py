@@ -12,7 +12,7 @@ from collections import deque
 from twinctl.errors import CheckFailed
 
 MEND = "lower --lr, or raise --warmup-steps"
-WINDOW = 5  # steps whose mean loss is looked at, and steps in a row without a gradient
+LOSS_WINDOW = 5  # steps whose mean loss is looked at, and steps in a row without a gradient
 NO_WORSE = 1.25  # times the first loss: rows differ
 FLOAT16_SKIPS = 20  # the scaler of float16 skips steps whose gradients overflow, some at the start
 
@@ -25,7 +25,7 @@ class Health:
     def __init__(self, vocabulary: int, *, float16: bool, begins: int = 0) -> None:
         self._guess = math.log(vocabulary)  # nats a token of a model that knows nothing
         self._skips = FLOAT16_SKIPS if float16 else 1
-        self._losses: deque[float] = deque(maxlen=WINDOW)
+        self._losses: deque[float] = deque(maxlen=LOSS_WINDOW)
         self._first: float | None = None
         self._bound = math.inf
         self._still = self._overflows = 0
@@ -48,9 +48,9 @@ class Health:
         if self._overflows >= self._skips:
             raise CheckFailed(f"the gradients of step {step} are not numbers (norm {grad_norm})", MEND)
         self._still = self._still + 1 if grad_norm == 0.0 else 0
-        if self._still >= WINDOW:
+        if self._still >= LOSS_WINDOW:
             raise CheckFailed(
-                f"the gradients of the last {WINDOW} steps up to {step} are zero: no weight changes",
+                f"the gradients of the last {LOSS_WINDOW} steps up to {step} are zero: no weight changes",
                 "raise --alpha above a value that rounds to nothing, or train in another --dtype",
             )
 
@@ -62,9 +62,9 @@ class Health:
         if loss <= NO_WORSE * self._first:
             self.last_good = step
         mean = sum(self._losses) / len(self._losses)
-        if len(self._losses) == WINDOW and mean > self._bound:
+        if len(self._losses) == LOSS_WINDOW and mean > self._bound:
             raise CheckFailed(
-                f"the loss explodes: {mean:.2f} on average over the {WINDOW} steps up to {step}, "
+                f"the loss explodes: {mean:.2f} on average over the {LOSS_WINDOW} steps up to {step}, "
                 f"where a guess would have {self._guess:.2f}",
                 MEND,
             )

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from twinctl.engine.models import adapter_with_base, free_memory, load_model, set_chat_template, stop_at
-from twinctl.engine.unsloth_import import start
+from twinctl.engine.unsloth_import import start_unsloth
 from twinctl.errors import CheckFailed
 from twinctl.pipeline.phase import Attempt, Produced
 from twinctl.planning.gpu import GIB, find_gpu
 from twinctl.planning.model_shape import weights_bytes
 
-KEPT = (".safetensors", ".json", ".jinja", ".model")
+MODEL_SUFFIXES = (".safetensors", ".json", ".jinja", ".model")
 BESIDE = 1.1  # of the weights' size: what is loaded with them, and worked with
 ON_THE_CPU = "close what else uses the GPU, or merge without it: put CUDA_VISIBLE_DEVICES= before the command"
 
@@ -25,7 +25,7 @@ def merge(attempt: Attempt) -> Produced:
     if too_small:  # as after QLoRA, which needs a third of the memory
         attempt.event("warning", text=f"{too_small}: merging on the CPU, which takes longer")
     attempt.stage("loading Unsloth")
-    unsloth = start("cpu" if too_small else "auto")
+    unsloth = start_unsloth("cpu" if too_small else "auto")
     attempt.stage("loading the base and the adapter")
     with adapter_with_base(adapter, base) as folder:
         # The 16-bit base also where training used a 4-bit one: merging into rounded weights would lose what was learnt.
@@ -56,7 +56,7 @@ def _too_small_a_gpu(base: Path) -> str:
 
 def _keep_the_model_only(folder: Path) -> None:
     for path in folder.iterdir():
-        if path.is_file() and not path.name.endswith(KEPT):
+        if path.is_file() and not path.name.endswith(MODEL_SUFFIXES):
             path.unlink()
 
 

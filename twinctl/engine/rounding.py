@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from twinctl.engine.merging import KEPT, tensor_names
+from twinctl.engine.merging import MODEL_SUFFIXES, tensor_names
 from twinctl.engine.models import free_memory
 from twinctl.engine.unsloth_import import QUIET
 from twinctl.errors import EngineError
@@ -42,7 +42,7 @@ def round_to_4bit(folder: Path, out: Path) -> int:
     del model
     free_memory()  # the proof loads it again
     for path in folder.iterdir():  # the tokenizer, to the byte
-        is_one = path.name.endswith(KEPT) and not path.name.endswith(NOT_THE_TOKENIZER)
+        is_one = path.name.endswith(MODEL_SUFFIXES) and not path.name.endswith(NOT_THE_TOKENIZER)
         if is_one and not (out / path.name).exists():
             shutil.copyfile(path, out / path.name)
     return len(tensor_names(out))

@@ -19,7 +19,9 @@ from twinctl.engine.generation import LocalModel, free_decoding
 
 OPENING = 32  # tokens of a text that answers nothing: the model goes on from there
 ROOM = 512  # tokens of a prompt; of a longer one, the end
-TOGETHER = 4096  # tokens that a batch may cache, by the 512 at a time that Unsloth's cache grows by: 0.5 GiB for an 8B
+BATCH_TOKENS = (
+    4096  # tokens that a batch may cache, by the 512 at a time that Unsloth's cache grows by: 0.5 GiB for an 8B
+)
 
 MODES = ("training", "gradient_checkpointing", "_flag_for_generation", "prepare_inputs_for_generation")
 
@@ -90,7 +92,7 @@ class Samples:
 
     def _batches(self) -> Iterator[list[Asked]]:
         widest = max(len(asked.ids) for asked in self.prompts) + ROOM + self._greedy.max_new_tokens
-        rows = max(TOGETHER // widest, 1)
+        rows = max(BATCH_TOKENS // widest, 1)
         return (self.prompts[start : start + rows] for start in range(0, len(self.prompts), rows))
 
     def _answers(self, speaker: LocalModel, batch: list[Asked]) -> list[Any]:

@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from twinctl.inference.cancellation import Halt
-from twinctl.inference.stop_sequences import Growing
+from twinctl.inference.cancellation import Cancellation
+from twinctl.inference.stop_sequences import StopSequenceFilter
 
 BEHIND = 8  # ids behind which the next ones are decoded
-UNFINISHED = "\ufffd"  # what a decoder writes for a character whose last bytes are still to come
+REPLACEMENT_CHARACTER = "\ufffd"  # what a decoder writes for a character whose last bytes are still to come
 
 
 class AnswerDecoder:
@@ -26,7 +26,7 @@ class AnswerDecoder:
         self._stops, self._specials = stops, _special_ids(tokenizer)
         backend = getattr(tokenizer, "backend_tokenizer", tokenizer)  # what is around it costs more than decoding
         self._decoder: Callable[..., str] = backend.decode
-        self._growing = Growing(texts, show)
+        self._growing = StopSequenceFilter(texts, show)
         self._ids: list[int] = []
         self._begins, self._before = 0, ""  # where decoding starts, and what of its text was passed on
         self.tokens = self.specials = 0
@@ -56,13 +56,13 @@ class AnswerDecoder:
 
     def close(self) -> None:
         """No id comes any more. A character that lacks bytes is none."""
-        self._pass_on(self._decode(self._ids[self._begins :]).rstrip(UNFINISHED))
+        self._pass_on(self._decode(self._ids[self._begins :]).rstrip(REPLACEMENT_CHARACTER))
         self._growing.end()
 
     def _read(self) -> None:
         """Pass on what is text by now: ids are decoded behind some before them, as a word's space depends on those."""
         text = self._decode(self._ids[self._begins :])
-        if text.endswith(UNFINISHED):
+        if text.endswith(REPLACEMENT_CHARACTER):
             return
         self._pass_on(text)
         if len(self._ids) - self._begins >= BEHIND * 2:
@@ -83,7 +83,7 @@ def _special_ids(tokenizer: Any) -> set[int]:
     return marked | set(tokenizer.all_special_ids)
 
 
-def listener(answers: Sequence[AnswerDecoder], halt: Halt | None) -> Callable[..., Any]:
+def listener(answers: Sequence[AnswerDecoder], cancellation: Cancellation | None) -> Callable[..., Any]:
     """What `generate` asks after each token as a stopping criterion: hands the rows' newest ids to their answers, and
     tells which rows are at their end; all, once it is halted.
     """
@@ -95,7 +95,7 @@ def listener(answers: Sequence[AnswerDecoder], halt: Halt | None) -> Callable[..
         nonlocal told
         for answer, token in zip(answers, ids[:, -1].tolist(), strict=True):
             answer.add(token)
-        halted = halt is not None and halt.wanted
+        halted = cancellation is not None and cancellation.requested
         done = [answer.ended or halted for answer in answers]
         if done != told[0]:  # sent to the device when it changes, not with each token
             told = done, torch.tensor(done, dtype=torch.bool, device=ids.device)

@@ -26,7 +26,7 @@ from twinctl.engine.progress import TrainingProgress
 from twinctl.engine.rows import PackedCollator, require_segments, rows_of
 from twinctl.engine.samples import Samples
 from twinctl.engine.sft_config import arguments
-from twinctl.engine.unsloth_import import start
+from twinctl.engine.unsloth_import import start_unsloth
 from twinctl.errors import CheckFailed, ConfigError, EngineError
 from twinctl.pipeline.checkpoints import drop_after, last_whole, step_of
 from twinctl.pipeline.phase import Attempt, Produced, RestartWorker
@@ -56,7 +56,7 @@ def train(attempt: Attempt) -> Produced:
     for text in forecast["warnings"]:
         attempt.event("warning", text=text)
     attempt.stage("loading Unsloth")
-    unsloth = start(options.device)
+    unsloth = start_unsloth(options.device)
     import torch
 
     training = TrainingAttempt(attempt, TrainSettings(recipe=recipe, options=options), unsloth, began)

@@ -34,7 +34,7 @@ QUIET = {
 }
 
 
-def start(device: str = "auto") -> Any:
+def start_unsloth(device: str = "auto") -> Any:
     """Import Unsloth and return its module. Raises EngineError when it or the GPU that is there cannot be used."""
     os.environ.update(QUIET)
     prepare_environment()

@@ -20,7 +20,7 @@ from twinctl.data.template import MODEL, Message, Template
 from twinctl.errors import CheckFailed, UpstreamError
 from twinctl.gguf.runtime import BATCH, Llama
 from twinctl.inference.chat_model import (
-    WINDOW,
+    DEFAULT_WINDOW,
     Answer,
     Finish,
     Show,
@@ -28,7 +28,7 @@ from twinctl.inference.chat_model import (
     last_question,
     refuse_long,
 )
-from twinctl.inference.stop_sequences import Growing
+from twinctl.inference.stop_sequences import StopSequenceFilter
 
 FEW = 1024  # tokens among which the next one nearly always is
 
@@ -75,7 +75,7 @@ class GgufChatModel:
 
     def __init__(self, llama: StreamingLlama, template: Template, name: str) -> None:
         self._llama, self._template, self.name = llama, template, name
-        self.context = min(llama.trained_context or WINDOW, WINDOW)
+        self.context = min(llama.trained_context or DEFAULT_WINDOW, DEFAULT_WINDOW)
         self.is_single_turn = is_made_for_single_turns(template.text)
 
     @classmethod
@@ -116,7 +116,7 @@ class GgufChatModel:
         prompt = self._ids(messages)
         refuse_long(len(prompt), self.context)
         limit = min(sampling.max_new_tokens, self.context - len(prompt))
-        growing, letters = Growing(sampling.stop, show), codecs.getincrementaldecoder("utf-8")("replace")
+        growing, letters = StopSequenceFilter(sampling.stop, show), codecs.getincrementaldecoder("utf-8")("replace")
         tokens = specials = 0
         finish: Finish = "length"
         try:

@@ -14,27 +14,27 @@ from dataclasses import dataclass
 
 
 @dataclass
-class Halt:
+class Cancellation:
     """Whether the answer is to end."""
 
-    wanted: bool = False
+    requested: bool = False
 
 
 @contextmanager
-def halted_by_ctrl_c() -> Iterator[Halt]:
-    """A halt that Ctrl-C sets. Beside the main thread, which alone gets signals, nobody sets it."""
-    halt = Halt()
+def cancel_on_ctrl_c() -> Iterator[Cancellation]:
+    """A cancellation that Ctrl-C sets. Beside the main thread, which alone gets signals, nobody sets it."""
+    cancellation = Cancellation()
     if threading.current_thread() is not threading.main_thread():
-        yield halt
+        yield cancellation
         return
 
     def ask(number: int, frame: object) -> None:
-        if halt.wanted:
+        if cancellation.requested:
             raise KeyboardInterrupt
-        halt.wanted = True
+        cancellation.requested = True
 
     before = signal.signal(signal.SIGINT, ask)
     try:
-        yield halt
+        yield cancellation
     finally:
         signal.signal(signal.SIGINT, before)

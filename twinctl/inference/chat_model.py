@@ -17,7 +17,7 @@ from twinctl.errors import ConfigError
 Finish = Literal["stop", "length", "interrupted"]
 Show = Callable[[str], None]
 
-WINDOW = 8192  # tokens of a talk with a model made for more: the cache then takes 1 GiB in an 8B
+DEFAULT_WINDOW = 8192  # tokens of a talk with a model made for more: the cache then takes 1 GiB in an 8B
 SINGLE_TURN = "### Instruction:"  # alpaca's: made for one question and its answer
 
 

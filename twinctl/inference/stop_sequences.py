@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 
-class Growing:
+class StopSequenceFilter:
     """Takes pieces of text and passes them on to `show` as soon as they cannot belong to a stop text."""
 
     def __init__(self, stop: Sequence[str], show: Callable[[str], None]) -> None:

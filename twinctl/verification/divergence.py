@@ -76,7 +76,7 @@ def divergences(reference: NDArray[Any], found: NDArray[Any]) -> NDArray[np.floa
     return np.asarray(np.maximum(whole, 0.0))
 
 
-def compare(reference: Reference, seen: ModelOutput) -> DistributionMetrics:
+def compare_distributions(reference: Reference, seen: ModelOutput) -> DistributionMetrics:
     """Over the positions that there was time for."""
     count = len(seen.best)
     wanted, base = reference.log_probs[:count], None if reference.base is None else reference.base[:count]

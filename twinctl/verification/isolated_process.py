@@ -26,7 +26,7 @@ from twinctl.errors import CheckFailed, TwinctlError
 from twinctl.verification.reference import GreedyAnswers, Ids, ModelOutput, Reference
 
 ReportProgress = Callable[[int, int], None]
-SECONDS = 240.0  # for asking one file; what it takes to load comes on top
+SECONDS_PER_FILE = 240.0  # for asking one file; what it takes to load comes on top
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG, prctl(2)
 
 
@@ -81,7 +81,12 @@ def _ask(request: dict[str, Any], log: Path, progress: ReportProgress | None) ->
 def _run(request: dict[str, Any], log: Path, progress: ReportProgress | None) -> None:
     """Do it there. Raises what was raised there, CheckFailed where the process died."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    words = [sys.executable, "-m", "twinctl.verification.isolated_process", json.dumps({"seconds": SECONDS, **request})]
+    words = [
+        sys.executable,
+        "-m",
+        "twinctl.verification.isolated_process",
+        json.dumps({"seconds": SECONDS_PER_FILE, **request}),
+    ]
     # From another folder, `twinctl` might be another one: this process's own way to its modules goes along.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     with (
@@ -141,7 +146,7 @@ def _do(request: dict[str, Any], progress: ReportProgress) -> None:
     from twinctl.engine.unsloth_import import QUIET
 
     os.environ.update(QUIET)
-    from twinctl.verification.reference_model import ask_merged
+    from twinctl.verification.reference_model import ask_model_dir
 
     reference = Path(request["reference"])
     parts = 2 if request["make"] and request["do"] == "merged" else 1
@@ -153,18 +158,18 @@ def _do(request: dict[str, Any], progress: ReportProgress) -> None:
         _of_trained(request["make"], seconds / parts, of_part(0)).save(reference)
     if request["do"] == "merged":
         said, last = Reference.load(reference), of_part(parts - 1)
-        seen = ask_merged(Path(request["file"]), said, seconds=seconds / parts, progress=last)
+        seen = ask_model_dir(Path(request["file"]), said, seconds=seconds / parts, progress=last)
         _keep(seen, Path(request["answer"]))
     return None
 
 
 def _of_trained(words: Mapping[str, Any], seconds: float, progress: ReportProgress) -> Reference:
     from twinctl.data.tokens import TokensInfo
-    from twinctl.verification.reference_model import make_reference
+    from twinctl.verification.reference_model import ask_trained_model
 
     adapter, info = Path(words["adapter"]) if words["adapter"] else None, TokensInfo(**words["info"])
     tokens = Path(words["tokens"])
-    return make_reference(Path(words["base"]), adapter, tokens, info, seconds=seconds, progress=progress)
+    return ask_trained_model(Path(words["base"]), adapter, tokens, info, seconds=seconds, progress=progress)
 
 
 def _of_gguf(file: Path, reference: Reference, seconds: float, progress: ReportProgress) -> ModelOutput:

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from twinctl.errors import TwinctlError
 from twinctl.gguf.checkpoint import read_json, stored_tensors
 
-NEEDED = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json")
+REQUIRED_FILES = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json")
 SETTINGS = ("architectures", "model_type", "vocab_size", "hidden_size", "num_hidden_layers", "eos_token_id")
 PICKLED = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 _OF_ADAPTERS = ("lora", "base_layer", "modules_to_save")
@@ -21,7 +21,7 @@ _OF_ADAPTERS = ("lora", "base_layer", "modules_to_save")
 
 def model_dir_problems(folder: Path, *, quantised: bool = False) -> list[str]:
     """What is wrong with it, in words; nothing for a whole one, whose config names a quantisation if it has one."""
-    found = [f"{name} is missing" for name in NEEDED if not (folder / name).is_file()]
+    found = [f"{name} is missing" for name in REQUIRED_FILES if not (folder / name).is_file()]
     found += [f"{path.name} is no safetensors file" for path in sorted(folder.iterdir()) if path.suffix in PICKLED]
     try:
         names = _names(folder) if quantised else [*stored_tensors(folder)]

@@ -18,7 +18,7 @@ from twinctl.data.tokens import EVAL, TRAIN, read_tokens
 POSITIONS, LONGEST_ROW = 3072, 2048  # teacher-forced: of all rows together, and of the first
 PROMPTS, LONGEST_PROMPT = 8, 512
 
-TEXTS = (
+PROBE_TEXTS = (
     "Plain words, and a sentence. Another one!",
     "  two spaces before, three after   ",
     "\n\nlines\n \n\tand tabs\t\n\r\n\r\nend\n",
@@ -103,12 +103,12 @@ def probes(
     text but not after BOS, texts are asked as chats have them, behind BOS.
     """
     around = [f"before {token} after{token}{token}\n{token}" for token in specials]
-    bare, rows = [*TEXTS, *around], ["".join(specials), *texts]
+    bare, rows = [*PROBE_TEXTS, *around], ["".join(specials), *texts]
     if bos and encode(f"{bos}x") != [*encode(bos), *encode("x")]:
         found = [TokenizerProbe(text if text.startswith(bos) else bos + text, False) for text in (*bare, *rows)]
     else:
         found = [TokenizerProbe(text, True) for text in bare] + [TokenizerProbe(text, False) for text in (*bare, *rows)]
-    undone = {text for text in TEXTS if space == " " and _joins_marks(text, encode)}
+    undone = {text for text in PROBE_TEXTS if space == " " and _joins_marks(text, encode)}
     undone |= {bos + text for text in undone}
     return [
         probe

@@ -24,7 +24,7 @@ from twinctl.verification.probes import TokenizerProbe
 from twinctl.workspace.files import read_json, write_json
 
 Ids = NDArray[np.int32]
-KEPT = 256  # most probable tokens a position
+TOP_TOKENS = 256  # most probable tokens a position
 _ARRAYS, _FACTS = "reference.npz", "reference.json"
 
 

@@ -23,15 +23,15 @@ from twinctl.errors import CheckFailed, EngineError
 from twinctl.planning.gpu import GIB
 from twinctl.planning.model_shape import Shape, weights_bytes
 from twinctl.verification.probes import LONGEST_PROMPT, PROMPTS, held_out, probes
-from twinctl.verification.reference import KEPT, GreedyAnswers, Ids, ModelOutput, Reference
+from twinctl.verification.reference import TOP_TOKENS, GreedyAnswers, Ids, ModelOutput, Reference
 from twinctl.workspace.files import read_json
 
-LIMIT = 128  # tokens an answer
+ANSWER_TOKENS = 128  # tokens an answer
 _SLICE = 128  # positions whose probabilities are float64 at one time
 ReportProgress = Callable[[int, int], None]
 
 
-def make_reference(
+def ask_trained_model(
     base: Path, adapter: Path | None, tokens: Path, info: TokensInfo, *, seconds: float, progress: ReportProgress
 ) -> Reference:
     """Ask the adapter on its base, or without one the base itself, for what every file of it will be asked.
@@ -50,7 +50,7 @@ def make_reference(
         rows = asked.rows[: len(top)]
         before = None if disabled is None else _without(disabled, model, rows, top)
         stops = _listed(model.generation_config.eos_token_id)
-        answers = _answer(model, prompts, stops, LIMIT, began + seconds)
+        answers = _answer(model, prompts, stops, ANSWER_TOKENS, began + seconds)
     wanted, ids = _cut(tokenizer, rows)
     return Reference(
         split=asked.split,
@@ -60,7 +60,7 @@ def make_reference(
         base=before,
         prompts=prompts,
         answers=answers,
-        limit=LIMIT,
+        limit=ANSWER_TOKENS,
         probes=wanted,
         probe_ids=ids,
         stop=tokenizer.eos_token_id,
@@ -70,7 +70,7 @@ def make_reference(
     )
 
 
-def ask_merged(folder: Path, reference: Reference, *, seconds: float, progress: ReportProgress) -> ModelOutput:
+def ask_model_dir(folder: Path, reference: Reference, *, seconds: float, progress: ReportProgress) -> ModelOutput:
     """Ask a model folder what the reference was asked, loaded as anybody loads it: by transformers alone."""
     from transformers import AutoTokenizer
 
@@ -178,7 +178,7 @@ def _read(
     for done, row in enumerate(rows):
         if done and time.monotonic() > deadline:
             break
-        parts = [part.topk(min(KEPT, part.shape[-1])) for part in _log_probs(model, row)]
+        parts = [part.topk(min(TOP_TOKENS, part.shape[-1])) for part in _log_probs(model, row)]
         tops.append(torch.cat([part.indices for part in parts]).int().cpu().numpy())
         found.append(torch.cat([part.values for part in parts]).float().cpu().numpy())
         progress(done + 1, len(rows))

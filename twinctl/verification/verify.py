@@ -14,7 +14,7 @@ from typing import Any
 
 from twinctl.errors import CheckFailed
 from twinctl.verification import limits
-from twinctl.verification.divergence import DistributionMetrics, compare, compare_answers
+from twinctl.verification.divergence import DistributionMetrics, compare_answers, compare_distributions
 from twinctl.verification.gguf_header import Header, rotary_distance
 from twinctl.verification.isolated_process import Trained, ask_gguf, ask_merged
 from twinctl.verification.model_dir import model_dir_problems
@@ -118,7 +118,7 @@ def _rotary(trained: Reference, kinds: Sequence[Sequence[float]]) -> CheckResult
 
 
 def _sayings(trained: Reference, seen: ModelOutput, kind: str) -> list[CheckResult]:
-    likeness = compare(trained, seen)
+    likeness = compare_distributions(trained, seen)
     manner = compare_answers(trained.answers, seen.answers)
     few = manner.ended < limits.ENDED_SHARE * manner.ending
     text = f"it ends {manner.ended} of the {manner.ending} answers that the trained model ends" if few else ""

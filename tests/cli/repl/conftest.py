@@ -10,7 +10,7 @@ import pytest
 
 from cli.talking import Terminal
 from twinctl.chat import transcripts
-from twinctl.chat.transcripts import Talk
+from twinctl.chat.transcripts import Transcript
 from twinctl.workspace.workspace import Workspace
 
 Start = Callable[..., Terminal]
@@ -49,8 +49,8 @@ def start(home: Path) -> Iterator[Start]:
         terminal.kill()
 
 
-def kept(home: Path) -> list[Talk]:
-    return transcripts.kept(Workspace(home / "ws"), "tiny")
+def kept(home: Path) -> list[Transcript]:
+    return transcripts.list_transcripts(Workspace(home / "ws"), "tiny")
 
 
 def questions(terminal: Terminal, speaker: str = "tiny") -> list[str]:

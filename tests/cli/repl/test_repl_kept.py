@@ -56,10 +56,10 @@ def test_a_closed_pipe_ends_it_without_a_traceback(home: Path) -> None:
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from cli.talking import Talker\n"
-        "from twinctl.chat.repl import talk\n"
-        "from twinctl.chat.transcripts import Talk\n"
+        "from twinctl.chat.repl import run_repl\n"
+        "from twinctl.chat.transcripts import Transcript\n"
         "from twinctl.config.sampling import Sampling\n"
-        "try: talk('tiny', lambda: [Talker(['word ' * 9000] * 9)], Sampling(), Talk())\n"
+        "try: run_repl('tiny', lambda: [Talker(['word ' * 9000] * 9)], Sampling(), Transcript())\n"
         "except BrokenPipeError: sys.exit(3)\n"
     )
     reader, writer = os.pipe()
