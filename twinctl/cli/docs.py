@@ -71,8 +71,11 @@ def _list(output: Output) -> None:
 def _render(output: Output, text: str) -> None:
     """The page on the terminal, through the person's pager."""
     from rich.markdown import Markdown
+    from rich.theme import Theme
 
     os.environ.setdefault("LESS", "-FRX")  # colours pass, and a page that fits the screen needs no key press
-    page = Markdown(PAGE_LINK.sub(r"\1 (`twinctl docs \2`)", text), hyperlinks=False)
-    with output.out.pager(styles=not output.out.no_color):
+    page = Markdown(PAGE_LINK.sub(r"\1 (`twinctl docs \2`)", text), hyperlinks=False, code_theme="ansi_dark")
+    # No background behind code: it would be black on a light terminal.
+    theme = Theme({"markdown.code": "bold cyan"})
+    with output.out.pager(styles=not output.out.no_color), output.out.use_theme(theme):
         output.out.print(page, width=min(output.out.width, WIDEST))

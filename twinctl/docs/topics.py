@@ -9,7 +9,25 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 # In the order in which they are read.
-TOPICS = ("settings",)
+TOPICS = (
+    "quickstart",
+    "prepare",
+    "train",
+    "chat",
+    "export",
+    "push-and-pull",
+    "data-formats",
+    "workspace",
+    "settings",
+    "exit-codes",
+    "troubleshooting",
+    "recipes",
+    "faq",
+    "benchmarks",
+    "comparison",
+    "python-api",
+    "architecture",
+)
 
 
 def text_of(topic: str) -> str:
