@@ -79,6 +79,12 @@ def strings_of_the_code() -> str:
     return "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "twinctl").rglob("*.py")))
 
 
+def test_every_hint_that_names_a_page_names_a_topic() -> None:
+    named = re.findall(r"twinctl docs ([a-z-]+)", strings_of_the_code())
+    assert "data-formats" in named
+    assert set(named) <= set(TOPICS)
+
+
 def test_every_message_that_is_explained_is_one_of_the_code() -> None:
     """Names and numbers in a quoted message are written as …; the words between them are fixed."""
     code = re.sub(r'"\s*\n\s*f?"', "", strings_of_the_code())

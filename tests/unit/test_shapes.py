@@ -135,7 +135,7 @@ def test_a_missing_column_is_named_with_those_there_and_the_option(
 def test_columns_of_no_known_shape_are_named(row: dict[str, Any], there: str) -> None:
     with pytest.raises(ConfigError) as caught:
         _parse(row)
-    assert caught.value.message == f"posts.jsonl:7 is of no known shape; columns there: {there}"
+    assert caught.value.message == f"posts.jsonl:7 has unrecognized columns: {there}"
     assert "--map instruction=COLUMN" in caught.value.hint and "--map text=COLUMN" in caught.value.hint
 
 

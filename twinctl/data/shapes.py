@@ -83,7 +83,7 @@ def column_map(pairs: tuple[str, ...]) -> dict[str, str]:
 def parse_row(row: Row, columns: Mapping[str, str], place: str) -> Parsed:
     """The row's talk or text, or the reason to drop it ("empty instruction", …).
 
-    Raises ConfigError for columns of no known shape, naming those that are there and the option that maps them.
+    Raises ConfigError for columns of no known shape; it names the columns and the option that maps them.
     """
     reader = _reader(tuple(row), tuple(columns.items()))
     if reader is None:
@@ -126,8 +126,9 @@ def _of_no_shape(row: Row, columns: Mapping[str, str], place: str) -> ConfigErro
     there = printable(", ".join(map(str, row))) or "none"
     if not wanted:
         return ConfigError(
-            f"{place} is of no known shape; columns there: {there}",
-            "name them: --map instruction=COLUMN --map output=COLUMN, or --map text=COLUMN",
+            f"{place} has unrecognized columns: {there}",
+            "name them: --map instruction=COLUMN --map output=COLUMN, or --map text=COLUMN; what can be read: "
+            "twinctl docs data-formats",
         )
     first = wanted[0]
     return ConfigError(

@@ -1,0 +1,80 @@
+"""The architecture page tells of the code as it is: rooms, order, places."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+from twinctl.data.files import DOCUMENTS
+from twinctl.data.files import READERS as FILE_READERS
+from twinctl.data.shapes import READERS, SHAPES
+from twinctl.docs.topics import FOLDER
+
+from .pages import ROOT, blocks, inline_code, rows
+
+PAGE = FOLDER / "architecture.md"
+PACKAGE = ROOT / "twinctl"
+
+
+def order_of_the_import_rules() -> list[set[str]]:
+    tree = ast.parse((ROOT / "tests" / "unit" / "test_import_rules.py").read_text(encoding="utf-8"))
+    found: Any = next(
+        node.value for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ORDER"
+    )
+    return [set(line) for line in ast.literal_eval(found)]
+
+
+def test_the_order_is_the_one_that_is_tested() -> None:
+    order = [set(line.split(" · ")) for line in blocks(PAGE, "text")[0].splitlines()]
+    assert order == order_of_the_import_rules()
+
+
+def test_every_room_is_described_once() -> None:
+    described = [row[0] for row in rows(PAGE, "room")]
+    assert sorted(described) == sorted(set().union(*order_of_the_import_rules()))
+
+
+def names_in(path: Path) -> set[str]:
+    """What a module defines at its top level, and the fields and methods of its classes."""
+    found: set[str] = set()
+    nodes: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    for node in nodes:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                found.add(child.name)
+                if isinstance(child, ast.ClassDef):
+                    nodes.append(child)
+            elif isinstance(child, (ast.Assign, ast.AnnAssign)):
+                targets = child.targets if isinstance(child, ast.Assign) else [child.target]
+                found |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return found
+
+
+def test_every_place_on_the_page_exists() -> None:
+    codes = [code for code in inline_code(PAGE) if "NAME" not in code]
+    places = [re.fullmatch(r"([\w/.-]+\.(?:py|jinja|md))(?::(\w+))?", code) for code in codes]
+    named = [(match[1], match[2]) for match in places if match]
+    assert len(named) > 20
+    for file, name in named:
+        path = next((root / file for root in (PACKAGE, ROOT) if (root / file).exists()), None)
+        assert path is not None, file
+        assert name is None or name in names_in(path), f"{file}:{name}"
+
+
+def test_every_row_shape_is_on_the_page_of_the_data_formats() -> None:
+    """A new shape needs its columns, its reader, and its line there."""
+    described = [
+        set(re.findall(r"`(\w+)`", row[0])) for row in rows(FOLDER / "data-formats.md", "a row with these columns")
+    ]
+    assert READERS.keys() == SHAPES.keys()
+    assert len(described) == len(SHAPES)
+    for needs, _ in SHAPES.values():
+        assert any(set(needs) <= columns for columns in described), needs
+
+
+def test_every_file_format_is_on_the_page_of_the_data_formats() -> None:
+    """A new format needs its reader and its line there."""
+    described = {name for row in rows(FOLDER / "data-formats.md", "type") for name in re.findall(r"`\.(\w+)`", row[0])}
+    assert described == {*FILE_READERS, *DOCUMENTS}
