@@ -35,7 +35,7 @@ KINDS = {"integer": "integer", "number": "number", "string": "text", "boolean": 
 
 
 def page_of(text: str) -> str:
-    """The page with its tables made anew from the code."""
+    """The page with its tables made from the present code."""
     return MARKED.sub(lambda mark: f"<!-- table: {mark[1]} -->\n{table(*TABLES[mark[1]])}\n<!-- end -->", text)
 
 
