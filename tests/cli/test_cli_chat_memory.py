@@ -35,7 +35,7 @@ def load(trained: object, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def stand_in(from_pretrained: Any) -> None:
         model = SimpleNamespace(from_pretrained=from_pretrained, for_inference=lambda loaded: None)
-        monkeypatch.setattr(generation, "start", lambda device: SimpleNamespace(FastLanguageModel=model))
+        monkeypatch.setattr(generation, "start_unsloth", lambda device: SimpleNamespace(FastLanguageModel=model))
         monkeypatch.setattr(generation, "_window", lambda folder, length: 512)
 
     return stand_in

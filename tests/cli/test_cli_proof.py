@@ -16,7 +16,18 @@ from twinctl.workspace.lock import Lock
 
 from .conftest import Cli
 
-FOUND = {"checks": {"distributions": {"kl": 2e-6, "top1": 0.995, "positions": 3072}}}
+SUMMARY = {"kl": 2e-6, "top1": 0.995, "positions": 3072}
+FOUND = {"checks": {"distributions": SUMMARY}}
+
+
+class Report:
+    """Stands in for a VerificationReport."""
+
+    def summary(self) -> dict[str, Any]:
+        return SUMMARY
+
+    def document(self) -> dict[str, Any]:
+        return FOUND
 
 
 class Proofs:
@@ -30,18 +41,18 @@ class Proofs:
         self.asked.append("reference")
         folder.mkdir()
 
-    def model(self, folder: Path, reference: Path, kind: str, **others: Any) -> dict[str, Any]:
+    def model(self, folder: Path, reference: Path, kind: str, **others: Any) -> Report:
         return self._found(kind, reference)
 
-    def gguf(self, file: Path, quant: str, reference: Path, **others: Any) -> dict[str, Any]:
+    def gguf(self, file: Path, quant: str, reference: Path, **others: Any) -> Report:
         return self._found(file.name, reference)
 
-    def _found(self, name: str, reference: Path) -> dict[str, Any]:
+    def _found(self, name: str, reference: Path) -> Report:
         assert reference.is_dir()
         self.asked.append(name)
         if self.wrong:
             raise CheckFailed(self.wrong)
-        return FOUND
+        return Report()
 
 
 @pytest.fixture
@@ -139,7 +150,7 @@ def test_two_at_once_prove_it_once(cli: Cli, proofs: Proofs, monkeypatch: pytest
 
     def sleep(seconds: float) -> None:
         """The other one is done."""
-        Artifact(folder).amend(folder / "out/config.json", proof=FOUND["checks"]["distributions"])
+        Artifact(folder).amend(folder / "out/config.json", proof=SUMMARY)
         lock.release()
 
     monkeypatch.setattr("twinctl.workspace.lock.time.sleep", sleep)

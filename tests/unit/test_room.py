@@ -42,7 +42,7 @@ def test_where_it_is_merged(base: Path, monkeypatch: pytest.MonkeyPatch, free: f
         started.append(device)
         raise EngineError("far enough")
 
-    monkeypatch.setattr(merging, "start", start)
+    monkeypatch.setattr(merging, "start_unsloth", start)
     said: list[str] = []
     attempt: Any = SimpleNamespace(
         inputs={"adapter": "a", "base": str(base)},

@@ -8,7 +8,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -96,16 +96,16 @@ def save_merged(model: Any, folder: Path) -> None:
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """See Made; the reference is made in this process, for torch is there anyway."""
-    from twinctl.verification.reference_model import make_reference
+    from twinctl.verification.reference_model import ask_trained_model
 
     folder = tmp_path_factory.mktemp("proof")
     info = write_tokens(folder / "tokens")
     save_merged(save_adapter(folder / "adapter"), folder / "merged")
-    reference = make_reference(
+    reference = ask_trained_model(
         BASE, folder / "adapter", folder / "tokens", info, seconds=240, progress=lambda done, total: None
     )
     reference.save(folder / "reference")
-    trained = Trained(BASE, folder / "adapter", folder / "tokens", asdict(info))
+    trained = Trained(BASE, folder / "adapter", folder / "tokens", info)
     return Made(trained, folder / "merged", folder / "reference", folder / "log.txt")
 
 

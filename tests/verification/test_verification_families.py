@@ -18,7 +18,7 @@ def test_a_sound_file_passes(family: str, tmp_path: Path) -> None:
     """A model that was trained whole, so that there is no adapter and no base apart."""
     from transformers import AutoTokenizer
 
-    from twinctl.verification.reference_model import make_reference
+    from twinctl.verification.reference_model import ask_trained_model
 
     folder = save_model(family, tmp_path / "model")
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -31,9 +31,9 @@ def test_a_sound_file_passes(family: str, tmp_path: Path) -> None:
             ids = [*tokenizer(text)["input_ids"][:400], tokenizer.eos_token_id]
             writer.add(EVAL, Sample(ids, [2, len(ids)], text, "", "", ""))
     info = TokensInfo(FAMILIES[family].template, 512, None)
-    made = make_reference(folder, None, tmp_path / "tokens", info, seconds=240, progress=lambda done, total: None)
+    made = ask_trained_model(folder, None, tmp_path / "tokens", info, seconds=240, progress=lambda done, total: None)
     made.save(tmp_path / "reference")
     written = write_gguf(folder, tmp_path / "model.gguf", "f32", name="x")
-    report = prove_gguf(written.path, "f32", tmp_path / "reference", log=tmp_path / "log.txt")
+    report = prove_gguf(written.path, "f32", tmp_path / "reference", log=tmp_path / "log.txt").document()
     assert report["checks"]["distributions"]["kl"] < 1e-7
     assert report["checks"]["tokens"]["probes"] > 50 and report["checks"]["distributions"]["moved"] is None

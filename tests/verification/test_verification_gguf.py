@@ -22,8 +22,8 @@ HEADS, KV_HEADS = 4, 2
 
 @pytest.mark.parametrize("quant", [quant for quant in LIMITS if quant in QUANTS])
 def test_a_sound_file_passes(quant: str, made: Made, tmp_path: Path) -> None:
-    report = prove_gguf(made.file(quant), quant, made.reference, log=made.log, report=tmp_path / "report.json")
-    assert json.loads((tmp_path / "report.json").read_text()) == report
+    prove_gguf(made.file(quant), quant, made.reference, log=made.log, report=tmp_path / "report.json")
+    report = json.loads((tmp_path / "report.json").read_text())
     found = report["checks"]["distributions"]
     assert report["passed"] and found["positions"] == 3072 and found["longest"] == 512
     assert found["kl"] < LIMITS[quant].kl / 5, "a small model is far from the limit of a large one"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from twinctl.data.tokens import EVAL, TRAIN, Sample, TokensWriter
+from twinctl.data.tokens import EVAL, TRAIN, Sample, TokensInfo, TokensWriter
 from twinctl.errors import CheckFailed, UpstreamError
 from twinctl.verification import verify
 from twinctl.verification.divergence import compare_answers, compare_distributions, divergences
@@ -132,13 +132,14 @@ def test_a_reference_is_kept_whole_and_a_damaged_one_refused(tmp_path: Path) -> 
         Reference.load(tmp_path / "nowhere")
 
 
-def test_rows_are_one_long_context_and_then_each_by_itself(tmp_path: Path) -> None:
+def test_rows_are_one_long_context_and_then_each_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("twinctl.verification.probes.POSITIONS", 48)
     with TokensWriter(tmp_path, salt="") as writer:
         for row in range(6):
             learnt = [0, 10] if row in (1, 4) else [3, 10]
             writer.add(EVAL, Sample([row] * 10, learnt, "" if row == 4 else "Why?", "", "", ""))
         writer.add(TRAIN, Sample([7] * 10, [0, 10], "", "", "", ""))
-    asked = held_out(tmp_path, max_length=25, positions=48)
+    asked = held_out(tmp_path, max_length=25)
     assert asked.split == "eval"
     assert asked.rows == [[0] * 10 + [1] * 10 + [2] * 5, [3] * 10, [4] * 10, [5] * 3]
     assert asked.prompts == [[0] * 3, "Why?", [2] * 3, [3] * 3, [4] * 2, [5] * 3]
@@ -198,7 +199,7 @@ def test_each_check_that_fails_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path
     reference = _reference()
     reference.save(tmp_path / "reference")
     unending = GreedyAnswers([[5, 5], [6, 6]], [False, False], [False, False])
-    seen = _seen(TRAINED, reference, answers=unending, probe_ids=[[1], []], facts={"stops": [8]})
+    seen = _seen(TRAINED, reference, answers=unending, probe_ids=[[1], []], stop_ids={"llama.cpp": [8]})
     monkeypatch.setattr(verify, "ask_gguf", lambda *_, **__: seen)
     monkeypatch.setattr(verify.Header, "read", lambda _: verify.Header("llama", 9, [[1.0, 0.4]]))
     with pytest.raises(CheckFailed) as caught:
@@ -223,7 +224,9 @@ def test_where_rounding_alone_can_be_at_fault_a_finer_kind_is_named(
     reference = _reference()
     reference.save(tmp_path / "reference")
     unending = GreedyAnswers([[5, 5], [6, 6]], [False, False], [False, False])
-    seen = _seen(TRAINED, reference, answers=unending, probe_ids=reference.probe_ids, facts={"stops": [reference.stop]})
+    seen = _seen(
+        TRAINED, reference, answers=unending, probe_ids=reference.probe_ids, stop_ids={"llama.cpp": [reference.stop]}
+    )
     monkeypatch.setattr(verify, "ask_gguf", lambda *_, **__: seen)
     monkeypatch.setattr(verify.Header, "read", lambda _: verify.Header("llama", 9, reference.rotary))
     with pytest.raises(CheckFailed, match="answers: it ends 0 of the 1") as caught:
@@ -235,7 +238,7 @@ def test_where_rounding_alone_can_be_at_fault_a_finer_kind_is_named(
 def test_what_fails_in_the_process_is_raised_here(tmp_path: Path) -> None:
     from twinctl.verification.isolated_process import make_reference
 
-    trained = Trained(tmp_path / "base", None, tmp_path / "tokens", {"template": "", "max_length": 8, "eos": None})
+    trained = Trained(tmp_path / "base", None, tmp_path / "tokens", TokensInfo("", 8, None))
     with pytest.raises(CheckFailed, match="the check's process died") as caught:
         make_reference(tmp_path / "reference", trained, log=tmp_path / "log.txt")
     assert "log.txt" in caught.value.hint and "Traceback" in (tmp_path / "log.txt").read_text()

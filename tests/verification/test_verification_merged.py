@@ -22,21 +22,22 @@ from .conftest import BASE, Made
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Asks the folder here: a process that imports torch again takes ten seconds."""
-    from twinctl.verification.reference_model import ask_merged
+    from twinctl.verification.reference_model import ask_model_dir
 
     def ask(model: Path, reference: Path, *, trained: Trained | None, log: Path, progress: Any) -> ModelOutput:
         assert trained is None
-        return ask_merged(model, Reference.load(reference), seconds=240, progress=lambda done, total: None)
+        return ask_model_dir(model, Reference.load(reference), seconds=240, progress=lambda done, total: None)
 
     monkeypatch.setattr(verify, "ask_merged", ask)
 
 
 def test_a_sound_merge_passes_in_a_process_of_its_own(made: Made, tmp_path: Path) -> None:
     """The trained model is asked there too, and says what it said in this process."""
-    report = prove_merged(
+    found = prove_merged(
         made.merged, tmp_path / "reference", trained=made.trained, log=made.log, report=tmp_path / "proof.json"
     )
-    assert json.loads((tmp_path / "proof.json").read_text()) == report
+    report = json.loads((tmp_path / "proof.json").read_text())
+    assert report == found.document()
     found = report["checks"]
     assert found["distributions"]["kl"] < 2e-5 and found["distributions"]["top1"] > 0.995
     assert found["distributions"]["moved"] > 100 * found["distributions"]["kl"]
@@ -152,7 +153,7 @@ def rounded(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.usefixtures("in_process")
 def test_a_merge_in_4_bit_passes_with_a_limit_of_its_own(made: Made, rounded: Path) -> None:
-    found = prove_merged(rounded, made.reference, "4bit", log=made.log)["checks"]["distributions"]
+    found = prove_merged(rounded, made.reference, "4bit", log=made.log).document()["checks"]["distributions"]
     assert 1e-3 < found["kl"] < 5e-2
     with pytest.raises(CheckFailed, match="names no quantisation"):
         prove_merged(made.merged, made.reference, "4bit", log=made.log)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from twinctl.engine.models import adapter_with_base, free_memory, load_model, set_chat_template, stop_at
+from twinctl.engine.models import adapter_with_base, free_memory, load_model, set_chat_template, stop_at, tensor_names
 from twinctl.engine.unsloth_import import start_unsloth
 from twinctl.errors import CheckFailed
 from twinctl.pipeline.phase import Attempt, Produced
@@ -58,14 +58,3 @@ def _keep_the_model_only(folder: Path) -> None:
     for path in folder.iterdir():
         if path.is_file() and not path.name.endswith(MODEL_SUFFIXES):
             path.unlink()
-
-
-def tensor_names(folder: Path) -> list[str]:
-    """The names of all tensors in the folder's safetensors files."""
-    from safetensors import safe_open
-
-    found: list[str] = []
-    for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, framework="pt") as tensors:
-            found += tensors.keys()
-    return found

@@ -136,6 +136,17 @@ def load_adapter_weights(model: Any, adapter: Path) -> None:
         )
 
 
+def tensor_names(folder: Path) -> list[str]:
+    """The names of all tensors in the folder's safetensors files, of whatever type. Raises SafetensorError."""
+    from safetensors import safe_open
+
+    names: list[str] = []
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="numpy") as tensors:
+            names += tensors.keys()
+    return names
+
+
 def free_memory() -> None:
     """Give back what a model took that nothing refers to any more."""
     import gc

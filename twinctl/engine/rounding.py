@@ -6,8 +6,8 @@ import os
 import shutil
 from pathlib import Path
 
-from twinctl.engine.merging import MODEL_SUFFIXES, tensor_names
-from twinctl.engine.models import free_memory
+from twinctl.engine.merging import MODEL_SUFFIXES
+from twinctl.engine.models import free_memory, tensor_names
 from twinctl.engine.unsloth_import import QUIET
 from twinctl.errors import EngineError
 from twinctl.pipeline.phase import REPORT

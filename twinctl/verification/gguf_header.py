@@ -1,4 +1,4 @@
-"""What a GGUF file's header says that can be held against the model that it was made of: stop token, rotary embedding.
+"""The parts of a GGUF file's header that must agree with the model it was made of: stop token, rotary embedding.
 
 What must stay true: the numbers come from the file as written, not from what wrote it.
 """
@@ -17,8 +17,8 @@ from twinctl.errors import CheckFailed
 
 @dataclass(frozen=True)
 class Header:
-    """`eos`: the id, None where it is not said. `rotary`: the inverse frequencies by which llama.cpp rotates, each kind
-    once; none for a scaling where it computes them from the context.
+    """What a header says. `eos`: the id, or None. `rotary`: the inverse frequencies by which llama.cpp rotates, each
+    kind once; none for a scaling where it computes them from the context.
     """
 
     architecture: str
@@ -27,7 +27,7 @@ class Header:
 
     @classmethod
     def read(cls, path: Path) -> Header:
-        """Raises CheckFailed for a file that is damaged or cut short."""
+        """Read a file's header. Raises CheckFailed for a file that is damaged or cut short."""
         from gguf import GGUFReader
 
         try:
@@ -51,15 +51,12 @@ def _rotary(fields: dict[str, Any], architecture: str, factors: Any) -> list[lis
     kinds = [base**exponents / stretch / (1.0 if factors is None else factors)]
     if architecture == "gemma3":  # its layers with a window rotate unscaled, by 10,000 unless the file says otherwise
         kinds.append(float(fields.get("gemma3.rope.freq_base_swa", 10_000.0)) ** exponents)
-    return [[float(each) for each in kind] for kind in kinds]
+    return [kind.tolist() for kind in kinds]
 
 
 def rotary_distance(wanted: Sequence[float], kinds: Sequence[Sequence[float]]) -> float:
-    """The largest relative difference of the nearest of the kinds."""
-    return min((_distance(wanted, found) for found in kinds), default=float("inf"))
-
-
-def _distance(wanted: Sequence[float], found: Sequence[float]) -> float:
-    if len(wanted) != len(found):
-        return float("inf")
-    return float(np.max(np.abs(np.divide(found, wanted) - 1), initial=0.0))
+    """The largest relative difference from the nearest of the kinds; infinite if none has as many frequencies."""
+    distances = [
+        float(np.max(np.abs(np.divide(kind, wanted) - 1), initial=0.0)) for kind in kinds if len(kind) == len(wanted)
+    ]
+    return min(distances, default=float("inf"))

@@ -7,9 +7,11 @@ config says what a loader without our knowledge must know.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
+from twinctl.engine.models import tensor_names
 from twinctl.errors import TwinctlError
 from twinctl.gguf.checkpoint import read_json, stored_tensors
 
@@ -20,30 +22,31 @@ _OF_ADAPTERS = ("lora", "base_layer", "modules_to_save")
 
 
 def model_dir_problems(folder: Path, *, quantised: bool = False) -> list[str]:
-    """What is wrong with it, in words; nothing for a whole one, whose config names a quantisation if it has one."""
-    found = [f"{name} is missing" for name in REQUIRED_FILES if not (folder / name).is_file()]
-    found += [f"{path.name} is no safetensors file" for path in sorted(folder.iterdir()) if path.suffix in PICKLED]
+    """What is wrong with the folder, in words; empty if nothing is. The config must name a quantisation if, and only
+    if, the model is `quantised`.
+    """
+    problems = [f"{name} is missing" for name in REQUIRED_FILES if not (folder / name).is_file()]
+    problems += [f"{path.name} is no safetensors file" for path in sorted(folder.iterdir()) if path.suffix in PICKLED]
     try:
-        names = _names(folder) if quantised else [*stored_tensors(folder)]
+        names = tensor_names(folder) if quantised else list(stored_tensors(folder))
         config = read_json(folder / "config.json")
     except TwinctlError as error:
-        return [*found, error.message]
+        return [*problems, error.message]
     except SafetensorError as error:
-        return [*found, f"its safetensors are damaged: {error}"]
-    adapters = [name for name in names if any(part in name for part in _OF_ADAPTERS)]
-    found += [f"{len(adapters)} tensors are an adapter's, such as {adapters[0]}"] if adapters else []
-    unsaid = [name for name in SETTINGS if config.get(name) is None]
-    unsaid += [] if config.get("dtype") or config.get("torch_dtype") else ["dtype"]
-    found += [f"config.json does not say {', '.join(unsaid)}"] if unsaid else []
+        return [*problems, f"its safetensors are damaged: {error}"]
+    return problems + _tensor_problems(names) + _config_problems(config, quantised)
+
+
+def _tensor_problems(names: list[str]) -> list[str]:
+    of_adapters = [name for name in names if any(part in name for part in _OF_ADAPTERS)]
+    return [f"{len(of_adapters)} tensors are an adapter's, such as {of_adapters[0]}"] if of_adapters else []
+
+
+def _config_problems(config: dict[str, Any], quantised: bool) -> list[str]:
+    missing = [name for name in SETTINGS if config.get(name) is None]
+    if not config.get("dtype") and not config.get("torch_dtype"):
+        missing.append("dtype")
+    problems = [f"config.json does not say {', '.join(missing)}"] if missing else []
     if bool(config.get("quantization_config")) != quantised:
-        found.append(f"config.json names {'no' if quantised else 'a'} quantisation")
-    return found
-
-
-def _names(folder: Path) -> list[str]:
-    """The tensors of a quantised model's files, of whatever type. Raises SafetensorError."""
-    found: list[str] = []
-    for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, framework="numpy") as tensors:
-            found += tensors.keys()
-    return found
+        problems.append(f"config.json names {'no' if quantised else 'a'} quantisation")
+    return problems

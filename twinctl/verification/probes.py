@@ -53,25 +53,26 @@ class TokenizerProbe:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Rows to predict, as ids, and prompts to answer, as ids or as a question yet to be rendered."""
+    """Rows to predict, as ids, and prompts to answer, as ids or as a question that is still to be rendered."""
 
     split: str
     rows: list[list[int]]
     prompts: list[list[int] | str]
 
 
-def held_out(tokens: Path, max_length: int, positions: int = POSITIONS) -> HeldOut:
-    """Held-out rows end to end, up to `max_length`, as one long context; then the next ones each by itself, while there
-    is room. From the training rows where none is held out.
+def held_out(tokens: Path, max_length: int) -> HeldOut:
+    """Held-out rows end to end, up to `max_length`, as one long context; then the next ones each by itself, up to
+    POSITIONS tokens together. The training rows are used if no row is held out.
     """
     split = next((name for name in (EVAL, TRAIN) if read_tokens(tokens, name).num_rows), TRAIN)
-    table = read_tokens(tokens, split).slice(0, positions)  # each has a token at least
+    table = read_tokens(tokens, split).slice(0, POSITIONS)  # each has a token at least
     left = [row for row in table.column("input_ids").to_pylist() if row]
-    long: list[int] = []
-    while left and len(long) < min(max_length, LONGEST_ROW, positions):
-        long += left.pop(0)
-    rows = [long[: min(max_length, LONGEST_ROW, positions)]]
-    room = positions - len(rows[0])
+    longest = min(max_length, LONGEST_ROW, POSITIONS)
+    context: list[int] = []
+    while left and len(context) < longest:
+        context += left.pop(0)
+    rows = [context[:longest]]
+    room = POSITIONS - len(rows[0])
     for row in left:
         if room > 0:
             rows.append(row[:room])
@@ -80,50 +81,58 @@ def held_out(tokens: Path, max_length: int, positions: int = POSITIONS) -> HeldO
 
 
 def _prompts(table: Any) -> Iterator[list[int] | str]:
-    """What comes before a row's last answer; where all of it is learnt, its question; of plain writing, a beginning."""
+    """The tokens before a row's last answer; the question where the whole row is learnt; the first tokens of a row of
+    plain writing.
+    """
     columns = ("input_ids", "trained", "prompt")
     for ids, trained, question in zip(*(table.column(name).to_pylist() for name in columns), strict=True):
-        start = (trained or [0])[-2:][0]
-        if start or not question:
-            yield ids[: min(start or max(len(ids) // 4, 1), LONGEST_PROMPT)]
+        answer_start = trained[-2] if trained else 0
+        if answer_start or not question:
+            yield ids[: min(answer_start or max(len(ids) // 4, 1), LONGEST_PROMPT)]
         else:
             yield question
 
 
+Encode = Callable[[str], list[int]]
+
+
 def probes(
-    texts: Iterable[str], specials: Sequence[str], encode: Callable[[str], list[int]], *, bos: str, space: str
+    texts: Iterable[str], specials: Sequence[str], encode: Encode, *, bos: str, space: str
 ) -> list[TokenizerProbe]:
-    """What to cut into tokens: TEXTS, special tokens among words, and `texts`. `bos`: empty where there is none;
+    """What to cut into tokens: PROBE_TEXTS, special tokens among words, and `texts`. `bos`: empty where there is none;
     `space`: how the tokenizer's tokens spell one.
 
-    Four things are not asked, for llama.cpp cannot do them: it normalises nothing, so a tokenizer that composes
-    characters first is asked for composed texts only; it joins no combining mark to the letter before it, so a
-    byte-level tokenizer that does (Mistral's Tekken) is asked for the writer's own texts, but not for TEXTS where it
-    matters; it does not tell a space from the character that spells it; and where a tokenizer puts a space before a
-    text but not after BOS, texts are asked as chats have them, behind BOS.
+    Four things are left out, because llama.cpp cannot do them. It normalises nothing: a tokenizer that composes
+    characters first gets composed texts only. It joins no combining mark to the letter before it: a byte-level
+    tokenizer that does (Mistral's Tekken) gets the author's own texts, but not those of PROBE_TEXTS where it matters.
+    It does not tell a space from the character that spells it. And where a tokenizer puts a space before a text but not
+    after BOS, texts are behind BOS, as in chats.
     """
-    around = [f"before {token} after{token}{token}\n{token}" for token in specials]
-    bare, rows = [*PROBE_TEXTS, *around], ["".join(specials), *texts]
-    if bos and encode(f"{bos}x") != [*encode(bos), *encode("x")]:
-        found = [TokenizerProbe(text if text.startswith(bos) else bos + text, False) for text in (*bare, *rows)]
+    general = [*PROBE_TEXTS, *(f"before {token} after{token}{token}\n{token}" for token in specials)]
+    every_text = [*general, "".join(specials), *texts]
+    with_joined_marks = {text for text in PROBE_TEXTS if space == " " and _joins_marks(text, encode)}
+
+    def can_be_compared(text: str) -> bool:
+        has_spelt_space = space != " " and space in text
+        return not has_spelt_space and text.removeprefix(bos) not in with_joined_marks and not _composes(text, encode)
+
+    puts_space_before_text = bos and encode(f"{bos}x") != [*encode(bos), *encode("x")]
+    if puts_space_before_text:
+        candidates = [TokenizerProbe(text if text.startswith(bos) else bos + text, False) for text in every_text]
     else:
-        found = [TokenizerProbe(text, True) for text in bare] + [TokenizerProbe(text, False) for text in (*bare, *rows)]
-    undone = {text for text in PROBE_TEXTS if space == " " and _joins_marks(text, encode)}
-    undone |= {bos + text for text in undone}
-    return [
-        probe
-        for probe in found
-        if not ((space in probe.text and space != " ") or _composes(probe.text, encode) or probe.text in undone)
-    ]
+        candidates = [TokenizerProbe(text, True) for text in general]
+        candidates += [TokenizerProbe(text, False) for text in every_text]
+    return [probe for probe in candidates if can_be_compared(probe.text)]
 
 
-def _joins_marks(text: str, encode: Callable[[str], list[int]]) -> bool:
+def _joins_marks(text: str, encode: Encode) -> bool:
     """Whether a token reaches from a letter into the combining mark after it."""
     kinds = [unicodedata.category(character)[0] for character in text]
     cuts = [0, *(at for at, pair in enumerate(pairwise(kinds), 1) if pair == ("L", "M")), len(text)]
     return [token for start, end in pairwise(cuts) for token in encode(text[start:end])] != encode(text)
 
 
-def _composes(text: str, encode: Callable[[str], list[int]]) -> bool:
+def _composes(text: str, encode: Encode) -> bool:
+    """Whether the tokenizer composes the text's characters before it encodes them."""
     composed = unicodedata.normalize("NFC", text)
     return composed != text and encode(composed) == encode(text)

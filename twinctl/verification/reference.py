@@ -1,4 +1,4 @@
-"""What the trained model said, kept on disk so that no file's check needs it loaded again; and what a file said.
+"""The output of the trained model, kept on disk so that no file's check needs it loaded again; and that of a file.
 
 What must stay true: distributions are kept at the reference's most probable tokens and as one rest, both from one
 normalisation, so that a divergence over them is exact for those parts and never more than the true one; nothing is
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -24,6 +24,7 @@ from twinctl.verification.probes import TokenizerProbe
 from twinctl.workspace.files import read_json, write_json
 
 Ids = NDArray[np.int32]
+ReportProgress = Callable[[int, int], None]  # (done, total)
 TOP_TOKENS = 256  # most probable tokens a position
 _ARRAYS, _FACTS = "reference.npz", "reference.json"
 
@@ -39,9 +40,9 @@ class GreedyAnswers:
 
 @dataclass(frozen=True)
 class Reference:
-    """The trained model's word. `top` and `log_probs`: (positions, KEPT) ids, most probable first, and their natural
-    log-probabilities, for each position of the rows in turn; `base`: its base's at the same tokens, None where there is
-    no base apart.
+    """The output of the trained model. `top` and `log_probs`: (positions, TOP_TOKENS) ids, most probable first, and
+    their natural log-probabilities, for each position of the rows in turn; `base`: its base's at the same tokens, None
+    where there is no separate base.
 
     `stop`: the id that it was trained to end with; `stops`: all that end its answers. `rotary`: the inverse frequencies
     that its layers rotate by.
@@ -60,10 +61,10 @@ class Reference:
     stop: int
     stops: list[int]
     rotary: list[list[float]]
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, str | float] = field(default_factory=dict)  # the device, and how many seconds it took
 
     def save(self, folder: Path) -> None:
-        """Write it where `load` finds it: whole, or not at all."""
+        """Write it to a folder for `load`: whole, or not at all."""
         partial = folder.with_name(f"{folder.name}.partial")
         for left_over in (partial, folder):
             shutil.rmtree(left_over, ignore_errors=True)
@@ -76,26 +77,27 @@ class Reference:
         np.savez_compressed(partial / _ARRAYS, **arrays)
         names = ("split", "limit", "stop", "stops", "rotary", "facts")
         facts: dict[str, Any] = {name: getattr(self, name) for name in names}
-        facts |= {"ended": self.answers.ended, "cut": self.answers.cut, "probes": [asdict(one) for one in self.probes]}
+        facts |= {"ended": self.answers.ended, "cut": self.answers.cut}
+        facts["probes"] = [asdict(probe) for probe in self.probes]
         write_json(partial / _FACTS, facts)
         os.rename(partial, folder)
 
     @classmethod
     def load(cls, folder: Path) -> Reference:
-        """What `save` wrote. Raises UpstreamError where it is not there, or damaged."""
+        """Read what `save` wrote. Raises UpstreamError if it is missing or damaged."""
         try:
             with np.load(folder / _ARRAYS, allow_pickle=False) as arrays:
-                facts, lists = read_json(folder / _FACTS), _Ragged(arrays)
+                facts = read_json(folder / _FACTS)
                 return cls(
                     **{key: value for key, value in facts.items() if key not in ("ended", "cut", "probes")},
-                    rows=lists["rows"],
+                    rows=_ragged(arrays, "rows"),
                     top=arrays["top"],
                     log_probs=arrays["log_probs"],
                     base=arrays.get("base"),
-                    prompts=lists["prompts"],
-                    answers=GreedyAnswers(lists["answers"], facts["ended"], facts["cut"]),
+                    prompts=_ragged(arrays, "prompts"),
+                    answers=GreedyAnswers(_ragged(arrays, "answers"), facts["ended"], facts["cut"]),
                     probes=[TokenizerProbe(**probe) for probe in facts["probes"]],
-                    probe_ids=lists["probe_ids"],
+                    probe_ids=_ragged(arrays, "probe_ids"),
                 )
         except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
             raise UpstreamError(
@@ -105,15 +107,33 @@ class Reference:
 
 @dataclass(frozen=True)
 class ModelOutput:
-    """The same asked of a file. `log_probs`: at the reference's `top`, for as many positions as there was time for;
-    `best`: its own most probable token there; `facts`: what else was read off it.
+    """The output of a file that was asked what the reference was asked.
+
+    `log_probs`: at the reference's `top`, for as many positions as there was time for; `best`: its own most probable
+    token there. `stop_ids`: the ids that end its answers, by the source that names them. `rotary`: the inverse
+    frequencies that its layers rotate by, where the runtime tells them.
     """
 
     log_probs: NDArray[np.float64]
     best: Ids
     answers: GreedyAnswers
     probe_ids: list[list[int]]
-    facts: dict[str, Any] = field(default_factory=dict)
+    stop_ids: Mapping[str, Sequence[int | None]] = field(default_factory=dict)
+    rotary: Sequence[Sequence[float]] = ()
+
+    def save(self, folder: Path) -> None:
+        """Write it to a folder for `load`."""
+        np.savez(folder / "output.npz", log_probs=self.log_probs, best=self.best)
+        others = {"probe_ids": self.probe_ids, "stop_ids": self.stop_ids, "rotary": self.rotary}
+        write_json(folder / "output.json", {"answers": asdict(self.answers), **others})
+
+    @classmethod
+    def load(cls, folder: Path) -> ModelOutput:
+        """Read what `save` wrote."""
+        others = read_json(folder / "output.json")
+        answers = GreedyAnswers(**others.pop("answers"))
+        with np.load(folder / "output.npz", allow_pickle=False) as arrays:
+            return cls(arrays["log_probs"], arrays["best"], answers, **others)
 
 
 def at(logits: NDArray[Any], ids: Ids) -> tuple[NDArray[np.float64], Ids]:
@@ -125,15 +145,13 @@ def at(logits: NDArray[Any], ids: Ids) -> tuple[NDArray[np.float64], Ids]:
 
 
 def _flat(lists: Sequence[Iterable[int]]) -> list[tuple[str, NDArray[Any]]]:
-    arrays = [np.fromiter(each, np.int32) for each in lists]
+    """Lists of ids as two arrays, by the ending of their name: all ids, and where each list ends."""
+    arrays = [np.fromiter(ids, np.int32) for ids in lists]
     ends = np.cumsum([0, *map(len, arrays)])
     return [("", np.concatenate([np.zeros(0, np.int32), *arrays])), ("_ends", ends)]
 
 
-class _Ragged:
-    def __init__(self, arrays: Any) -> None:
-        self._arrays = arrays
-
-    def __getitem__(self, name: str) -> list[list[int]]:
-        values, ends = self._arrays[name], self._arrays[f"{name}_ends"].tolist()
-        return [values[start:end].tolist() for start, end in pairwise(ends)]
+def _ragged(arrays: Any, name: str) -> list[list[int]]:
+    """The lists that `_flat` made two arrays of."""
+    values, ends = arrays[name], arrays[f"{name}_ends"].tolist()
+    return [values[start:end].tolist() for start, end in pairwise(ends)]

@@ -1,4 +1,4 @@
-"""Plain transformers and PEFT, without Unsloth: what a trained adapter, or a merged model, says of held-out rows.
+"""The output of a trained adapter, or of a merged model, by plain transformers and PEFT, without Unsloth.
 
 What must stay true: everything is computed in float32, whatever the weights are stored in, so that two models which
 differ by rounding alone differ by next to nothing; answers are the most probable ones, with none of the sampling
@@ -22,47 +22,49 @@ from twinctl.engine.oom import first_line
 from twinctl.errors import CheckFailed, EngineError
 from twinctl.planning.gpu import GIB
 from twinctl.planning.model_shape import Shape, weights_bytes
-from twinctl.verification.probes import LONGEST_PROMPT, PROMPTS, held_out, probes
-from twinctl.verification.reference import TOP_TOKENS, GreedyAnswers, Ids, ModelOutput, Reference
+from twinctl.verification.probes import LONGEST_PROMPT, PROMPTS, TokenizerProbe, held_out, probes
+from twinctl.verification.reference import TOP_TOKENS, GreedyAnswers, Ids, ModelOutput, Reference, ReportProgress
 from twinctl.workspace.files import read_json
 
 ANSWER_TOKENS = 128  # tokens an answer
 _SLICE = 128  # positions whose probabilities are float64 at one time
-ReportProgress = Callable[[int, int], None]
 
 
 def ask_trained_model(
     base: Path, adapter: Path | None, tokens: Path, info: TokensInfo, *, seconds: float, progress: ReportProgress
 ) -> Reference:
-    """Ask the adapter on its base, or without one the base itself, for what every file of it will be asked.
+    """Ask the adapter on its base, or the base itself where there is no adapter, all that every file will be asked.
 
-    Rows that `seconds` do not suffice for are left out, but for the first.
+    Rows that `seconds` do not suffice for are left out, except the first.
     """
+    from transformers import AutoTokenizer
+
     began = time.monotonic()
     model, disabled = _load(base, adapter, info.max_length)
-    tokenizer = _tokenizer(adapter, base)
+    has_own_tokenizer = adapter is not None and (adapter / "tokenizer.json").is_file()
+    tokenizer = AutoTokenizer.from_pretrained(adapter if has_own_tokenizer else base)
     set_chat_template(tokenizer, info.template, info.eos)
     stop_at(model.generation_config, tokenizer.eos_token_id)
     asked = held_out(tokens, info.max_length)
-    prompts = [_rendered(tokenizer, each) if isinstance(each, str) else each for each in asked.prompts]
+    prompts = [_rendered(tokenizer, prompt) if isinstance(prompt, str) else prompt for prompt in asked.prompts]
     with _in_float32():
         top, log_probs = _read(model, asked.rows, began + 0.3 * seconds, progress)
         rows = asked.rows[: len(top)]
-        before = None if disabled is None else _without(disabled, model, rows, top)
+        base_log_probs = None if disabled is None else _base_log_probs(disabled, model, rows, top)
         stops = _listed(model.generation_config.eos_token_id)
         answers = _answer(model, prompts, stops, ANSWER_TOKENS, began + seconds)
-    wanted, ids = _cut(tokenizer, rows)
+    wanted = _probes(tokenizer, rows)
     return Reference(
         split=asked.split,
         rows=rows,
         top=np.concatenate(top),
         log_probs=np.concatenate(log_probs),
-        base=before,
+        base=base_log_probs,
         prompts=prompts,
         answers=answers,
         limit=ANSWER_TOKENS,
         probes=wanted,
-        probe_ids=ids,
+        probe_ids=[_encode(tokenizer, probe.text, probe.special) for probe in wanted],
         stop=tokenizer.eos_token_id,
         stops=stops,
         rotary=_rotary(model),
@@ -71,32 +73,28 @@ def ask_trained_model(
 
 
 def ask_model_dir(folder: Path, reference: Reference, *, seconds: float, progress: ReportProgress) -> ModelOutput:
-    """Ask a model folder what the reference was asked, loaded as anybody loads it: by transformers alone."""
+    """Ask a model folder what the reference was asked; it is loaded by transformers alone."""
     from transformers import AutoTokenizer
 
     began = time.monotonic()
     model, _ = _load(folder, None, max(map(len, reference.rows)))
     tokenizer = AutoTokenizer.from_pretrained(folder)
     stops = _listed(model.generation_config.eos_token_id)
-    found, best = [], []
     with _in_float32():
-        for row, top in _rows(reference, began + 0.6 * seconds, progress):
-            log_probs, likeliest = _at(model, row, top)
-            found.append(log_probs)
-            best.append(likeliest)
+        rows = _rows(reference, began + 0.6 * seconds, progress)
+        log_probs, best = zip(*(_at(model, row, top) for row, top in rows), strict=True)
         answers = _answer(model, reference.prompts, stops, 2 * reference.limit, began + seconds)
     return ModelOutput(
-        log_probs=np.concatenate(found),
+        log_probs=np.concatenate(log_probs),
         best=np.concatenate(best),
         answers=answers,
         probe_ids=[_encode(tokenizer, probe.text, probe.special) for probe in reference.probes],
-        facts={
-            "tokenizer_eos": tokenizer.eos_token_id,
-            "config_stops": _listed(model.config.eos_token_id),
-            "stops": stops,
-            "rotary": _rotary(model),
-            "device": model.device.type,
+        stop_ids={
+            "the tokenizer": [tokenizer.eos_token_id],
+            "config.json": _listed(model.config.eos_token_id),
+            "generation_config.json": stops,
         },
+        rotary=_rotary(model),
     )
 
 
@@ -114,9 +112,9 @@ def _load(
         raise EngineError(
             f"not enough memory to check the model: {first_line(error)}", "--no-verify leaves it unchecked"
         ) from error
-    wrong = {kind: sorted(map(str, names))[:3] for kind, names in report.items() if names and kind.endswith("_keys")}
-    if wrong:
-        raise CheckFailed(f"the model folder does not load whole in transformers: {wrong}", "twinctl export --restart")
+    keys = {kind: sorted(map(str, names))[:3] for kind, names in report.items() if names and kind.endswith("_keys")}
+    if keys:
+        raise CheckFailed(f"the model folder does not load whole in transformers: {keys}", "twinctl export --restart")
     model.eval()
     if adapter is None:
         return model, None
@@ -128,8 +126,8 @@ def _load(
 
 
 def has_room_on_gpus(folder: Path, longest: int) -> bool:
-    """Whether the GPUs hold the model and what it is asked with: one that is too small, as one that suffices for QLoRA
-    may be, would let an export fail at its end. Estimated from the files: the last layer widened, and its logits.
+    """Whether the GPUs hold the model, its last layer in float32 and its logits, estimated from the files. A GPU that
+    is too small, as one that suffices for QLoRA may be, would let an export fail at its end.
     """
     import torch
 
@@ -143,13 +141,6 @@ def has_room_on_gpus(folder: Path, longest: int) -> bool:
     return weights + working + GIB <= free
 
 
-def _tokenizer(adapter: Path | None, base: Path) -> Any:
-    from transformers import AutoTokenizer
-
-    has_own = adapter is not None and (adapter / "tokenizer.json").is_file()
-    return AutoTokenizer.from_pretrained(adapter if has_own else base)
-
-
 @contextmanager
 def _in_float32() -> Iterator[None]:
     """Inside, products with weights and embeddings are float32, each weight widened for the moment it is needed."""
@@ -161,8 +152,8 @@ def _in_float32() -> Iterator[None]:
         def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             if function is linear:
                 args = [value.float() if isinstance(value, torch.Tensor) else value for value in args]
-            found = function(*args, **(kwargs or {}))
-            return found.float() if function is embedding else found
+            result = function(*args, **(kwargs or {}))
+            return result.float() if function is embedding else result
 
     with torch.inference_mode(), Widened():
         yield
@@ -174,18 +165,18 @@ def _read(
     """The most probable ids and their log-probabilities, row by row, while there is time."""
     import torch
 
-    tops, found = [], []
+    tops, log_probs = [], []
     for done, row in enumerate(rows):
         if done and time.monotonic() > deadline:
             break
         parts = [part.topk(min(TOP_TOKENS, part.shape[-1])) for part in _log_probs(model, row)]
         tops.append(torch.cat([part.indices for part in parts]).int().cpu().numpy())
-        found.append(torch.cat([part.values for part in parts]).float().cpu().numpy())
+        log_probs.append(torch.cat([part.values for part in parts]).float().cpu().numpy())
         progress(done + 1, len(rows))
-    return tops, found
+    return tops, log_probs
 
 
-def _without(
+def _base_log_probs(
     disabled: Callable[[], AbstractContextManager[Any]], model: Any, rows: Sequence[list[int]], tops: Sequence[Ids]
 ) -> NDArray[np.float32]:
     """The base's log-probabilities at the adapter's tokens."""
@@ -194,14 +185,15 @@ def _without(
 
 
 def _at(model: Any, row: list[int], top: Ids) -> tuple[NDArray[np.float64], Ids]:
+    """Log-probabilities at the ids of `top`, and the best id, after each id of a row."""
     import torch
 
-    found, best = [], []
+    log_probs, best = [], []
     for start, part in zip(range(0, len(row), _SLICE), _log_probs(model, row), strict=True):
         ids = torch.from_numpy(top[start : start + _SLICE].astype(np.int64)).to(part.device)
-        found.append(part.gather(1, ids).cpu().numpy())
+        log_probs.append(part.gather(1, ids).cpu().numpy())
         best.append(part.argmax(1).int().cpu().numpy())
-    return np.concatenate(found), np.concatenate(best)
+    return np.concatenate(log_probs), np.concatenate(best)
 
 
 def _log_probs(model: Any, row: list[int]) -> Iterator[Any]:
@@ -225,7 +217,7 @@ def _rows(reference: Reference, deadline: float, progress: ReportProgress) -> It
 
 
 def _answer(model: Any, prompts: Sequence[list[int]], stops: list[int], limit: int, deadline: float) -> GreedyAnswers:
-    """The most probable answers, all prompts side by side. transformers' generate would heed the base's settings."""
+    """The most probable answers, all prompts side by side. transformers' generate would use the base's settings."""
     import torch
 
     if not prompts:
@@ -233,9 +225,9 @@ def _answer(model: Any, prompts: Sequence[list[int]], stops: list[int], limit: i
     longest = max(map(len, prompts))
     ids = torch.tensor([[0] * (longest - len(prompt)) + prompt for prompt in prompts], device=model.device)
     mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=model.device)
-    found: list[list[int]] = [[] for _ in prompts]
+    answers: list[list[int]] = [[] for _ in prompts]
     cache, is_open = None, [True] * len(prompts)
-    while any(is_open) and len(max(found, key=len)) < limit and not (found[0] and time.monotonic() > deadline):
+    while any(is_open) and len(max(answers, key=len)) < limit and not (answers[0] and time.monotonic() > deadline):
         positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
         output = model(
             input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
@@ -244,27 +236,29 @@ def _answer(model: Any, prompts: Sequence[list[int]], stops: list[int], limit: i
         mask = torch.cat([mask, torch.ones_like(ids)], 1)
         for at, token in enumerate(ids[:, 0].tolist()):
             if is_open[at]:
-                found[at].append(token)
+                answers[at].append(token)
                 is_open[at] = token not in stops
-    full = len(max(found, key=len)) >= limit
-    return GreedyAnswers(found, [not still for still in is_open], [still and not full for still in is_open])
+    is_full = len(max(answers, key=len)) >= limit
+    return GreedyAnswers(answers, [not still for still in is_open], [still and not is_full for still in is_open])
 
 
-def _cut(tokenizer: Any, rows: Sequence[list[int]]) -> tuple[list[Any], list[list[int]]]:
+def _probes(tokenizer: Any, rows: Sequence[list[int]]) -> list[TokenizerProbe]:
     texts = [tokenizer.decode(row, skip_special_tokens=False) for row in rows]
     added = sorted(tokenizer.added_tokens_decoder)[:32]
     specials = [str(tokenizer.added_tokens_decoder[token]) for token in added]
-    spells = "".join(tokenizer.convert_ids_to_tokens(_encode(tokenizer, "a b", False)))
-    space = "▁" if "▁" in spells else " "
-    found = probes(
-        texts, specials, lambda text: _encode(tokenizer, text, False), bos=tokenizer.bos_token or "", space=space
+    spelling = "".join(tokenizer.convert_ids_to_tokens(_encode(tokenizer, "a b", False)))
+    return probes(
+        texts,
+        specials,
+        lambda text: _encode(tokenizer, text, False),
+        bos=tokenizer.bos_token or "",
+        space="▁" if "▁" in spelling else " ",
     )
-    return found, [_encode(tokenizer, probe.text, probe.special) for probe in found]
 
 
 def _rendered(tokenizer: Any, question: str) -> list[int]:
-    talk = [{"role": "user", "content": question}]
-    text = tokenizer.apply_chat_template(talk, tokenize=False, add_generation_prompt=True)
+    messages = [{"role": "user", "content": question}]
+    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     return _encode(tokenizer, text, False)[:LONGEST_PROMPT]
 
 
@@ -273,10 +267,10 @@ def _encode(tokenizer: Any, text: str, special: bool) -> list[int]:
 
 
 def _listed(ids: Any) -> list[int]:
-    return [] if ids is None else [int(each) for each in (ids if isinstance(ids, list) else [ids])]
+    return [] if ids is None else [int(token) for token in (ids if isinstance(ids, list) else [ids])]
 
 
 def _rotary(model: Any) -> list[list[float]]:
     """The inverse frequencies of the model's rotary embeddings, each kind once."""
-    found = [buffer.float().cpu().tolist() for name, buffer in model.named_buffers() if name.endswith("inv_freq")]
-    return [each for at, each in enumerate(found) if each not in found[:at]]
+    kinds = [buffer.float().cpu().tolist() for name, buffer in model.named_buffers() if name.endswith("inv_freq")]
+    return [kind for at, kind in enumerate(kinds) if kind not in kinds[:at]]

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from twinctl.data.tokens import TokensInfo
 from twinctl.errors import CheckFailed
 from twinctl.pipeline.base_checkpoint import base_of
 from twinctl.pipeline.lineage import ancestors, made_from, tokens_info
@@ -30,6 +31,7 @@ from twinctl.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from twinctl.verification.isolated_process import Trained
+    from twinctl.verification.verify import VerificationReport
 
 REFERENCE = "reference"
 EVERY_SECONDS = 2.0
@@ -69,7 +71,7 @@ def prove_model(attempt: Attempt) -> dict[str, Any]:
         report=attempt.out / REPORT,
         progress=_telling(attempt.event),
     )
-    return summary(found)
+    return found.summary()
 
 
 def prove_4bit(attempt: Attempt) -> dict[str, Any]:
@@ -80,7 +82,7 @@ def prove_4bit(attempt: Attempt) -> dict[str, Any]:
     attempt.stage("proving that it is the model that was trained")
     report = attempt.out / REPORT
     found = prove_merged(attempt.out, reference, "4bit", log=log, report=report, progress=_telling(attempt.event))
-    return summary(found)
+    return found.summary()
 
 
 def prove_file(attempt: Attempt, file: Path, quant: str) -> dict[str, Any]:
@@ -90,7 +92,7 @@ def prove_file(attempt: Attempt, file: Path, quant: str) -> dict[str, Any]:
     reference, log = _reference(attempt), attempt.artifact.path / "log.txt"
     attempt.stage(f"proving {file.name}")
     report, tell = _report_of(file), _telling(attempt.event)
-    return summary(prove_gguf(file, quant, reference, log=log, report=report, progress=tell))
+    return prove_gguf(file, quant, reference, log=log, report=report, progress=tell).summary()
 
 
 def _reference(attempt: Attempt) -> Path:
@@ -138,8 +140,8 @@ def prove_again(
             raise
         if is_proven(record) or not keeps:
             return record
-        write_json(report, found)
-        return artifact.amend(report, proof=summary(found))
+        write_json(report, found.document())
+        return artifact.amend(report, proof=found.summary())
 
 
 @contextmanager
@@ -159,7 +161,7 @@ def _room(artifact: Artifact, wait: bool) -> Iterator[Path]:
 
 def _prove(
     workspace: Workspace, run: Run, artifact: Artifact, record: Record, event: Callable[..., None], folder: Path
-) -> tuple[dict[str, Any], Path]:
+) -> tuple[VerificationReport, Path]:
     """The report, and where it belongs; `folder` gets the log, and what the trained model says where it has to be
     asked.
     """
@@ -186,7 +188,7 @@ def trained_of(words: Mapping[str, Any]) -> Trained:
     from twinctl.verification.isolated_process import Trained
 
     adapter = Path(words["adapter"]) if words["adapter"] else None
-    return Trained(Path(words["base"]), adapter, Path(words["tokens"]), words["info"])
+    return Trained(Path(words["base"]), adapter, Path(words["tokens"]), TokensInfo(**words["info"]))
 
 
 def reference_of(artifact: Artifact) -> Path:
@@ -198,12 +200,6 @@ def is_proven(record: Record) -> bool:
     """Whether it is what was trained, or was proven to be when it was exported."""
     is_exported = record.recipe.keys() & {"precision", "quant"}
     return not is_exported or bool(record.metrics.get("proof"))
-
-
-def summary(report: Mapping[str, Any]) -> dict[str, Any]:
-    """A report's figures for the record: KL in nats and share of equal most probable tokens, over so many positions."""
-    found = report["checks"]["distributions"]
-    return {name: found.get(name) for name in ("kl", "top1", "positions")}
 
 
 def to_prove(record: Record, run: Run) -> str | None:
