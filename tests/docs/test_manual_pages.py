@@ -13,7 +13,7 @@ from twinctl.docs.settings import MARKED, TABLES, page_of
 from twinctl.docs.topics import FOLDER, TOPICS, text_of, title_of
 from twinctl.verification.limits import LIMITS
 
-from .pages import CONTRIBUTING, PAGES, README, ROOT, anchor, headings, links, rows
+from .pages import CONTRIBUTING, PAGES, README, ROOT, anchor, blocks, headings, inline_code, links, rows
 
 
 def test_the_topics_are_the_pages() -> None:
@@ -40,6 +40,13 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 def test_no_page_names_a_path_of_a_machine(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert re.findall(r"(?:/work|/root|/home|/Users|/tmp|C:\\)[/\\]\w+", text) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_file_of_the_repository_that_a_page_names_is_there(page: Path) -> None:
+    code = [*inline_code(page), *blocks(page, "bash")]
+    named = {name for text in code for name in re.findall(r"(?:tests|\.ci|\.github)/[\w./-]*\w", text)}
+    assert [name for name in named if not (ROOT / name).exists()] == []
 
 
 def test_the_readme_is_short() -> None:
