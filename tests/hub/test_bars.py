@@ -2,60 +2,54 @@
 
 from __future__ import annotations
 
-import io
-import re
+import os
+import pty
+import select
 import sys
-from collections.abc import Callable
+import termios
 
-import pytest
+import pyte
 
-from twinctl.hub.progress_bars import said_above_bars
+SCRIPT = """
+import sys, time
+from huggingface_hub.utils.tqdm import tqdm
+from twinctl.hub.publish import _above_bars
 
-UP = "\x1b[2A"
-
-
-def screen(written: str) -> list[str]:
-    """The lines of a terminal after this was written to it: as much of one as the client needs."""
-    lines, row = [""], 0
-    for piece in re.findall(r"\x1b\[\d*[AJK]|\r|\n|[^\x1b\r\n]+", written):
-        if piece.endswith("A") and piece[0] == "\x1b":
-            row -= int(piece[2:-1])
-        elif piece == "\x1b[J":
-            del lines[row:]
-        elif piece == "\n":
-            row += 1
-        elif piece == "\x1b[K":
-            lines[row] = ""
-        elif piece != "\r":
-            lines[row] = piece + lines[row][len(piece) :]
-        lines += [""] * (row + 1 - len(lines))
-    return [line for line in lines if line]
+say = _above_bars(lambda text: print(text, file=sys.stderr))
+say("sending")
+bars = [tqdm(total=10, desc=name, position=row, mininterval=0) for row, name in enumerate(["kept", "sent"])]
+for step in range(10):
+    for bar in bars:
+        bar.update(1)
+    if step in (2, 6):
+        say(f"the Hub answered 50{step}; trying again")
+for bar in bars:
+    bar.close()
+say("done")
+"""
 
 
-def bar(name: str, done: int) -> None:
-    """Draw one as the client does."""
-    sys.stderr.write(f"\r\x1b[K{name} {done}\n")
+def screen_of(script: str) -> list[str]:
+    """The lines on a terminal once the script has ended."""
+    child, terminal = pty.fork()
+    if child == 0:
+        termios.tcsetwinsize(0, (30, 100))
+        os.execv(sys.executable, [sys.executable, "-c", script])
+    screen = pyte.Screen(100, 30)
+    stream = pyte.ByteStream(screen)
+    while select.select([terminal], [], [], 60)[0]:
+        try:
+            stream.feed(os.read(terminal, 2**16))
+        except OSError:  # the script has ended
+            break
+    assert os.waitpid(child, 0)[1] == 0
+    return [line.rstrip() for line in screen.display if line.strip()]
 
 
-def say(text: str) -> None:
-    """Say something as rich does, the line's end apart."""
-    sys.stderr.write(text)
-    sys.stderr.write("\n")
-
-
-@pytest.mark.parametrize("where", range(4), ids=["before", "between", "after the way up", "behind one bar"])
-def test_a_line_that_is_said_stays_above_the_bars(monkeypatch: pytest.MonkeyPatch, where: int) -> None:
-    stream = io.StringIO()
-    monkeypatch.setattr(sys, "stderr", stream)
-    steps: list[Callable[[], object]] = [lambda: sys.stderr.write(UP), lambda: bar("sent", 2), lambda: bar("kept", 2)]
-    if where:
-        steps.insert(where - 1, lambda: say("the Hub answered 503"))
-    with said_above_bars():
-        if not where:
-            say("the Hub answered 503")
-        bar("sent", 1)
-        bar("kept", 1)
-        for step in steps:
-            step()
-    assert screen(stream.getvalue()) == ["the Hub answered 503", "sent 2", "kept 2"]
-    assert sys.stderr is stream
+def test_a_line_that_is_said_stays_above_the_bars() -> None:
+    said, bars = [], []
+    for line in screen_of(SCRIPT):
+        (bars if line.startswith(("kept:", "sent:")) else said).append(line)
+    assert said == ["sending", "the Hub answered 502; trying again", "the Hub answered 506; trying again", "done"]
+    assert [bar.split(":")[0] for bar in bars] == ["kept", "sent"]
+    assert all("10/10" in bar for bar in bars)

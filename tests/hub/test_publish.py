@@ -28,7 +28,7 @@ FILES = {
 CODE = """
 from pathlib import Path
 from twinctl.hub import client, publish, remote
-client.PATIENT_SECONDS = 2.0
+client.TRANSFER_SECONDS = 2.0
 said = []
 def send(gone=(), **more):
     files = [path for path in Path("stage").rglob("*") if path.is_file()]
@@ -112,12 +112,15 @@ def test_what_is_gone_here_goes_there(hub: HubStandIn, client: Client, path: str
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
-        (Fault("POST", "/preupload/", status=503), "the Hub answered 503; trying again in 1 s"),
-        (Fault("POST", "/preupload/", status=429, headers={"Retry-After": "2"}), "slow down; trying again in 3 s"),
+        (Fault("POST", "/preupload/", status=503), "the Hub answered 503; trying again"),
+        (
+            Fault("POST", "/preupload/", status=429, headers={"Retry-After": "2"}),
+            "the Hub asks to slow down; trying again",
+        ),
         (Fault("PUT", "^/put/", drop=20_000), "the connection broke; trying again"),
-        (Fault("PUT", "^/put/", status=500), "the Hub answered 500"),
+        (Fault("PUT", "^/put/", status=500), "the Hub answered 500; trying again"),
         (Fault("PUT", "^/put/", hang=True), "no answer in time; trying again"),
-        (Fault("POST", "/objects/batch", drop=10), "the connection broke"),
+        (Fault("POST", "/objects/batch", drop=10), "the connection broke; trying again"),
     ],
     ids=["503", "429", "dropped", "500", "hang", "dropped-batch"],
 )

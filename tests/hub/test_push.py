@@ -221,8 +221,8 @@ def test_a_waiting_push_says_for_what(hub: HubStandIn, twin: Client) -> None:
         Fault("PUT", "/put/", drop=100_000),
     ]
     done = twin.command("push", "me/my-twin").ok()
-    assert "push: the Hub asks to slow down; trying again in 2 s (1 of 5)" in done.err
-    assert "push: the connection broke; trying again in 1 s (1 of 5)" in done.err
+    assert "push: the Hub asks to slow down; trying again" in done.err
+    assert "push: the connection broke; trying again" in done.err
 
 
 def test_a_hand_edited_card_and_foreign_files_stay_and_old_files_of_ours_go(hub: HubStandIn, twin: Client) -> None:

@@ -2,7 +2,8 @@
 
 What must stay true: no request waits without a limit (the client's own default is to wait forever); the first request
 of every errand is a plain one that is not retried, so a Hub that is down, shut or wrongly named is reported at once
-and not after the minute of retries that a download may take; the token is read by the client, never handled here.
+and not after the minute of retries that a download may take; the token is read by the client, never handled here; the
+signal that ends a command ends its transfers.
 """
 
 from __future__ import annotations
@@ -12,15 +13,15 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from twinctl.errors import HubError
 from twinctl.hub.failures import Target, hub_errors
-from twinctl.hub.interrupt import Line
-from twinctl.hub.xet import limit_xet
+from twinctl.hub.interrupt import Connections
+from twinctl.hub.retry_messages import HttpWaits, reason_for
 
 if TYPE_CHECKING:
     import httpx
@@ -29,8 +30,17 @@ if TYPE_CHECKING:
 
 SECONDS = 8.0
 """How long one step of a request (connect, read) may take."""
-PATIENT_SECONDS = 60.0
-"""The same while files are sent: the Hub answers a large commit late."""
+TRANSFER_SECONDS = 60.0
+"""How long one step may take while files are sent: the Hub answers a large commit late."""
+RETRIED = (408, 429, 500, 502, 503, 504)
+"""Answers after which the client sends a request again, as it documents for its `http_backoff`."""
+# The Xet client's own are 60 s for a connection, and 3, 9, 27, 81 and 243 s between tries. Its 5 minutes for an answer
+# stay: they begin with the request, and 64 MB over a slow line take some.
+_XET_LIMITS = {
+    "HF_XET_CLIENT_CONNECT_TIMEOUT": "10s",
+    "HF_XET_CLIENT_RETRY_MAX_ATTEMPTS": "4",
+    "HF_XET_CLIENT_RETRY_BASE_DELAY": "2s",
+}
 
 
 def offline() -> bool:
@@ -51,7 +61,8 @@ def api() -> HfApi:
 
     if not re.fullmatch(r"[\x21-\x7e]*", huggingface_hub.get_token() or ""):
         raise HubError("HF_TOKEN has characters that no token has.", "Copy it again from the Hub's settings page.")
-    limit_xet()
+    for name, value in _XET_LIMITS.items():  # what the user set stays
+        os.environ.setdefault(name, value)
     huggingface_hub.set_client_factory(_bounded_client)
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     if not sys.stderr.isatty():
@@ -62,7 +73,11 @@ def api() -> HfApi:
 def _bounded_client() -> httpx.Client:
     import httpx
 
-    return httpx.Client(event_hooks={"request": [_refuse_offline]}, follow_redirects=True, timeout=SECONDS)
+    return httpx.Client(**_options(), timeout=SECONDS)
+
+
+def _options() -> dict[str, Any]:
+    return {"event_hooks": {"request": [_refuse_offline]}, "follow_redirects": True}
 
 
 @contextmanager
@@ -80,26 +95,39 @@ def no_bars() -> Iterator[None]:
 
 
 @contextmanager
-def patient() -> Iterator[None]:
-    """Inside the block a step of a request may take as long as a large commit takes the Hub, and Ctrl-C ends it."""
+def transfers(say: Callable[[str], None]) -> Iterator[None]:
+    """Inside the block a step of a request may take as long as a large commit takes the Hub; `say` hears why the client
+    waits before it tries again; Ctrl-C and SIGTERM end all requests.
+    """
     import httpx
     import huggingface_hub
 
-    line = Line()
+    connections, waits = Connections(), HttpWaits(say)
 
-    def client() -> httpx.Client:
-        made = _bounded_client()
-        made.timeout = httpx.Timeout(PATIENT_SECONDS, connect=SECONDS)
-        made.event_hooks["request"].append(line.watch)
-        return made
+    class Client(httpx.Client):
+        def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+            connections.watch(request)
+            try:
+                response = super().send(request, **options)
+            except httpx.TransportError as error:
+                too_late = isinstance(error, httpx.TimeoutException)
+                waits.failed("no answer in time" if too_late else "the connection broke")
+                raise
+            if response.status_code in RETRIED:
+                waits.failed(reason_for(response.status_code))
+            return response
 
     api()
-    huggingface_hub.set_client_factory(client)
+    patience = httpx.Timeout(TRANSFER_SECONDS, connect=SECONDS)
+    huggingface_hub.set_client_factory(lambda: Client(**_options(), timeout=patience))
     try:
-        with line.cut_by_signals():
+        with waits.reported():
             yield
+    except (KeyboardInterrupt, SystemExit):
+        connections.close()
+        raise
     finally:
-        if not line.is_cut:  # else threads of the client that are left behind would begin anew
+        if not connections.are_closed:  # else the threads that are left behind would open others
             huggingface_hub.set_client_factory(_bounded_client)
 
 

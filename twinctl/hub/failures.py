@@ -163,7 +163,7 @@ def _write_refusal(status: int, words: str, target: Target) -> HubError | None:
     return HubError(told[status], mends.get(status, again)) if status in told else None
 
 
-def status_in(error: BaseException) -> int | None:
+def status_in(error: BaseException | str) -> int | None:
     """The status in what the Xet client raises, its classes telling nothing; None where nobody answered."""
     found = re.search(r"HTTP status \w+ error \((\d{3})", str(error))
     return int(found[1]) if found else None
@@ -225,9 +225,9 @@ def not_cached(target: Target) -> HubError:
 
 def _local_failure(error: Exception, target: Target) -> HubError:
     """No answer of the Hub is to blame: offline mode, the disk, or something the client choked on."""
-    from twinctl.hub.client import offline
+    from huggingface_hub import is_offline_mode
 
-    if offline():
+    if is_offline_mode():
         return not_cached(target)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
         from huggingface_hub.constants import HF_HOME

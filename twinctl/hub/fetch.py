@@ -16,13 +16,12 @@ from functools import partial
 from pathlib import Path
 
 from twinctl.errors import CheckFailed, ConfigError, HubError
-from twinctl.hub.client import api, no_bars, offline, patient
+from twinctl.hub.client import api, no_bars, offline, transfers
 from twinctl.hub.failures import Target, hub_errors
 from twinctl.hub.interrupt import interruptibly
 from twinctl.hub.remote import Remote, look
-from twinctl.hub.retry_messages import told_waits
+from twinctl.hub.retry_messages import XetWaits
 from twinctl.hub.secret_scan import allowed
-from twinctl.hub.xet import XetWaits
 
 WAITS = (1, 2, 4)
 
@@ -72,7 +71,7 @@ def fetch(
     total = sum(size for size, _ in files.values())
     folder.mkdir(parents=True, exist_ok=True)
     _require_room(folder, total)
-    with patient(), told_waits(say):
+    with transfers(say):
         for name, (size, digest) in files.items():
             if not _is_same(folder / name, size, digest):
                 _bring_patiently(Target("model", repo, sha, "pull"), name, folder, say, Meter(folder, total, progress))

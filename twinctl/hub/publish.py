@@ -16,13 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from twinctl.errors import CheckFailed
-from twinctl.hub.client import api, patient
+from twinctl.hub.client import api, transfers
 from twinctl.hub.failures import Target, hub_errors, status_in
 from twinctl.hub.interrupt import interruptibly
-from twinctl.hub.progress_bars import said_above_bars
 from twinctl.hub.remote import Local, Remote, look, require_visibility
-from twinctl.hub.retry_messages import told_waits
-from twinctl.hub.xet import XetWaits
+from twinctl.hub.retry_messages import XetWaits
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo
@@ -60,7 +58,8 @@ def publish(
     """Send the folder's files, and let go of `gone`, in one commit on what `remote` was. Raises HubError."""
     target = Target("model", remote.repo, remote.revision, "push")
     _show_progress(show_progress)
-    with patient(), told_waits(say), hub_errors(target), said_above_bars():
+    say = _above_bars(say)
+    with transfers(say), hub_errors(target):
         ready = _ready(remote, public=public, say=say)
         say(f"sending to {remote.repo}")
         upload = partial(
@@ -74,10 +73,9 @@ def publish(
             create_pr=pull_request,
         )
         info = _sent(upload, say)
-    revision = str(info.pr_revision) if info.pr_url else remote.revision
-    say("reading back what is there now")
-    with told_waits(say):
+        say("reading back what is there now")
         after = look(remote.repo, str(info.oid))
+    revision = str(info.pr_revision) if info.pr_url else remote.revision
     url = Target("model", remote.repo).page()
     return Published(url, str(info.oid), str(info.commit_url), revision, info.pr_url, after)
 
@@ -105,6 +103,17 @@ def _sent(upload: Callable[[], CommitInfo], say: Callable[[str], None]) -> Commi
             raise
     say("the Hub's file store wants a new pass; asking for one")
     return interruptibly(upload, waits.tick)
+
+
+def _above_bars(say: Callable[[str], None]) -> Callable[[str], None]:
+    """`say`, above the bars that the client draws on the terminal."""
+    from huggingface_hub.utils.tqdm import tqdm
+
+    def say_above(text: str) -> None:
+        with tqdm.external_write_mode(file=sys.stderr):
+            say(text)
+
+    return say_above
 
 
 def _show_progress(wanted: bool) -> None:
