@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from twinctl.bundled import AUTHOR_ROWS
-from twinctl.engine.attention import patch_varlen_gqa
+from twinctl.engine.private_apis import patch_varlen_gqa
 
 WARM, FEW, FIRST = 3, 4, 4  # steps not counted; steps measured where speed is not judged; losses compared
 # name: (what it is, whether its speed is judged, twinctl's words or None for a script of this file)

@@ -79,7 +79,7 @@ def test_unsloth_is_told_which_files_and_that_the_model_is_to_answer(
     asked: list[dict[str, Any]] = []
     load(lambda **how: asked.append(how) or (weights, tokenizer))
     told: list[object] = []
-    monkeypatch.setattr(generation.start("auto").FastLanguageModel, "for_inference", told.append)
+    monkeypatch.setattr(generation.start_unsloth("auto").FastLanguageModel, "for_inference", told.append)
     where: dict[str, Any] = {"model": model, "adapter": None, "base": model, "log": home / "log.txt"}
     speaker = generation.LocalModel.load(**where, max_length=64, template="{{ x }}", eos="</s>", name="tiny")
     assert told == [weights] and (tokenizer.chat_template, tokenizer.eos_token) == ("{{ x }}", "</s>")

@@ -20,17 +20,14 @@ from twinctl.pipeline.phase import Attempt
 
 
 def evaluation_loss(
-    model: Any,
-    batches: Iterable[dict[str, Any]],
-    place: Callable[[dict[str, Any]], dict[str, Any]],
-    context: AbstractContextManager[Any],
+    model: Any, batches: Iterable[dict[str, Any]], context: AbstractContextManager[Any]
 ) -> float | None:
-    """Mean negative log-likelihood in nats a learnt token of batches, which `place` moves to the model's device; None
-    when nothing in them is learnt.
+    """Mean negative log-likelihood of the batches, in nats per learnt token; None if they have no learnt token.
 
     Draws no random numbers. Reads the losses once, at the end: to read one is to wait for the device.
     """
     import torch
+    from accelerate.utils import send_to_device
 
     was_training = model.training
     model.eval()
@@ -40,7 +37,8 @@ def evaluation_loss(
             if count := int((batch["labels"][:, 1:] != IGNORED).sum()):
                 learnt.append(count)
                 # Outside training the model would keep a cache; some models let packed samples meet in it.
-                losses.append(model(**{**place(batch), "use_cache": False}).loss)
+                on_device = send_to_device(batch, model.device)
+                losses.append(model(**{**on_device, "use_cache": False}).loss)
     model.train(was_training)
     if not losses:
         return None

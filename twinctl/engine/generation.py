@@ -17,6 +17,7 @@ from twinctl.config.sampling import Sampling
 from twinctl.data.template import Message
 from twinctl.engine.models import adapter_with_base, load_model, set_chat_template
 from twinctl.engine.oom import enough_memory, is_oom
+from twinctl.engine.private_apis import free_decoding_cache
 from twinctl.engine.stream_decoder import AnswerDecoder, listener
 from twinctl.engine.unsloth_import import into_log, start_unsloth
 from twinctl.errors import ConfigError, EngineError
@@ -32,10 +33,6 @@ from twinctl.inference.chat_model import (
 )
 
 BATCH_PROMPTS = 16  # prompts in a batch
-CACHES = (  # what Unsloth hangs on an attention module while it generates
-    *("paged_attention", "paged_attention_K", "paged_attention_V", "attention"),
-    *("temp_QA", "temp_KV", "temp_O", "RH_Q"),
-)
 
 
 class LocalModel:
@@ -186,7 +183,7 @@ class LocalModel:
                     **more,
                 )
         except BaseException:  # a cache that is half made would let the next answer fail, and takes memory
-            free_decoding(self._model)
+            free_decoding_cache(self._model)
             raise
 
     def _weights(self) -> AbstractContextManager[Any]:
@@ -264,11 +261,3 @@ def _criteria(listen: Callable[..., Any]) -> Any:
 
 def _silent(piece: str) -> None:
     """Show nothing."""
-
-
-def free_decoding(model: Any) -> None:
-    """Take Unsloth's decoding cache off the attention modules."""
-    for module in model.modules():
-        if "paged_attention" in vars(module):
-            for name in CACHES:
-                vars(module).pop(name, None)

@@ -15,15 +15,14 @@ from typing import Any
 
 from twinctl.config.sampling import Sampling
 from twinctl.data.tokens import EVAL, read_tokens
-from twinctl.engine.generation import LocalModel, free_decoding
+from twinctl.engine.generation import LocalModel
+from twinctl.engine.private_apis import GENERATION_MODES, INNER_TOKENIZER, WEIGHT_CAST, free_decoding_cache
 
 OPENING = 32  # tokens of a text that answers nothing: the model goes on from there
 ROOM = 512  # tokens of a prompt; of a longer one, the end
 BATCH_TOKENS = (
     4096  # tokens that a batch may cache, by the 512 at a time that Unsloth's cache grows by: 0.5 GiB for an 8B
 )
-
-MODES = ("training", "gradient_checkpointing", "_flag_for_generation", "prepare_inputs_for_generation")
 
 
 @dataclass(frozen=True)
@@ -121,11 +120,11 @@ def preserve_state(model: Any, tokenizer: Any) -> Iterator[None]:
     with ExitStack() as stack:
         stack.callback(_free, model)
         for module in model.modules():
-            _put_back(stack, module, *MODES)
+            _put_back(stack, module, *GENERATION_MODES)
             for settings in (vars(module).get("config"), vars(module).get("generation_config")):
                 if hasattr(settings, "__dict__"):
                     _put_back(stack, settings, "use_cache", "cache_implementation", "compile_config", *vars(settings))
-            _put_back(stack, vars(module).get("_saved_temp_tokenizer", tokenizer), "padding_side")
+            _put_back(stack, vars(module).get(INNER_TOKENIZER, tokenizer), "padding_side")
         stack.enter_context(_forked(model.device))
         _free(model)
         yield
@@ -162,11 +161,11 @@ def _forked(device: Any) -> Iterator[None]:
 
 
 def _free(model: Any) -> None:
-    """Give back what Unsloth's decoding hangs on attention modules (its cache) and on weights (their 16-bit casts)."""
+    """Free what Unsloth keeps of an answer: its cache on attention modules, and the 16-bit copies of weights."""
     import torch
 
-    free_decoding(model)
+    free_decoding_cache(model)
     for weight in model.parameters():
-        vars(weight).pop("_fast_lora", None)
+        vars(weight).pop(WEIGHT_CAST, None)
     if model.device.type == "cuda":
         torch.cuda.empty_cache()

@@ -22,6 +22,7 @@ from twinctl.engine.health import Health
 from twinctl.engine.loading import load_to_train
 from twinctl.engine.models import device_facts, peak_memory_gib, save_model
 from twinctl.engine.oom import first_line
+from twinctl.engine.private_apis import load_checkpoint_weights
 from twinctl.engine.progress import TrainingProgress
 from twinctl.engine.rows import PackedCollator, require_segments, rows_of
 from twinctl.engine.samples import Samples
@@ -118,7 +119,7 @@ class TrainingAttempt:
         if resume:
             state = TrainerState.load_from_json(str(resume / "trainer_state.json"))
             if state.global_step >= state.max_steps or self._progress.ended:
-                trainer._load_from_checkpoint(str(resume))
+                load_checkpoint_weights(trainer, resume)
                 trainer.state = state
                 return
         gc.collect()
@@ -193,7 +194,7 @@ class TrainingAttempt:
         def loss() -> float | None:
             batches = (collate([row]) for row in held_out)
             context = trainer.compute_loss_context_manager()
-            return evaluation_loss(self._model, batches, trainer._prepare_inputs, context)
+            return evaluation_loss(self._model, batches, context)
 
         return Evaluations(
             self._attempt,

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from twinctl.engine.attention import patch_varlen_gqa
+from twinctl.engine.private_apis import patch_varlen_gqa
 from twinctl.errors import EngineError
 from twinctl.planning.device import require_usable_gpu
 from twinctl.tracking import prepare_environment
