@@ -7,9 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from twinctl.data.files import DOCUMENTS
-from twinctl.data.files import READERS as FILE_READERS
-from twinctl.data.shapes import READERS, SHAPES
+from twinctl.data.files import DOCUMENTS, READERS
+from twinctl.data.shapes import PARSERS, SHAPES
 from twinctl.docs.topics import FOLDER
 
 from .pages import ROOT, blocks, inline_code, rows
@@ -70,7 +69,7 @@ def test_every_row_shape_is_on_the_page_of_the_data_formats() -> None:
     described = [
         set(re.findall(r"`(\w+)`", row[0])) for row in rows(FOLDER / "data-formats.md", "a row with these columns")
     ]
-    assert READERS.keys() == SHAPES.keys()
+    assert PARSERS.keys() == SHAPES.keys()
     assert len(described) == len(SHAPES)
     for needs, _ in SHAPES.values():
         assert any(set(needs) <= columns for columns in described), needs
@@ -79,4 +78,4 @@ def test_every_row_shape_is_on_the_page_of_the_data_formats() -> None:
 def test_every_file_format_is_on_the_page_of_the_data_formats() -> None:
     """A new format needs its reader and its line there."""
     described = {name for row in rows(FOLDER / "data-formats.md", "type") for name in re.findall(r"`\.(\w+)`", row[0])}
-    assert described == {*FILE_READERS, *DOCUMENTS}
+    assert described == {*READERS, *DOCUMENTS}

@@ -24,7 +24,7 @@ SECRETS = {
 
 
 def found(name: str, content: Path | bytes, *roots: Path, **secrets: bytes) -> list[str]:
-    return [each.what for each in secret_scan.findings({name: content}, roots, secrets, [b"/srv/people/jane"])]
+    return [each.what for each in secret_scan.find_leaks({name: content}, roots, secrets, [b"/srv/people/jane"])]
 
 
 @pytest.mark.parametrize("what", SECRETS)

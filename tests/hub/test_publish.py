@@ -32,8 +32,8 @@ client.TRANSFER_SECONDS = 2.0
 said = []
 def send(gone=(), **more):
     files = [path for path in Path("stage").rglob("*") if path.is_file()]
-    local = {path.relative_to("stage").as_posix(): remote.Local.of(path.read_bytes()) for path in files}
-    there = remote.ask("me/twin", more.pop("revision", None), public=False)
+    local = {path.relative_to("stage").as_posix(): remote.LocalFile.of(path.read_bytes()) for path in files}
+    there = remote.check_push("me/twin", more.pop("revision", None), public=False)
     how = {"public": False, "message": "m", "gone": gone, "say": said.append, "show_progress": False, **more}
     done = publish.publish(there, Path("stage"), **how)
     publish.require_same(done.remote, local)
@@ -173,13 +173,13 @@ def test_a_file_that_arrives_as_another_is_found_out(hub: HubStandIn, client: Cl
     code = (
         CODE
         + """
-look = publish.look
+read = publish.read_remote
 def spoilt(repo, revision):
-    found = look(repo, revision)
+    found = read(repo, revision)
     found.files["one.safetensors"] = remote.RemoteFile(100_000, "0" * 64, None)
     del found.files["two parts.gguf"]
     return found
-publish.look = lambda repo, revision: spoilt(repo, revision) if len(revision or "") == 40 else look(repo, revision)
+publish.read_remote = lambda repo, revision: (spoilt if len(revision or "") == 40 else read)(repo, revision)
 show(call(send))
 """
     )

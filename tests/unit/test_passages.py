@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twinctl.data.documents import Document, Section, read_document
-from twinctl.data.passages import Passage, passages, pieces, plain
+from twinctl.data.passages import Passage, passages, pieces, plain_text
 
 Length = Callable[[str], int]
 
@@ -204,8 +204,8 @@ def test_there_must_be_room() -> None:
 
 def test_plain_text_has_the_title_that_it_says_and_its_headings_as_lines() -> None:
     source = "# The Sea\n\nSalt.\n\n## At dawn\n\n- a\n- b\n\n## Empty"
-    assert plain(read_document(source, "md")) == "The Sea\n\nSalt.\n\nAt dawn\n\n- a\n- b\n\nEmpty"
-    assert plain(read_document("Salt.\n\n\nTar.", "txt", "a file name")) == "Salt.\n\nTar."
+    assert plain_text(read_document(source, "md")) == "The Sea\n\nSalt.\n\nAt dawn\n\n- a\n- b\n\nEmpty"
+    assert plain_text(read_document("Salt.\n\n\nTar.", "txt", "a file name")) == "Salt.\n\nTar."
 
 
 # Time

@@ -23,7 +23,7 @@ from twinctl.config.prepare import PrepareRecipe
 from twinctl.data import preparation, tokens
 from twinctl.data.preparation import Preparation, token_spans
 from twinctl.data.report import Report
-from twinctl.data.shapes import Talk, parse_row
+from twinctl.data.shapes import MessagesRow, parse_row
 from twinctl.data.source import DataFile, Role, Source
 from twinctl.data.template import Template, load_template
 from twinctl.data.tokenizer import TextTokenizer
@@ -153,7 +153,7 @@ def test_the_answers_and_nothing_else_are_learnt_of_each_talk(rows: Rows) -> Non
     talks = {}
     for number, row in enumerate(rows, 1):
         parsed = parse_row(row, {}, "")
-        if isinstance(parsed, Talk):
+        if isinstance(parsed, MessagesRow):
             talks[f"rows.jsonl:{number}"] = [
                 {name: _clean(text) for name, text in message.items()} for message in parsed.messages
             ]

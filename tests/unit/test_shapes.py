@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twinctl.data.shapes import OURS, SHAPES, Talk, Text, column_map, normalised, parse_row
+from twinctl.data.shapes import OURS, SHAPES, MessagesRow, TextRow, column_map, normalized_text, parse_row
 from twinctl.errors import ConfigError
 
 
@@ -31,7 +31,7 @@ Q, A = turn("user", "Why?"), turn("assistant", "So.")
 
 
 def test_a_row_is_a_question_and_its_answer_byte_for_byte() -> None:
-    assert _parse({"instruction": " Why?\n", "output": "\tBecause. ", "other": 3}) == Talk(
+    assert _parse({"instruction": " Why?\n", "output": "\tBecause. ", "other": 3}) == MessagesRow(
         "instruction", [turn("user", " Why?\n"), turn("assistant", "\tBecause. ")]
     )
 
@@ -70,24 +70,24 @@ def test_an_empty_input_is_none(value: str | None) -> None:
     ],
 )
 def test_the_shape_follows_from_the_columns(row: dict[str, Any], shape: str) -> None:
-    assert _parse(row) == Talk(shape, [Q, A])
+    assert _parse(row) == MessagesRow(shape, [Q, A])
 
 
 def test_plain_text_has_perhaps_a_title_and_a_format() -> None:
-    assert _parse({"text": " Once.\n"}) == Text("text", " Once.\n", "", "txt")
-    assert _parse({"text": "# O", "title": "Tale", "format": "md"}) == Text("text", "# O", "Tale", "md")
-    assert _parse({"text": "a", "title": None, "format": None}) == Text("text", "a", "", "txt")
-    assert _parse({"text": "a", "title": 3, "format": "HTML", "answers": 1}) == Text("text", "a", "", "html")
+    assert _parse({"text": " Once.\n"}) == TextRow("text", " Once.\n", "", "txt")
+    assert _parse({"text": "# O", "title": "Tale", "format": "md"}) == TextRow("text", "# O", "Tale", "md")
+    assert _parse({"text": "a", "title": None, "format": None}) == TextRow("text", "a", "", "txt")
+    assert _parse({"text": "a", "title": 3, "format": "HTML", "answers": 1}) == TextRow("text", "a", "", "html")
     assert _parse({"text": "a", "format": "Markdown"}).format == "md"
     assert _parse({"text": "a", "format": "pdf"}).format == "txt"
-    assert _parse({"body": "a", "head": "b"}, "text=body", "title=head") == Text("text", "a", "b", "txt")
+    assert _parse({"body": "a", "head": "b"}, "text=body", "title=head") == TextRow("text", "a", "b", "txt")
 
 
 def test_a_text_beside_half_a_pair_counts_only_where_it_is_asked_for() -> None:
     for half in ("instruction", "output", "answer", "prompt", "completion"):
         with pytest.raises(ConfigError, match="has no column"):
             _parse({half: "a", "text": "b"})
-        assert _parse({half: "a", "text": "b"}, "text=text") == Text("text", "b", "", "txt")
+        assert _parse({half: "a", "text": "b"}, "text=text") == TextRow("text", "b", "", "txt")
 
 
 def test_columns_by_other_names_are_mapped() -> None:
@@ -95,9 +95,9 @@ def test_columns_by_other_names_are_mapped() -> None:
     mapped = _parse(row, "instruction=question", "input=context", "output=reply", "system=who")
     assert mapped.messages == [turn("system", "Be brief."), turn("user", "Why?", input="Here."), A]
     assert _parse({"question": "Why?", "answer": "So."}, "instruction=question").messages == [Q, A]
-    assert _parse({"ask": "Why?", "say": "So."}, "prompt=ask", "completion=say") == Talk("prompt", [Q, A])
-    assert _parse({"talk": [Q, A]}, "messages=talk") == Talk("messages", [Q, A])
-    assert _parse({"talk": [Q, A]}, "conversations=talk") == Talk("sharegpt", [Q, A])
+    assert _parse({"ask": "Why?", "say": "So."}, "prompt=ask", "completion=say") == MessagesRow("prompt", [Q, A])
+    assert _parse({"talk": [Q, A]}, "messages=talk") == MessagesRow("messages", [Q, A])
+    assert _parse({"talk": [Q, A]}, "conversations=talk") == MessagesRow("sharegpt", [Q, A])
 
 
 def test_rows_of_several_shapes_go_through_one_map() -> None:
@@ -279,10 +279,10 @@ def test_any_row_is_a_sound_talk_or_a_text_or_a_reason_or_refused(row: dict[str,
         parsed = parse_row(row, {}, "row")
     except ConfigError:
         return
-    if isinstance(parsed, Text):
+    if isinstance(parsed, TextRow):
         assert parsed.text.strip() and parsed.format in ("txt", "md", "html")
         (parsed.text + parsed.title).encode()
-    elif isinstance(parsed, Talk):
+    elif isinstance(parsed, MessagesRow):
         assert parsed.shape in SHAPES
         roles = [message["role"] for message in parsed.messages]
         assert roles[-1] == "assistant"
@@ -321,9 +321,9 @@ def test_a_column_s_name_may_hold_an_equals_sign() -> None:
 
 @pytest.mark.parametrize("other", ["what is it?", " What\u00a0is\n it? ", "WHAT IS IT?", "What is ｉｔ?"])
 def test_texts_that_differ_in_case_space_or_form_are_one(other: str) -> None:
-    assert normalised(other) == normalised("What is it?")
+    assert normalized_text(other) == normalized_text("What is it?")
 
 
 @pytest.mark.parametrize("other", ["What is it", "What was it?", "Whatisit?"])
 def test_other_texts_stay_others(other: str) -> None:
-    assert normalised(other) != normalised("What is it?")
+    assert normalized_text(other) != normalized_text("What is it?")

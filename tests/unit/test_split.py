@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twinctl.data.split import Split, draw
+from twinctl.data.split import Split, split_hash
 from twinctl.data.tokens import EVAL, TRAIN
 
 PROMPTS = [f"Question {number}: what is the matter?" for number in range(5000)]
 
 
 def split_of(text: str, seed: int, fraction: float) -> str:
-    return EVAL if draw(text, seed) < fraction else TRAIN
+    return EVAL if split_hash(text, seed) < fraction else TRAIN
 
 
 def _held_out(prompts: list[str], seed: int = 0, fraction: float = 0.05) -> set[str]:
@@ -67,7 +67,7 @@ def _sides(units: list[tuple[str, bool]], fraction: float) -> dict[str, list[str
     found: dict[str, list[str]] = {TRAIN: [], EVAL: []}
     split: Split[str] = Split(fraction, lambda side, item: found[side].append(item))
     for text, is_author in units:
-        split.add(text, draw(text, 0), is_author=is_author)
+        split.add(text, split_hash(text, 0), is_author=is_author)
     split.end()
     return found
 
@@ -93,12 +93,12 @@ def test_at_least_one_unit_of_the_author_is_held_out_when_there_are_two(units: l
 def test_the_nearest_unit_is_the_one_held_out() -> None:
     texts = [f"document {number}" for number in range(20)]
     found = _sides([(text, True) for text in texts for _ in range(3)], 1e-9)
-    assert found[EVAL] == [min(texts, key=lambda text: draw(text, 0))] * 3
+    assert found[EVAL] == [min(texts, key=lambda text: split_hash(text, 0))] * 3
 
 
 def test_a_general_row_of_the_waiting_unit_goes_with_it() -> None:
     texts = [f"document {number}" for number in range(20)]
-    nearest = min(texts, key=lambda text: draw(text, 0))
+    nearest = min(texts, key=lambda text: split_hash(text, 0))
     found = _sides([*((text, True) for text in texts), *((text, False) for text in texts)], 1e-9)
     assert found[EVAL] == [nearest, nearest]
     assert len(found[TRAIN]) == 38

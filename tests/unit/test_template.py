@@ -12,7 +12,7 @@ from families import FAMILIES, NASTY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twinctl.data.shapes import Talk, parse_row
+from twinctl.data.shapes import MessagesRow, parse_row
 from twinctl.data.template import PROBE, Message, Template, load_template, packaged, template_text
 from twinctl.data.tokenizer import TextTokenizer
 from twinctl.errors import ConfigError
@@ -79,7 +79,7 @@ def _own(folder: Path, text: str, **changes: Any) -> Template:
 
 def _talk(**row: str) -> list[Message]:
     talk = parse_row(row, {}, "row")
-    assert isinstance(talk, Talk)
+    assert isinstance(talk, MessagesRow)
     return talk.messages
 
 

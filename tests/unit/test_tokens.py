@@ -10,15 +10,17 @@ import pyarrow as pa
 import pytest
 
 from twinctl.data import tokens as tokens_module
-from twinctl.data.tokens import EVAL, IGNORED, TRAIN, Sample, TokensInfo, TokensWriter, read_tokens, samples
+from twinctl.data.tokens import EVAL, IGNORED, TRAIN, TokenizedSample, TokensInfo, TokensWriter, read_tokens, samples
 from twinctl.errors import UpstreamError
 
-Row = tuple[str, Sample]
+Row = tuple[str, TokenizedSample]
 
 
-def _sample(number: int) -> Sample:
+def _sample(number: int) -> TokenizedSample:
     ids = list(range(number, number + 4 + number % 4))
-    return Sample(ids, [1, 2, 3, len(ids)], f"é {number}", "author", "posts.jsonl", f"posts.jsonl:{number + 1}")
+    return TokenizedSample(
+        ids, [1, 2, 3, len(ids)], f"é {number}", "author", "posts.jsonl", f"posts.jsonl:{number + 1}"
+    )
 
 
 ROWS: list[Row] = [(EVAL if number % 5 == 0 else TRAIN, _sample(number)) for number in range(23)]

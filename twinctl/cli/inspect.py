@@ -89,11 +89,11 @@ def _look(session: Session, run: Run, *, dropped: str | None, **which: Any) -> N
         examples = (_audit(artifact) or {}).get("examples", [])
         _show_dropped(session, run, [each for each in examples if dropped in ("all", "") or dropped in each["reason"]])
         return
-    from twinctl.data.inspect_samples import look
+    from twinctl.data.inspect_samples import inspect_samples
     from twinctl.data.tokenizer import TextTokenizer
 
     tokenizer = TextTokenizer.load(base_of(run).folder(weights=False))
-    samples = look(artifact.out, tokenizer, **which)
+    samples = inspect_samples(artifact.out, tokenizer, **which)
     if session.output.json:
         session.output.document({"command": "inspect", "run": run.name, "samples": [as_json(each) for each in samples]})
         return

@@ -30,7 +30,7 @@ from twinctl.publishing.upload_plan import Parcel, pack, repo_for, require_fit
 from twinctl.workspace.run import Run
 
 if TYPE_CHECKING:
-    from twinctl.hub.remote import Remote
+    from twinctl.hub.remote import RemoteRepo
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -116,25 +116,25 @@ def _packed(
     dry_run: bool,
 ) -> Parcel:
     """The parcel, after everything that could stop it was asked; a dry run that cannot ask shows what it can."""
-    from twinctl.hub.remote import ask, can_ask, look
+    from twinctl.hub.remote import check_push, read_remote, unreachable_reason
 
     session.output.say(f"push: looking at {recipe.repo}")
     place, remote = session.workspace, None
     merged = recipe.repo[: -len("-GGUF")] if recipe.kind == "gguf" else None
     there = merged if f"push-{merged}" in run.slots else None
 
-    def packed(remote: Remote | None) -> Parcel:
+    def packed(remote: RemoteRepo | None) -> Parcel:
         if first:
             return Parcel.to_come(recipe.kind, recipe.repo, remote, first, warnings)
         return pack(place, run, recipe.kind, recipe.repo, made, remote, merged_repo=there, warnings=warnings)
 
-    if reason := can_ask() if dry_run else None:
+    if reason := unreachable_reason() if dry_run else None:
         warnings = [*warnings, f"the Hub was not asked: {reason}"]
     else:
         try:
-            remote = ask(recipe.repo, recipe.revision, public=public)
+            remote = check_push(recipe.repo, recipe.revision, public=public)
             request = opened_request(place, run, recipe)
-            if request and (same := packed(look(recipe.repo, request))).is_there:
+            if request and (same := packed(read_remote(recipe.repo, request))).is_there:
                 return same
         except HubError as error:
             if not (dry_run and error.may_pass):
@@ -145,12 +145,12 @@ def _packed(
 
 def _require_ready(session: Session, recipe: PushRecipe, *, public: bool, yes: bool) -> None:
     """What would stop the push, before an export that takes long. Raises HubError, UsageError."""
-    from twinctl.hub.remote import ask
+    from twinctl.hub.remote import check_push
 
     if not yes:
         _has_person(session, public=public)
     session.output.say(f"push: looking at {recipe.repo}")
-    ask(recipe.repo, recipe.revision, public=public)
+    check_push(recipe.repo, recipe.revision, public=public)
 
 
 def _has_person(session: Session, *, public: bool) -> bool:

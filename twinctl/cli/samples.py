@@ -11,17 +11,17 @@ from twinctl.cli.output import Output
 from twinctl.config.secrets import redact
 
 if TYPE_CHECKING:
-    from twinctl.data.inspect_samples import Shown
+    from twinctl.data.inspect_samples import InspectedSample
 
 BAR = 40
 
 
-def as_json(sample: Shown) -> dict[str, Any]:
+def as_json(sample: InspectedSample) -> dict[str, Any]:
     """The sample for scripts, its text whole and in parts."""
     return {**asdict(sample), "text": "".join(part.text for part in sample.parts)}
 
 
-def show(output: Output, sample: Shown) -> None:
+def show(output: Output, sample: InspectedSample) -> None:
     """The sample on stdout. Masked text is dim, or in ⟦brackets⟧ without colour; special tokens stand out."""
     from rich.text import Text
 

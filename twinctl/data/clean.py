@@ -9,7 +9,7 @@ import hashlib
 import re
 from typing import Any, Literal
 
-from twinctl.data.shapes import normalised
+from twinctl.data.shapes import normalized_text
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff]")
 _UNCLEAN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ufeff]")
@@ -25,7 +25,7 @@ def without_controls(text: str) -> str:
     return _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
-def key_of(*parts: str) -> bytes:
+def text_digest(*parts: str) -> bytes:
     """A short digest that two texts share only if they are equal (collisions at 96 bits aside)."""
     return hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=12).digest()
 
@@ -42,7 +42,7 @@ class Duplicates:
         """ "duplicate", "near duplicate" or None."""
         if self._kind == "none":
             return None
-        key = key_of(text)
+        key = text_digest(text)
         if key in self._seen:
             return "duplicate"
         self._seen.add(key)
@@ -61,7 +61,7 @@ class _NearDuplicates:
 
     def repeats(self, text: str) -> bool:
         sketch = self._empty.copy()
-        words = normalised(text).split()
+        words = normalized_text(text).split()
         starts = range(max(len(words) - SHINGLE + 1, 1))
         sketch.update_batch([" ".join(words[start : start + SHINGLE]).encode() for start in starts])
         values = sketch.hashvalues.astype("uint32")  # they have no more bits

@@ -18,27 +18,27 @@ from twinctl.errors import ConfigError
 from twinctl.workspace.memo import file_sha256
 
 Row = dict[str, Any]
-Placed = tuple[str, Row]
-Bad = Callable[[str, ConfigError], None]
+LocatedRow = tuple[str, Row]
+OnBadRow = Callable[[str, ConfigError], None]
 
 SAVE_UTF8 = "save the file as UTF-8"
 _AGAIN = "when nothing writes it any more, type the same command again"
 _COPY = "copy it again, or compress it again"
 
 
-def printable(text: str) -> str:
+def without_surrogates(text: str) -> str:
     """The text with “?” for each half of a surrogate pair, which JSON can hold and UTF-8 cannot."""
     return text.encode("utf-8", "replace").decode()
 
 
-def opened(path: Path) -> io.BufferedReader:
+def open_unpacked(path: Path) -> io.BufferedReader:
     """The file's bytes, unpacked."""
     if path.suffix.lower() == ".gz":
         return io.BufferedReader(cast("io.RawIOBase", gzip.open(path)), 2**17)
     return open(path, "rb")
 
 
-def refuse(place: str, what: str, hint: str, bad: Bad | None, cause: Exception | None = None) -> None:
+def refuse_row(place: str, what: str, hint: str, bad: OnBadRow | None, cause: Exception | None = None) -> None:
     """Hand a bad row to `bad`; without one, raise it as ConfigError."""
     error = ConfigError(f"{place} {what}", hint)
     if bad is None:
@@ -47,7 +47,7 @@ def refuse(place: str, what: str, hint: str, bad: Bad | None, cause: Exception |
 
 
 @contextmanager
-def damage_named(label: str) -> Iterator[None]:
+def damage_reported(label: str) -> Iterator[None]:
     """Raise ConfigError for what a missing, shut or damaged file raises inside."""
     try:
         yield
@@ -61,10 +61,10 @@ def damage_named(label: str) -> Iterator[None]:
 
 
 @contextmanager
-def unchanged(path: Path, digest: str, label: str) -> Iterator[None]:
+def require_unchanged(path: Path, digest: str, label: str) -> Iterator[None]:
     """Raise ConfigError when the file is not the one with this digest, or changes while the block reads it."""
     before = _state(path)
-    with damage_named(label):
+    with damage_reported(label):
         if file_sha256(path) != digest:
             raise ConfigError(f"{label} changed since twinctl looked at it", _AGAIN)
     try:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from twinctl.data.file_io import SAVE_UTF8, Bad, Placed, damage_named, opened, refuse
+from twinctl.data.file_io import SAVE_UTF8, LocatedRow, OnBadRow, damage_reported, open_unpacked, refuse_row
 from twinctl.data.json_files import json_lines, json_rows
 from twinctl.data.table_files import arrow_rows, csv_rows, parquet_rows, tsv_rows
 
-Reader = Callable[[Path, str, Bad | None], Iterator[Placed]]
+FileReader = Callable[[Path, str, OnBadRow | None], Iterator[LocatedRow]]
 
-READERS: dict[str, Reader] = {
+READERS: dict[str, FileReader] = {
     "jsonl": json_lines,
     "json": json_rows,
     "csv": csv_rows,
@@ -33,7 +33,7 @@ def format_of(path: Path) -> str | None:
     return suffix if suffix in READERS else DOCUMENTS.get(suffix)
 
 
-def title_of(path: Path) -> str:
+def document_title(path: Path) -> str:
     """What a document's name says of it; "" for rows."""
     return _unpacked(path).stem if format_of(path) in DOCUMENTS.values() else ""
 
@@ -42,27 +42,27 @@ def _unpacked(path: Path) -> Path:
     return path.with_suffix("") if path.suffix.lower() == ".gz" else path
 
 
-def file_rows(path: Path, label: str, bad: Bad | None, title: str = "") -> Iterator[Placed]:
+def file_rows(path: Path, label: str, bad: OnBadRow | None, title: str = "") -> Iterator[LocatedRow]:
     """The file's rows with their places, which begin with `label`. A document is one row; a name that does not tell
     is read as JSON.
 
     Raises ConfigError for a file that cannot be read, and for a row that cannot when there is no `bad` to take it.
     """
     found = format_of(path) or "json"
-    with damage_named(label):
+    with damage_reported(label):
         if found in READERS:
             yield from READERS[found](path, label, bad)
         else:
             yield from _document(path, label, bad, {"title": _spaced(title), "format": found})
 
 
-def _document(path: Path, label: str, bad: Bad | None, about: dict[str, str]) -> Iterator[Placed]:
-    with opened(path) as stream:
+def _document(path: Path, label: str, bad: OnBadRow | None, about: dict[str, str]) -> Iterator[LocatedRow]:
+    with open_unpacked(path) as stream:
         data = stream.read()
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        refuse(label, f"is not UTF-8: {error.reason} at byte {error.start + 1}", SAVE_UTF8, bad, error)
+        refuse_row(label, f"is not UTF-8: {error.reason} at byte {error.start + 1}", SAVE_UTF8, bad, error)
     else:
         yield label, {"text": text.replace("\r\n", "\n").replace("\r", "\n"), **about}
 

@@ -16,7 +16,7 @@ from twinctl.data.tokens import EVAL, TRAIN, integers, read_tokens, strings
 
 
 @dataclass(frozen=True)
-class Part:
+class TokenRun:
     """A run of tokens that are alike: learnt or masked, special or text."""
 
     text: str
@@ -25,7 +25,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Shown:
+class InspectedSample:
     """A sample to look at. `tokens` and `trained` count tokens."""
 
     split: str
@@ -34,10 +34,10 @@ class Shown:
     role: str
     tokens: int
     trained: int
-    parts: list[Part]
+    parts: list[TokenRun]
 
 
-def look(
+def inspect_samples(
     folder: Path,
     tokenizer: TextTokenizer,
     *,
@@ -45,7 +45,7 @@ def look(
     source: str | None = None,
     longest: bool = False,
     grep: str | None = None,
-) -> list[Shown]:
+) -> list[InspectedSample]:
     """At most `rows` samples of a tokens folder: spread evenly over those of the source (a part of its name), the
     longest of them first, or those whose text contains `grep`.
     """
@@ -87,7 +87,7 @@ def _longest_first(table: Any) -> list[int]:
     return found
 
 
-def _matching(table: Any, order: Any, tokenizer: TextTokenizer, grep: str) -> Iterator[Shown]:
+def _matching(table: Any, order: Any, tokenizer: TextTokenizer, grep: str) -> Iterator[InspectedSample]:
     for start in range(0, len(order), 1000):
         rows = _taken(table, order[start : start + 1000])
         for row, text in zip(rows, tokenizer.decode([row["input_ids"] for row in rows]), strict=True):
@@ -95,14 +95,14 @@ def _matching(table: Any, order: Any, tokenizer: TextTokenizer, grep: str) -> It
                 yield _shown(row, tokenizer)
 
 
-def _shown(row: dict[str, Any], tokenizer: TextTokenizer) -> Shown:
+def _shown(row: dict[str, Any], tokenizer: TextTokenizer) -> InspectedSample:
     parts = parts_of(row["input_ids"], row["trained"], tokenizer)
     trained = sum(row["trained"][1::2]) - sum(row["trained"][::2])
     named = {name: row[name] for name in ("split", "source", "place", "role")}
-    return Shown(**named, tokens=len(row["input_ids"]), trained=trained, parts=parts)
+    return InspectedSample(**named, tokens=len(row["input_ids"]), trained=trained, parts=parts)
 
 
-def parts_of(ids: list[int], trained: list[int], tokenizer: TextTokenizer) -> list[Part]:
+def parts_of(ids: list[int], trained: list[int], tokenizer: TextTokenizer) -> list[TokenRun]:
     """The sample in runs of tokens that are alike; the texts, one after the other, are the sample's text."""
     learnt = [False] * len(ids)
     for start, end in zip(trained[::2], trained[1::2], strict=True):
@@ -115,7 +115,7 @@ def parts_of(ids: list[int], trained: list[int], tokenizer: TextTokenizer) -> li
         for kind, run in groupby(zip(kinds, ids, strict=True), key=lambda pair: pair[0])
     ]
     texts = _texts([run for _, run in runs], tokenizer)
-    return [Part(text, *kind) for (kind, _), text in zip(runs, texts, strict=True)]
+    return [TokenRun(text, *kind) for (kind, _), text in zip(runs, texts, strict=True)]
 
 
 def _texts(runs: list[list[int]], tokenizer: TextTokenizer) -> list[str]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from twinctl.data.file_io import SAVE_UTF8, Bad, Placed, opened, refuse
+from twinctl.data.file_io import SAVE_UTF8, LocatedRow, OnBadRow, open_unpacked, refuse_row
 from twinctl.errors import ConfigError
 
 WINDOW = 2**20
@@ -31,9 +31,9 @@ def first_byte(stream: io.BufferedIOBase) -> bytes:
     return b""
 
 
-def json_lines(path: Path, label: str, bad: Bad | None) -> Iterator[Placed]:
+def json_lines(path: Path, label: str, bad: OnBadRow | None) -> Iterator[LocatedRow]:
     """One object a line; empty lines are passed over, and counted in the places."""
-    with opened(path) as stream:
+    with open_unpacked(path) as stream:
         for number, line in enumerate(stream, 1):
             if number == 1:
                 line = line.removeprefix(codecs.BOM_UTF8)
@@ -47,16 +47,16 @@ def json_lines(path: Path, label: str, bad: Bad | None) -> Iterator[Placed]:
             if isinstance(row, dict):
                 yield f"{label}:{number}", row
             else:
-                refuse(f"{label}:{number}", *_NO_ROW, bad)
+                refuse_row(f"{label}:{number}", *_NO_ROW, bad)
 
 
-def _refuse_line(place: str, error: ValueError | RecursionError, bad: Bad | None) -> None:
+def _refuse_line(place: str, error: ValueError | RecursionError, bad: OnBadRow | None) -> None:
     if isinstance(error, UnicodeDecodeError):
-        refuse(place, f"is not UTF-8: {error.reason}", SAVE_UTF8, bad, error)
+        refuse_row(place, f"is not UTF-8: {error.reason}", SAVE_UTF8, bad, error)
         return
     column = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
     hint = "the file must be JSON Lines: one JSON object a line"
-    refuse(place, f"is not JSON: {_reason(error)}{column}", hint, bad, error)
+    refuse_row(place, f"is not JSON: {_reason(error)}{column}", hint, bad, error)
 
 
 def _reason(error: ValueError | RecursionError) -> str:
@@ -65,9 +65,9 @@ def _reason(error: ValueError | RecursionError) -> str:
     return "nested too deep" if isinstance(error, RecursionError) else str(error)
 
 
-def json_rows(path: Path, label: str, bad: Bad | None) -> Iterator[Placed]:
+def json_rows(path: Path, label: str, bad: OnBadRow | None) -> Iterator[LocatedRow]:
     """The rows of a `.json` file. Raises ConfigError when it is not JSON as a whole, nor JSON Lines."""
-    with opened(path) as stream:
+    with open_unpacked(path) as stream:
         is_array = first_byte(stream) == b"["
     if is_array:
         return _rows(_array(path, label), label, bad)
@@ -76,17 +76,17 @@ def json_rows(path: Path, label: str, bad: Bad | None) -> Iterator[Placed]:
     return _rows(_in_object(path, label), label, bad)
 
 
-def _rows(values: Iterator[Any], label: str, bad: Bad | None) -> Iterator[Placed]:
+def _rows(values: Iterator[Any], label: str, bad: OnBadRow | None) -> Iterator[LocatedRow]:
     for number, value in enumerate(values, 1):
         if isinstance(value, dict):
             yield f"{label} row {number}", value
         else:
-            refuse(f"{label} row {number}", *_NO_ROW, bad)
+            refuse_row(f"{label} row {number}", *_NO_ROW, bad)
 
 
 def _holds_lines(path: Path) -> bool:
     """Whether the first line is an object by itself and more follows."""
-    with opened(path) as stream:
+    with open_unpacked(path) as stream:
         lines = (line for raw in stream if (line := raw.removeprefix(codecs.BOM_UTF8).strip()))
         try:
             first = json.loads(next(lines, b"").decode())
@@ -97,7 +97,7 @@ def _holds_lines(path: Path) -> bool:
 
 def _in_object(path: Path, label: str) -> Iterator[Any]:
     """The only list of objects in the file's object, or the object itself."""
-    with opened(path) as stream:
+    with open_unpacked(path) as stream:
         data = stream.read()
     if not data.removeprefix(codecs.BOM_UTF8).strip():
         return
@@ -121,7 +121,7 @@ def _holds_rows(value: Any) -> bool:
 
 def _array(path: Path, label: str) -> Iterator[Any]:
     number = 0
-    with io.TextIOWrapper(opened(path), encoding="utf-8-sig") as stream:
+    with io.TextIOWrapper(open_unpacked(path), encoding="utf-8-sig") as stream:
         try:
             for value in _Window(stream).values():
                 number += 1

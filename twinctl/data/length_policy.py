@@ -28,7 +28,7 @@ class Candidate:
     text: str
     spans: list[tuple[int, int]] | None
     messages: list[Message] | None
-    drawn: float
+    unit_hash: float
     prompt: str
     place: str
 
@@ -39,10 +39,10 @@ class Encoded:
 
     ids: list[int]
     trained: list[int]
-    faithful: bool
+    round_trips: bool
 
 
-class Overlong:
+class LengthPolicy:
     """What --overlong makes of a sample. `candidate` and `encode` make new ones of what is left."""
 
     def __init__(
@@ -82,7 +82,7 @@ class Overlong:
         if not kept or kept[-1] != end:
             return None
         kept[-1] = end + 1
-        return Encoded([*encoded.ids[:end], self._template.eos_id], kept, encoded.faithful)
+        return Encoded([*encoded.ids[:end], self._template.eos_id], kept, encoded.round_trips)
 
     def _end_of_character(self, ids: list[int], end: int) -> int:
         """`end`, or the nearest place before it that is not inside a character."""
@@ -112,7 +112,7 @@ class Overlong:
             else:
                 found += [[*system, *part] for part in self._turn_parts(system, turn)]
         return [
-            self._candidate(talk, candidate.drawn, f"{candidate.place}/{number}")
+            self._candidate(talk, candidate.unit_hash, f"{candidate.place}/{number}")
             for number, talk in enumerate(found, 1)
         ]
 

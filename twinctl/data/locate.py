@@ -17,7 +17,7 @@ from difflib import get_close_matches
 from glob import glob, has_magic
 from pathlib import Path
 
-from twinctl.data.file_io import damage_named, opened
+from twinctl.data.file_io import damage_reported, open_unpacked
 from twinctl.data.files import SUFFIXES, format_of
 from twinctl.data.json_files import first_byte
 from twinctl.errors import ConfigError, UpstreamError
@@ -35,7 +35,7 @@ def find_files(locator: str) -> list[Path]:
     Raises ConfigError when there is something, and nothing that can be read.
     """
     name = os.path.expanduser(locator)
-    with damage_named(locator):
+    with damage_reported(locator):
         if os.path.isdir(name):
             return _usable(locator, _below(name))
         if os.path.isfile(name):
@@ -48,7 +48,7 @@ def find_files(locator: str) -> list[Path]:
 
 def _readable(locator: str, path: Path) -> Path:
     if format_of(path) is None:
-        with opened(path) as stream:
+        with open_unpacked(path) as stream:
             if first_byte(stream) not in _JSON:
                 raise ConfigError(f"{locator} is of a kind that cannot be read", f"{_READS}: save it as one of these")
     return path
@@ -96,7 +96,7 @@ def nearby(locator: str) -> str:
 
 def digest_of(path: Path, memo: DigestMemo) -> str:
     """The file's sha256. Raises ConfigError when it cannot be read or changes meanwhile."""
-    with damage_named(str(path)):
+    with damage_reported(str(path)):
         try:
             return memo.sha256(path)
         except UpstreamError as error:
@@ -136,5 +136,5 @@ def _kept(draft: Path) -> Path:
 def _suffix_of(draft: Path) -> str:
     with open(draft, "rb") as stream:
         packed = stream.read(2) == b"\x1f\x8b"
-    with damage_named("standard input"), gzip.open(draft) if packed else open(draft, "rb") as stream:
+    with damage_reported("standard input"), gzip.open(draft) if packed else open(draft, "rb") as stream:
         return _JSON.get(first_byte(stream), ".txt") + ".gz" * packed

@@ -48,7 +48,7 @@ def passages(document: Document, *, length: Length, room: int) -> Iterator[Passa
         yield Passage(_prompt(name, title, seen[name]), text)
 
 
-def plain(document: Document) -> str:
+def plain_text(document: Document) -> str:
     """The whole text, an empty line between its paragraphs; its headings, and the title that it says, are lines."""
     parts = [document.title] if document.titled else []
     for section in document.sections:

@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 from twinctl.data.clean import Duplicates, without_controls
 from twinctl.data.documents import Document, read_document, shortened
-from twinctl.data.length_policy import Candidate, Encoded, Overlong, assistant, user
-from twinctl.data.passages import passages, pieces, plain
+from twinctl.data.length_policy import Candidate, Encoded, LengthPolicy, assistant, user
+from twinctl.data.passages import passages, pieces, plain_text
 from twinctl.data.report import Report, SourceCounts
-from twinctl.data.shapes import Talk, Text, column_map, parse_row
+from twinctl.data.shapes import MessagesRow, TextRow, column_map, parse_row
 from twinctl.data.source import Source, read_rows
-from twinctl.data.split import Split, draw
+from twinctl.data.split import Split, split_hash
 from twinctl.data.template import Message, Template
 from twinctl.data.tokenizer import TextTokenizer, special_pattern
-from twinctl.data.tokens import TRAIN, Sample, TokensWriter
+from twinctl.data.tokens import TRAIN, TokenizedSample, TokensWriter
 from twinctl.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -54,13 +54,13 @@ class Preparation:
         self._writer, self.report = writer, Report()
         self._special = special_pattern(tokenizer)
         self._duplicates, self._duplicate_pieces = Duplicates(recipe.dedupe), Duplicates(recipe.dedupe)
-        self._split: Split[Sample] = Split(recipe.eval_fraction, self._write)
-        self._kept_its_word = False
+        self._split: Split[TokenizedSample] = Split(recipe.eval_fraction, self._write)
+        self._is_trusted = False
         self._began = time.monotonic()
         self._taken: Counter[str] = Counter()
         self._written: Counter[str] = Counter()
         self._weights: dict[str, float] = {}
-        self._overlong = Overlong(recipe, tokenizer, template, self.report, self._candidate, self._encode)
+        self._length_policy = LengthPolicy(recipe, tokenizer, template, self.report, self._candidate, self._encode)
         self._bos_id = tokenizer.backend.token_to_id(template.bos) if template.bos else None
 
     def run(self, sources: Sequence[Source]) -> None:
@@ -121,7 +121,7 @@ class Preparation:
             self.report.drop(counts, place, parsed, str(row))
             return
         counts.shapes[parsed.shape] += 1
-        if isinstance(parsed, Talk):
+        if isinstance(parsed, MessagesRow):
             yield from self._talk(parsed, place, counts)
         else:
             yield from self._document(parsed, place, counts)
@@ -133,15 +133,15 @@ class Preparation:
 
         return count
 
-    def _talk(self, talk: Talk, place: str, counts: SourceCounts) -> Iterator[Candidate]:
+    def _talk(self, talk: MessagesRow, place: str, counts: SourceCounts) -> Iterator[Candidate]:
         messages = [self._clean(message, counts) for message in talk.messages]
         question = next((message for message in messages if message["role"] == "user"), messages[0])
         text = "\0".join(part for message in messages for part in message.values())
         if self._is_wanted(text, place, counts, self._duplicates):
             unit = "\n\n### Input:\n".join(filter(None, (question["content"], question.get("input"))))
-            yield self._candidate(messages, draw(unit, self._recipe.seed), place)
+            yield self._candidate(messages, split_hash(unit, self._recipe.seed), place)
 
-    def _document(self, text: Text, place: str, counts: SourceCounts) -> Iterator[Candidate]:
+    def _document(self, text: TextRow, place: str, counts: SourceCounts) -> Iterator[Candidate]:
         cleaned = without_controls(text.text)
         if not self._is_wanted(cleaned, place, counts, self._duplicates):
             return
@@ -150,11 +150,11 @@ class Preparation:
         except ConfigError as error:
             raise ConfigError(f"{place}: {error.message}", error.hint) from error
         counts.cleaned.update(document.removed)
-        drawn = draw(cleaned, self._recipe.seed)
+        unit_hash = split_hash(cleaned, self._recipe.seed)
         made = (
-            self._raw(document, drawn, place)
+            self._raw(document, unit_hash, place)
             if self._recipe.text_as == "raw"
-            else self._passages(document, drawn, place)
+            else self._passages(document, unit_hash, place)
         )
         nothing = True
         for words, candidate in made:
@@ -164,7 +164,7 @@ class Preparation:
         if nothing:
             self.report.drop(counts, place, "empty text", cleaned)
 
-    def _passages(self, document: Document, drawn: float, place: str) -> Iterator[tuple[str, Candidate]]:
+    def _passages(self, document: Document, unit_hash: float, place: str) -> Iterator[tuple[str, Candidate]]:
         """The words of the document's passages and the passages, each small enough to be kept whole with the longest of
         its questions.
         """
@@ -176,14 +176,14 @@ class Preparation:
         found = passages(document, length=self._tokenizer.length, room=room)
         for number, passage in enumerate(found, 1):
             messages = [user(passage.prompt), assistant(passage.text)]
-            yield passage.text, self._candidate(messages, drawn, f"{place}#{number}")
+            yield passage.text, self._candidate(messages, unit_hash, f"{place}#{number}")
 
-    def _raw(self, document: Document, drawn: float, place: str) -> Iterator[tuple[str, Candidate]]:
+    def _raw(self, document: Document, unit_hash: float, place: str) -> Iterator[tuple[str, Candidate]]:
         room = self._recipe.max_length - 2  # BOS and EOS
-        found = pieces(plain(document), length=self._tokenizer.length, room=room)
+        found = pieces(plain_text(document), length=self._tokenizer.length, room=room)
         for number, piece in enumerate(found, 1):
             text = f"{self._template.bos}{piece}{self._template.eos}"
-            yield piece, Candidate(text, None, None, drawn, "", f"{place}#{number}")
+            yield piece, Candidate(text, None, None, unit_hash, "", f"{place}#{number}")
 
     def _clean(self, message: Message, counts: SourceCounts) -> Message:
         for name, text in message.items():
@@ -200,14 +200,14 @@ class Preparation:
             self.report.drop(counts, place, reason, text.replace("\0", "\n"))
         return reason is None
 
-    def _candidate(self, messages: list[Message], drawn: float, place: str) -> Candidate:
+    def _candidate(self, messages: list[Message], unit_hash: float, place: str) -> Candidate:
         try:
             text = self._template.render(messages)
             spans = self._template.answers(messages, text) if self._recipe.loss == "completion" else None
         except ConfigError as error:
             raise ConfigError(f"{place}: {error.message}", error.hint) from error
         asked = next((m["content"] for m in reversed(messages) if m["role"] == "user"), "")
-        return Candidate(text, spans, messages, drawn, asked, place)
+        return Candidate(text, spans, messages, unit_hash, asked, place)
 
     # Candidates → tokens, beside the reading
 
@@ -223,19 +223,19 @@ class Preparation:
         else:
             ids = self._tokenizer.encode(texts)
             trained = [[0, len(row)] for row in ids]
-        faithful = self._faithful(texts, ids)
-        return [Encoded(*each) for each in zip(ids, trained, faithful, strict=True)]
+        round_trips = self._round_trips(texts, ids)
+        return [Encoded(*each) for each in zip(ids, trained, round_trips, strict=True)]
 
-    def _faithful(self, texts: list[str], ids: list[list[int]]) -> list[bool]:
+    def _round_trips(self, texts: list[str], ids: list[list[int]]) -> list[bool]:
         """Whether ids → text → ids is the identity: it is where the text comes back, since encoding is a function. A
         tokenizer that normalises gives another text back; there it is tried. One that loses nothing by its build is
         taken at its word once it has kept it for a batch.
         """
-        if self._kept_its_word:
+        if self._is_trusted:
             return [True] * len(texts)
         decoded = self._tokenizer.decode(ids)
         found = [before == after for before, after in zip(texts, decoded, strict=True)]
-        self._kept_its_word = self._tokenizer.is_lossless and all(found)
+        self._is_trusted = self._tokenizer.is_lossless and all(found)
         odd = [place for place, same in enumerate(found) if not same]
         for place, again in zip(odd, self._tokenizer.encode([decoded[place] for place in odd]), strict=True):
             found[place] = again == ids[place]
@@ -252,7 +252,7 @@ class Preparation:
         last: int | None,
     ) -> None:
         for candidate, encoded in zip(batch, future.result(), strict=True):
-            for fitting, each in self._overlong.fit(candidate, encoded, counts):
+            for fitting, each in self._length_policy.fit(candidate, encoded, counts):
                 if last is not None and self._taken["general"] >= last:
                     counts.capped = True
                     self.report.drop(counts, fitting.place, "beyond --general", fitting.text)
@@ -267,10 +267,10 @@ class Preparation:
             return
         self._audit(candidate, encoded)
         self._taken[source.role] += 1
-        sample = Sample(ids, trained, candidate.prompt, source.role, source.name, candidate.place)
-        self._split.add(sample, candidate.drawn, is_author=source.role == "author")
+        sample = TokenizedSample(ids, trained, candidate.prompt, source.role, source.name, candidate.place)
+        self._split.add(sample, candidate.unit_hash, is_author=source.role == "author")
 
-    def _write(self, split: str, sample: Sample) -> None:
+    def _write(self, split: str, sample: TokenizedSample) -> None:
         times = self._times(sample.source) if split == TRAIN else 1
         for _ in range(times):
             self._writer.add(split, sample)
@@ -290,7 +290,7 @@ class Preparation:
         ids, problem = encoded.ids, self.report.problem
         if ids[-1] != self._template.eos_id or encoded.trained[-1] != len(ids):
             problem(f"do not end with a learnt {self._template.eos}", candidate.place)
-        if not encoded.faithful:
+        if not encoded.round_trips:
             problem("are not the same tokens when their text is read again", candidate.place)
         if max(ids) >= self._tokenizer.vocabulary:
             problem(f"have token ids beyond the model's embedding ({self._tokenizer.vocabulary})", candidate.place)

@@ -10,8 +10,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from twinctl.data.file_io import printable
-from twinctl.data.tokens import EVAL, TRAIN, Sample
+from twinctl.data.file_io import without_surrogates
+from twinctl.data.tokens import EVAL, TRAIN, TokenizedSample
 from twinctl.errors import CheckFailed, ConfigError
 
 EXAMPLES, NAMED, SHOWN = 10, 5, 2000
@@ -58,10 +58,10 @@ class Report:
         """Count a row that is left out, and keep the first few to look at."""
         counts.dropped[reason] += 1
         if counts.dropped[reason] <= EXAMPLES:
-            shown = printable(text[:SHOWN])
+            shown = without_surrogates(text[:SHOWN])
             self.examples.append({"source": counts.name, "place": place, "reason": reason, "text": shown})
 
-    def keep(self, split: str, sample: Sample, times: int) -> None:
+    def keep(self, split: str, sample: TokenizedSample, times: int) -> None:
         """Count a sample that is written so many times."""
         counts = self.sources[sample.source]
         length, trained = len(sample.ids), sum(sample.trained[1::2]) - sum(sample.trained[::2])

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from twinctl.data.file_io import printable
+from twinctl.data.file_io import without_surrogates
 from twinctl.data.template import Message
 from twinctl.errors import ConfigError
 
@@ -43,7 +43,7 @@ ROLES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Talk:
+class MessagesRow:
     """Messages to learn from. The first user's has an `input` beside its `content` where an instruction row has one."""
 
     shape: str
@@ -51,7 +51,7 @@ class Talk:
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class TextRow:
     """Plain writing, which is not yet a talk. `format` is txt, md or html."""
 
     shape: str
@@ -61,8 +61,8 @@ class Text:
 
 
 Row = Mapping[str, Any]
-Parsed = Talk | Text | str
-Reader = Callable[[Row], Parsed]
+Parsed = MessagesRow | TextRow | str
+RowParser = Callable[[Row], Parsed]
 Before = tuple[tuple[str, str], ...]  # of the columns that become a system message: our name, theirs
 
 
@@ -92,14 +92,14 @@ def parse_row(row: Row, columns: Mapping[str, str], place: str) -> Parsed:
 
 
 @lru_cache(maxsize=1024)
-def _reader(there: tuple[str, ...], mapped: tuple[tuple[str, str], ...]) -> Reader | None:
+def _reader(there: tuple[str, ...], mapped: tuple[tuple[str, str], ...]) -> RowParser | None:
     """How rows with these columns are read; rows come by the thousand and their columns are a few."""
     columns = dict(mapped)
     found = _found(there, columns)
     shape = _shape(found, columns)
     if shape is None or any(ours in columns and ours not in found for names in SHAPES[shape] for ours in names):
         return None
-    return READERS[shape](found)
+    return PARSERS[shape](found)
 
 
 def _found(there: Iterable[str], columns: Mapping[str, str]) -> dict[str, str]:
@@ -123,7 +123,7 @@ def _of_no_shape(row: Row, columns: Mapping[str, str], place: str) -> ConfigErro
     found = _found(row, columns)
     wanted = [ours for ours in columns if ours not in found]
     wanted += [name for needs, _ in SHAPES.values() if found.keys() & set(needs) for name in needs if name not in found]
-    there = printable(", ".join(map(str, row))) or "none"
+    there = without_surrogates(", ".join(map(str, row))) or "none"
     if not wanted:
         return ConfigError(
             f"{place} has unrecognized columns: {there}",
@@ -136,7 +136,7 @@ def _of_no_shape(row: Row, columns: Mapping[str, str], place: str) -> ConfigErro
     )
 
 
-def _instructions(found: Mapping[str, str]) -> Reader:
+def _instructions(found: Mapping[str, str]) -> RowParser:
     ask, reply, more, before = found["instruction"], found["output"], found.get("input"), _before(found)
 
     def read(row: Row) -> Parsed:
@@ -145,7 +145,7 @@ def _instructions(found: Mapping[str, str]) -> Reader:
     return read
 
 
-def _prompts(found: Mapping[str, str]) -> Reader:
+def _prompts(found: Mapping[str, str]) -> RowParser:
     ask, reply, before = found["prompt"], found["completion"], _before(found)
 
     def read(row: Row) -> Parsed:
@@ -157,15 +157,15 @@ def _prompts(found: Mapping[str, str]) -> Reader:
     return read
 
 
-def _turns_of(shape: str, column: str) -> Callable[[Mapping[str, str]], Reader]:
-    def make(found: Mapping[str, str]) -> Reader:
+def _turns_of(shape: str, column: str) -> Callable[[Mapping[str, str]], RowParser]:
+    def make(found: Mapping[str, str]) -> RowParser:
         turns, before = found[column], _before(found)
         return lambda row: _talk(shape, row[turns], before, row)
 
     return make
 
 
-def _texts(found: Mapping[str, str]) -> Reader:
+def _texts(found: Mapping[str, str]) -> RowParser:
     body, title, form = found["text"], found.get("title", ""), found.get("format", "")
 
     def read(row: Row) -> Parsed:
@@ -173,12 +173,14 @@ def _texts(found: Mapping[str, str]) -> Reader:
         text, name = "" if text is None else text, name if isinstance(name, str) else ""
         if bad := _unfit(text, name):
             return bad
-        return EMPTY_TEXT if _blank(text) else Text("text", text, name, FORMATS.get(str(row.get(form)).lower(), "txt"))
+        return (
+            EMPTY_TEXT if _blank(text) else TextRow("text", text, name, FORMATS.get(str(row.get(form)).lower(), "txt"))
+        )
 
     return read
 
 
-READERS: dict[str, Callable[[Mapping[str, str]], Reader]] = {
+PARSERS: dict[str, Callable[[Mapping[str, str]], RowParser]] = {
     "instruction": _instructions,
     "prompt": _prompts,
     "messages": _turns_of("messages", "messages"),
@@ -206,7 +208,7 @@ def _tools(value: Any) -> Any:
     return f"Tools: {value}" if isinstance(value, str) and value.strip() not in ("", "[]", "{}") else None
 
 
-def _pair(shape: str, question: Any, answer: Any, extra: Any, before: Before, row: Row) -> Talk | str:
+def _pair(shape: str, question: Any, answer: Any, extra: Any, before: Before, row: Row) -> MessagesRow | str:
     """A question, perhaps with an input, and its answer."""
     texts = ["" if text is None else text for text in (question, answer, extra)]
     if bad := _unfit(*texts):
@@ -218,10 +220,12 @@ def _pair(shape: str, question: Any, answer: Any, extra: Any, before: Before, ro
         return EMPTY_OUTPUT
     user = {"role": "user", "content": asked} if _blank(given) else {"role": "user", "content": asked, "input": given}
     lead = _messages(_system(before, row)) if before else []
-    return lead if isinstance(lead, str) else Talk(shape, [*lead, user, {"role": "assistant", "content": answered}])
+    return (
+        lead if isinstance(lead, str) else MessagesRow(shape, [*lead, user, {"role": "assistant", "content": answered}])
+    )
 
 
-def _talk(shape: str, turns: Any, before: Before, row: Row) -> Talk | str:
+def _talk(shape: str, turns: Any, before: Before, row: Row) -> MessagesRow | str:
     """A list of turns; what follows the last answer is left out."""
     if not isinstance(turns, list):
         return NOT_TEXT
@@ -237,7 +241,7 @@ def _talk(shape: str, turns: Any, before: Before, row: Row) -> Talk | str:
     empty = {message["role"] for message in messages if _blank(message["content"])}
     if "user" in empty:
         return EMPTY_INSTRUCTION
-    return EMPTY_OUTPUT if "assistant" in empty else Talk(shape, messages)
+    return EMPTY_OUTPUT if "assistant" in empty else MessagesRow(shape, messages)
 
 
 def _messages(turns: list[Any]) -> list[Message] | str:
@@ -297,6 +301,6 @@ def _blank(text: str) -> bool:
     return not text or text.isspace()
 
 
-def normalised(text: str) -> str:
+def normalized_text(text: str) -> str:
     """The text without what does not make it another text: case, white space, Unicode's forms."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())

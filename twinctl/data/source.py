@@ -18,8 +18,8 @@ from itertools import islice, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from twinctl.data.file_io import Bad, Placed, unchanged
-from twinctl.data.files import file_rows, format_of, title_of
+from twinctl.data.file_io import LocatedRow, OnBadRow, require_unchanged
+from twinctl.data.files import document_title, file_rows, format_of
 from twinctl.data.locate import digest_of, find_files, nearby, spool_input
 from twinctl.errors import ConfigError
 from twinctl.workspace.memo import DigestMemo
@@ -114,10 +114,10 @@ def resolve_sources(
     """
     if [each.source for each in wanted].count(INPUT) > 1:
         raise ConfigError(f"{INPUT} is given twice", "standard input can be read once")
-    return told_apart([_resolved(each, role, memo, [] if refresh else pinned, spool) for each in wanted])
+    return with_unique_names([_resolved(each, role, memo, [] if refresh else pinned, spool) for each in wanted])
 
 
-def told_apart(sources: Sequence[Source]) -> list[Source]:
+def with_unique_names(sources: Sequence[Source]) -> list[Source]:
     """The sources under names of which no two are the same. Raises ConfigError for one that is given twice."""
     _refuse_twice(sources)
     names = Counter(source.name for source in sources)
@@ -167,7 +167,7 @@ def _file(locator: str, path: Path, memo: DigestMemo) -> DataFile:
         str(path).encode()
     except UnicodeEncodeError as error:
         raise ConfigError(f"{str(path)!a} has a name that is not UTF-8", "rename it") from error
-    title = "" if locator == INPUT else title_of(path)
+    title = "" if locator == INPUT else document_title(path)
     return DataFile("" if locator == BUNDLED else str(path), digest_of(path, memo), title)
 
 
@@ -220,7 +220,7 @@ def _whole_name(source: Source) -> str:
     return f"{source.repo}:{source.split}" + (f"@{source.revision}" if source.revision else "")
 
 
-def changes(source: Source, memo: DigestMemo) -> list[str]:
+def source_changes(source: Source, memo: DigestMemo) -> list[str]:
     """How its files differ from what was resolved: "posts.jsonl changed", and what a folder or glob gained or lost. Of
     files that are not here at all nothing is said.
     """
@@ -239,7 +239,7 @@ def _files_now(locator: str) -> set[Path]:
         return set()
 
 
-def read_rows(source: Source, *, bad: Bad | None = None) -> Iterator[Placed]:
+def read_rows(source: Source, *, bad: OnBadRow | None = None) -> Iterator[LocatedRow]:
     """Every row with its place ("posts.jsonl:7"), one at a time, up to the source's limit.
 
     Raises ConfigError for a file that cannot be read or is not what was resolved, and for a row that cannot be read,
@@ -250,7 +250,7 @@ def read_rows(source: Source, *, bad: Bad | None = None) -> Iterator[Placed]:
         yield from islice(_hub_rows(source), left)
         return
     for path, file, label in source.labelled():
-        with unchanged(path, file.digest, label):
+        with require_unchanged(path, file.digest, label):
             for placed in islice(file_rows(path, label, bad, file.title), left):
                 left -= 1
                 yield placed
@@ -258,7 +258,7 @@ def read_rows(source: Source, *, bad: Bad | None = None) -> Iterator[Placed]:
             return
 
 
-def _hub_rows(source: Source) -> Iterator[Placed]:
+def _hub_rows(source: Source) -> Iterator[LocatedRow]:
     from twinctl.hub import dataset_rows
 
     assert source.repo and source.sha and source.split

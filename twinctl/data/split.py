@@ -12,15 +12,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from twinctl.data.shapes import normalised
+from twinctl.data.shapes import normalized_text
 from twinctl.data.tokens import EVAL, TRAIN
 
 T = TypeVar("T")
 
 
-def draw(unit: str, seed: int) -> float:
-    """A number in [0, 1) that is the unit's own: a hash of its normalised text and the seed."""
-    key = hashlib.blake2b(f"{seed}\0{normalised(unit)}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+def split_hash(unit: str, seed: int) -> float:
+    """A number in [0, 1) that is the unit's own: a hash of its normalized text and the seed."""
+    key = hashlib.blake2b(f"{seed}\0{normalized_text(unit)}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(key, "big") / 2**64
 
 
@@ -34,17 +34,17 @@ class Split(Generic[T]):
     _nearest: float = 1.0
     _wrote: dict[str, bool] = field(default_factory=lambda: {TRAIN: False, EVAL: False})
 
-    def add(self, item: T, drawn: float, *, is_author: bool) -> None:
+    def add(self, item: T, unit_hash: float, *, is_author: bool) -> None:
         """`drawn`: the unit's number."""
-        if drawn < self.fraction:
+        if unit_hash < self.fraction:
             self._put(EVAL, item, is_author)
-        elif self._held and drawn == self._nearest:
+        elif self._held and unit_hash == self._nearest:
             self._held.append(item)  # whosever it is
-        elif not is_author or not self.fraction or self._wrote[EVAL] or drawn > self._nearest:
+        elif not is_author or not self.fraction or self._wrote[EVAL] or unit_hash > self._nearest:
             self._put(TRAIN, item, is_author)
         else:
             self._release(TRAIN)
-            self._nearest = drawn
+            self._nearest = unit_hash
             self._held.append(item)
 
     def end(self) -> None:

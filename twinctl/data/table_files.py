@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from twinctl.data.file_io import SAVE_UTF8, Bad, Placed, opened, refuse
+from twinctl.data.file_io import SAVE_UTF8, LocatedRow, OnBadRow, open_unpacked, refuse_row
 from twinctl.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,19 +25,19 @@ LARGEST_CELL = 2**27
 """Characters: beyond every text, and a bound for what an open quote can swallow."""
 
 
-def csv_rows(path: Path, label: str, bad: Bad | None) -> Iterator[Placed]:
+def csv_rows(path: Path, label: str, bad: OnBadRow | None) -> Iterator[LocatedRow]:
     """The rows below the line of column names, at the line where each begins."""
     return _table(path, label, bad, ",")
 
 
-def tsv_rows(path: Path, label: str, bad: Bad | None) -> Iterator[Placed]:
+def tsv_rows(path: Path, label: str, bad: OnBadRow | None) -> Iterator[LocatedRow]:
     """The same with tabs."""
     return _table(path, label, bad, "\t")
 
 
-def _table(path: Path, label: str, bad: Bad | None, delimiter: str) -> Iterator[Placed]:
+def _table(path: Path, label: str, bad: OnBadRow | None, delimiter: str) -> Iterator[LocatedRow]:
     csv.field_size_limit(LARGEST_CELL)
-    with opened(path) as stream:
+    with open_unpacked(path) as stream:
         lines = _Lines(stream)
         reader = csv.reader(lines, delimiter=delimiter, strict=True)
         # Nobody takes a bad first line: it names the columns.
@@ -51,11 +51,11 @@ def _table(path: Path, label: str, bad: Bad | None, delimiter: str) -> Iterator[
                 yield place, dict(zip(columns, cells, strict=True))
             else:
                 what = f"has not one cell for each column (cells: {len(cells)}, columns: {width})"
-                refuse(place, what, "put a cell that holds a separator or a line end into double quotes", bad)
+                refuse_row(place, what, "put a cell that holds a separator or a line end into double quotes", bad)
 
 
 def _records(
-    reader: Iterator[list[str]], lines: _Lines, label: str, bad: Bad | None
+    reader: Iterator[list[str]], lines: _Lines, label: str, bad: OnBadRow | None
 ) -> Iterator[tuple[str, list[str]]]:
     """The rows' cells and the places where they begin."""
     while True:
@@ -66,10 +66,10 @@ def _records(
             return
         except csv.Error as error:
             hint = "put the cell into double quotes, and write a quote in it twice"
-            refuse(f"{label}:{lines.start}", f"cannot be read: {error}", hint, bad, error)
+            refuse_row(f"{label}:{lines.start}", f"cannot be read: {error}", hint, bad, error)
             lines.go_back()
         except UnicodeDecodeError as error:
-            refuse(f"{label}:{lines.number}", f"is not UTF-8: {error.reason}", SAVE_UTF8, bad, error)
+            refuse_row(f"{label}:{lines.number}", f"is not UTF-8: {error.reason}", SAVE_UTF8, bad, error)
         else:
             if cells:  # an empty line has none
                 yield f"{label}:{lines.start}", cells
@@ -113,12 +113,12 @@ def _check_columns(names: Sequence[str], label: str) -> None:
         raise ConfigError(f"{label} has more than one column {', '.join(twice)}", "give each column its own name")
 
 
-def parquet_rows(path: Path, label: str, bad: Bad | None) -> Iterator[Placed]:
+def parquet_rows(path: Path, label: str, bad: OnBadRow | None) -> Iterator[LocatedRow]:
     """The rows by number; nested columns are lists and dicts."""
     return _rows(_parquet_batches(_source(path), label), label)
 
 
-def arrow_rows(path: Path, label: str, bad: Bad | None) -> Iterator[Placed]:
+def arrow_rows(path: Path, label: str, bad: OnBadRow | None) -> Iterator[LocatedRow]:
     """The same of Arrow's file format and of its stream format."""
     return _rows(_arrow_batches(_source(path), label), label)
 
@@ -152,11 +152,11 @@ def _source(path: Path) -> pyarrow.NativeFile:
 
     if path.suffix.lower() != ".gz":
         return pyarrow.OSFile(str(path))
-    with opened(path) as stream:
+    with open_unpacked(path) as stream:
         return pyarrow.BufferReader(stream.read())
 
 
-def _rows(batches: Iterator[pyarrow.RecordBatch], label: str) -> Iterator[Placed]:
+def _rows(batches: Iterator[pyarrow.RecordBatch], label: str) -> Iterator[LocatedRow]:
     number = 0
     try:
         for batch in batches:

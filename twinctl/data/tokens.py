@@ -54,7 +54,7 @@ class TokensInfo:
 
 
 @dataclass(slots=True)
-class Sample:
+class TokenizedSample:
     """One sample. `trained`: the token spans that are learnt, as [start, end, start, end, …]. `prompt`: the last
     question's text, `source` and `place` say where it comes from.
     """
@@ -78,7 +78,7 @@ class TokensWriter:
         self._splits = {name: _Split(self._folder / f"{name}.arrow") for name in (TRAIN, EVAL)}
         return self
 
-    def add(self, split: str, sample: Sample) -> None:
+    def add(self, split: str, sample: TokenizedSample) -> None:
         """Append a sample."""
         self._splits[split].add(sample)
 
@@ -106,7 +106,7 @@ class _Split:
     """One of the two files."""
 
     path: Path
-    waiting: list[Sample] = field(default_factory=list)
+    waiting: list[TokenizedSample] = field(default_factory=list)
     lengths: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -115,7 +115,7 @@ class _Split:
         self._file = pa.ipc.new_file(self.path, _schema())
         self._hashes = [hashlib.sha256() for _ in range(4)]
 
-    def add(self, sample: Sample) -> None:
+    def add(self, sample: TokenizedSample) -> None:
         self.waiting.append(sample)
         if len(self.waiting) >= BATCH:
             self._flush()

@@ -70,7 +70,7 @@ def _within(version: tuple[int, int], wanted: str) -> bool:
 
 def locks(name: str, root: Path) -> Finding:
     """Whether a workspace at `root` can be written and its locks hold; tried in a folder beside, which goes again."""
-    place = existing(root)
+    place = nearest_existing(root)
     with tempfile.TemporaryDirectory(dir=place, prefix=".twinctl-doctor-") as trial:
         try:
             Workspace(Path(trial)).create()
@@ -81,7 +81,7 @@ def locks(name: str, root: Path) -> Finding:
 
 def disk(name: str, folder: Path, mend: str) -> Finding:
     """The room on the disk where the folder is or would be made."""
-    free = shutil.disk_usage(existing(folder)).free / GIB
+    free = shutil.disk_usage(nearest_existing(folder)).free / GIB
     found = f"{free:.1f} GiB free at {folder.absolute()}"
     if free >= ROOM_FOR_8B:
         return Finding(name, "ok", found)
@@ -96,7 +96,7 @@ def model_cache(name: str) -> Finding:
     return disk(name, Path(HF_HUB_CACHE), "hf cache rm removes models; or choose another disk: export HF_HOME=DIR")
 
 
-def existing(folder: Path) -> Path:
+def nearest_existing(folder: Path) -> Path:
     """The folder, or the nearest one above it that is there."""
     return next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
 

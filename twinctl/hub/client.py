@@ -81,7 +81,7 @@ def _options() -> dict[str, Any]:
 
 
 @contextmanager
-def no_bars() -> Iterator[None]:
+def progress_hidden() -> Iterator[None]:
     """Inside the block the client draws no progress: for files that are here before anybody could read it."""
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 

@@ -37,7 +37,7 @@ class Target:
     errand: Literal["read", "push", "pull"] = "read"
 
     @property
-    def elsewhere(self) -> str:
+    def alternative(self) -> str:
         """The mend that needs no Hub; of a push and a pull: what the same command does."""
         if self.errand == "push":
             return "type the same command again: it sends only what is missing"
@@ -79,7 +79,7 @@ def _hub_error(error: Exception, target: Target) -> HubError:
             return _store_failure(cause, target)
         if isinstance(cause, HFValidationError):
             return HubError(
-                f'"{target.repo_id}" is not a {target.kind} id.', f"Ids look like owner/name. Or {target.elsewhere}."
+                f'"{target.repo_id}" is not a {target.kind} id.', f"Ids look like owner/name. Or {target.alternative}."
             )
         if isinstance(cause, json.JSONDecodeError):
             return HubError(
@@ -132,14 +132,14 @@ def _refused_with(status: int, target: Target) -> HubError:
         return HubError(
             "The Hub asks to slow down (429).", f"Wait some minutes; with a token the limit is higher: {_TOKEN}."
         )
-    unwell = HubError(f"The Hub is not well: it answered {status}.", f"Try again later, or {target.elsewhere}.")
+    unwell = HubError(f"The Hub is not well: it answered {status}.", f"Try again later, or {target.alternative}.")
     unwell.may_pass = True
     return unwell
 
 
 def _write_refusal(status: int, words: str, target: Target) -> HubError | None:
     """The Hub takes no files, or not these; None for what is the same when reading."""
-    again = f"Look at {target.page()}, then {target.elsewhere}."
+    again = f"Look at {target.page()}, then {target.alternative}."
     if status == 403 and "storage" in words.lower():
         return HubError(
             f"The account has no room left for {target.repo_id} (403).",
@@ -182,12 +182,14 @@ def _store_failure(error: BaseException, target: Target) -> HubError:
     if status in (401, 403):
         return HubError(
             f"The Hub's file store, {host}, does not take the pass that the Hub gave for it ({status}).",
-            f"Is this machine's clock right? If so, {target.elsewhere}.",
+            f"Is this machine's clock right? If so, {target.alternative}.",
         )
     happened = (
         f"The Hub's file store, {host}, answered {status}." if status else f"Cannot reach the Hub's file store, {host}."
     )
-    failed = HubError(happened, f"To go by another way: HF_HUB_DISABLE_XET=1. Or try again later; {target.elsewhere}.")
+    failed = HubError(
+        happened, f"To go by another way: HF_HUB_DISABLE_XET=1. Or try again later; {target.alternative}."
+    )
     failed.may_pass = True
     return failed
 
@@ -197,7 +199,7 @@ def _gated(status: int, target: Target) -> HubError:
         happened = f"The {target.kind} {target.repo_id} is gated, and there is no token to ask with."
     else:
         happened = f"The {target.kind} {target.repo_id} is gated, and this account has not been let in."
-    return HubError(happened, f"Accept its licence at {target.page()} and {_TOKEN}; or {target.elsewhere}.")
+    return HubError(happened, f"Accept its licence at {target.page()} and {_TOKEN}; or {target.alternative}.")
 
 
 def unreachable(target: Target, error: BaseException | None = None) -> HubError:
@@ -205,10 +207,10 @@ def unreachable(target: Target, error: BaseException | None = None) -> HubError:
     import httpx
 
     how = "no answer in time" if isinstance(error, httpx.TimeoutException) else "no connection"
-    elsewhere = f"or set HF_ENDPOINT to a mirror, or {target.elsewhere}"
+    alternative = f"or set HF_ENDPOINT to a mirror, or {target.alternative}"
     found = HubError(
         f"Cannot reach the Hub at {urlsplit(_endpoint()).hostname} ({how}).",
-        f"Check the connection, {elsewhere if target.errand == 'read' else 'then ' + target.elsewhere}.",
+        f"Check the connection, {alternative if target.errand == 'read' else 'then ' + target.alternative}.",
     )
     found.may_pass = True
     return found
@@ -219,7 +221,7 @@ def not_cached(target: Target) -> HubError:
     revision = f" at {target.revision}" if target.revision else ""
     return HubError(
         f"HF_HUB_OFFLINE is set, and the {target.kind} {target.repo_id}{revision} is not complete in the local cache.",
-        f"Run once with HF_HUB_OFFLINE unset, or {target.elsewhere}.",
+        f"Run once with HF_HUB_OFFLINE unset, or {target.alternative}.",
     )
 
 
@@ -239,7 +241,7 @@ def _local_failure(error: Exception, target: Target) -> HubError:
     done = "sent" if target.errand == "push" else "fetched"
     return HubError(
         f"The {target.kind} {target.repo_id} could not be {done} ({type(error).__name__}).",
-        f"--debug shows the cause. Try again, or {target.elsewhere}.",
+        f"--debug shows the cause. Try again, or {target.alternative}.",
     )
 
 

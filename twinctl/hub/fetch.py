@@ -16,22 +16,22 @@ from functools import partial
 from pathlib import Path
 
 from twinctl.errors import CheckFailed, ConfigError, HubError
-from twinctl.hub.client import api, no_bars, offline, transfers
+from twinctl.hub.client import api, offline, progress_hidden, transfers
 from twinctl.hub.failures import Target, hub_errors
 from twinctl.hub.interrupt import interruptibly
-from twinctl.hub.remote import Remote, look
+from twinctl.hub.remote import RemoteRepo, read_remote
 from twinctl.hub.retry_messages import XetWaits
 from twinctl.hub.secret_scan import allowed
 
 WAITS = (1, 2, 4)
 
 
-def look_to_pull(repo: str, revision: str | None) -> Remote:
+def remote_to_pull(repo: str, revision: str | None) -> RemoteRepo:
     """The repo as it is now. Raises HubError where it or the revision is not there, or not for this account."""
     target = Target("model", repo, revision, "pull")
     if offline():
         raise HubError("HF_HUB_OFFLINE is set, so nothing can be fetched.", "Unset it, then type the same again.")
-    remote = look(repo, revision, errand="pull")
+    remote = read_remote(repo, revision, errand="pull")
     if not remote.exists:
         raise HubError(
             f"There is no model {repo} on the Hub that this account can see.",
@@ -44,7 +44,7 @@ def look_to_pull(repo: str, revision: str | None) -> Remote:
     return remote
 
 
-def require_pullable(kind: str, files: Iterable[str], remote: Remote) -> None:
+def require_pullable(kind: str, files: Iterable[str], remote: RemoteRepo) -> None:
     """Raise ConfigError unless every file is of a kind that holds weights or settings, and is there."""
     for name in files:
         if not allowed(kind, name):
@@ -71,10 +71,11 @@ def fetch(
     total = sum(size for size, _ in files.values())
     folder.mkdir(parents=True, exist_ok=True)
     _require_room(folder, total)
+    target, watched = Target("model", repo, sha, "pull"), DownloadProgress(folder, total, progress)
     with transfers(say):
         for name, (size, digest) in files.items():
             if not _is_same(folder / name, size, digest):
-                _bring_patiently(Target("model", repo, sha, "pull"), name, folder, say, Meter(folder, total, progress))
+                _download_patiently(target, name, folder, say, watched)
             if not _is_same(folder / name, size, digest):
                 (folder / name).unlink(missing_ok=True)
                 raise CheckFailed(
@@ -84,8 +85,8 @@ def fetch(
     shutil.rmtree(folder / ".cache", ignore_errors=True)
 
 
-class Meter:
-    """Tells how much is here every other second: what is done, and what lies half done in the client's folder."""
+class DownloadProgress:
+    """Tells every other second how much is here: what is done, and what is half done in the client's folder."""
 
     def __init__(self, folder: Path, total: int, progress: Callable[[int, int], None]) -> None:
         self._folder, self._total, self._progress, self._next = folder, total, progress, time.monotonic() + 1
@@ -95,33 +96,35 @@ class Meter:
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + 2
-        there = 0
+        size = 0
         for path in self._folder.rglob("*"):
             with suppress(OSError):  # renamed meanwhile
-                there += path.stat().st_size if path.is_file() else 0
-        self._progress(min(there, self._total), self._total)
+                size += path.stat().st_size if path.is_file() else 0
+        self._progress(min(size, self._total), self._total)
 
 
-def _bring_patiently(target: Target, name: str, folder: Path, say: Callable[[str], None], meter: Meter) -> None:
-    """The client tries a dropped connection again, but not a Hub that is not well."""
+def _download_patiently(
+    target: Target, name: str, folder: Path, say: Callable[[str], None], watched: DownloadProgress
+) -> None:
+    """The client tries a dropped connection again; this also tries a Hub again that answers with an error."""
     for number, wait in enumerate(WAITS, 1):
         try:
-            return _bring(target, name, folder, say, meter)
+            return _download(target, name, folder, say, watched)
         except HubError as error:
             if not error.may_pass:
                 raise
             say(f"{error.message} Trying again in {wait} s ({number} of {len(WAITS)})")
         time.sleep(wait)
-    return _bring(target, name, folder, say, meter)
+    return _download(target, name, folder, say, watched)
 
 
-def _bring(target: Target, name: str, folder: Path, say: Callable[[str], None], meter: Meter) -> None:
-    with no_bars(), hub_errors(target):
+def _download(target: Target, name: str, folder: Path, say: Callable[[str], None], watched: DownloadProgress) -> None:
+    with progress_hidden(), hub_errors(target):
         work = partial(api().hf_hub_download, target.repo_id, name, revision=target.revision, local_dir=folder)
         waits = XetWaits(say)
 
         def tick() -> None:
-            meter.tick()
+            watched.tick()
             waits.tick()
 
         interruptibly(work, tick)

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from twinctl.errors import HubError
-from twinctl.hub.client import SECONDS, api, no_bars, offline
+from twinctl.hub.client import SECONDS, api, offline, progress_hidden
 from twinctl.hub.failures import Target, hub_errors
 
 _NAMES = ("LICENSE", "LICENSE.*", "LICENCE", "LICENCE.*", "USE_POLICY.MD", "NOTICE", "NOTICE.*")
@@ -29,7 +29,7 @@ def licence_texts(repo: str | None, sha: str | None, folder: Path | None) -> dic
 
 def _of_the_hub(target: Target) -> dict[str, bytes]:
     try:
-        with no_bars(), hub_errors(target):
+        with progress_hidden(), hub_errors(target):
             info = api().model_info(target.repo_id, revision=target.revision, timeout=SECONDS)
             names = [item.rfilename for item in info.siblings or () if _is_text(item.rfilename)]
             paths = {name: api().hf_hub_download(target.repo_id, name, revision=target.revision) for name in names}

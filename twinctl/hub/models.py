@@ -54,7 +54,7 @@ def resolve_model(repo_id: str, revision: str | None = None) -> HubModel:
     found = _resolve_cached(target) if offline() else _resolve_online(target)
     if not any(name.endswith(".safetensors") for name in found.files):
         raise HubError(
-            f"{repo_id} has no *.safetensors weights at its top level.", f"Pick another repo, or {target.elsewhere}."
+            f"{repo_id} has no *.safetensors weights at its top level.", f"Pick another repo, or {target.alternative}."
         )
     return found
 

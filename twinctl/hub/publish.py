@@ -19,7 +19,7 @@ from twinctl.errors import CheckFailed
 from twinctl.hub.client import api, transfers
 from twinctl.hub.failures import Target, hub_errors, status_in
 from twinctl.hub.interrupt import interruptibly
-from twinctl.hub.remote import Local, Remote, look, require_visibility
+from twinctl.hub.remote import LocalFile, RemoteRepo, read_remote, require_visibility
 from twinctl.hub.retry_messages import XetWaits
 
 if TYPE_CHECKING:
@@ -35,17 +35,17 @@ class Published:
     commit_url: str
     revision: str | None
     pull_request: str | None
-    remote: Remote
+    remote: RemoteRepo
 
     @classmethod
-    def of(cls, remote: Remote) -> Published:
+    def of(cls, remote: RemoteRepo) -> Published:
         """A repo that has everything already."""
         url = Target("model", remote.repo).page()
         return cls(url, str(remote.sha), f"{url}/commit/{remote.sha}", remote.revision, None, remote)
 
 
 def publish(
-    remote: Remote,
+    remote: RemoteRepo,
     folder: Path,
     *,
     public: bool,
@@ -74,22 +74,22 @@ def publish(
         )
         info = _sent(upload, say)
         say("reading back what is there now")
-        after = look(remote.repo, str(info.oid))
+        after = read_remote(remote.repo, str(info.oid))
     revision = str(info.pr_revision) if info.pr_url else remote.revision
     url = Target("model", remote.repo).page()
     return Published(url, str(info.oid), str(info.commit_url), revision, info.pr_url, after)
 
 
-def _ready(remote: Remote, *, public: bool, say: Callable[[str], None]) -> Remote:
+def _ready(remote: RemoteRepo, *, public: bool, say: Callable[[str], None]) -> RemoteRepo:
     """The repo and the branch, made if need be."""
     if not remote.exists:
         say(f"making the {'public' if public else 'private'} repository {remote.repo}")
         api().create_repo(remote.repo, private=not public, exist_ok=True)
-        remote = look(remote.repo, remote.revision)
+        remote = read_remote(remote.repo, remote.revision)
         require_visibility(remote, public=public)  # somebody may have made it meanwhile
     if not remote.has_branch and remote.revision:
         api().create_branch(remote.repo, branch=remote.revision, exist_ok=True)
-        remote = look(remote.repo, remote.revision)
+        remote = read_remote(remote.repo, remote.revision)
     return remote
 
 
@@ -125,7 +125,7 @@ def _show_progress(wanted: bool) -> None:
         disable_progress_bars()
 
 
-def differences_on(remote: Remote, local: Mapping[str, Local]) -> list[str]:
+def differences_on(remote: RemoteRepo, local: Mapping[str, LocalFile]) -> list[str]:
     """Which of the files are not on the Hub as they were sent: missing ones, and others in their place."""
     found = []
     for name, file in sorted(local.items()):
@@ -137,7 +137,7 @@ def differences_on(remote: Remote, local: Mapping[str, Local]) -> list[str]:
     return found
 
 
-def require_same(remote: Remote, local: Mapping[str, Local]) -> None:
+def require_same(remote: RemoteRepo, local: Mapping[str, LocalFile]) -> None:
     """Raise CheckFailed unless the Hub has all files as they were sent."""
     if amiss := differences_on(remote, local):
         raise CheckFailed(

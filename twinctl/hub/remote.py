@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from twinctl.errors import HubError, UsageError
-from twinctl.hub.client import SECONDS, api, no_bars, offline
+from twinctl.hub.client import SECONDS, api, offline, progress_hidden
 from twinctl.hub.failures import Target, hub_errors, settings_page
 
 # The Hub's own rule for names: letters, digits, “-”, “_” and “.”, at most 96, no “--” or “..”, no such mark at an end.
-NAME = re.compile(
+REPO_NAME = re.compile(
     r"(?!.*(--|\.\.))(?!.*\.git$)[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9]([A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
 )
 Change = Literal["new", "changed", "same", "gone"]
@@ -40,7 +40,7 @@ class RemoteFile:
 
 
 @dataclass(frozen=True)
-class Remote:
+class RemoteRepo:
     """A repo at a revision. `sha` is None where the repo, or the branch, is not there yet."""
 
     repo: str
@@ -53,7 +53,7 @@ class Remote:
 
 
 @dataclass(frozen=True)
-class Local:
+class LocalFile:
     """A file to be sent, and its digests as the Hub counts them."""
 
     size: int
@@ -61,7 +61,7 @@ class Local:
     blob: str
 
     @classmethod
-    def of(cls, content: Path | bytes, sha256: str = "") -> Local:
+    def of(cls, content: Path | bytes, sha256: str = "") -> LocalFile:
         """Of bytes, or of a file whose sha256 has just been checked. The Hub keeps large files by sha256 alone."""
         if isinstance(content, Path):
             size = content.stat().st_size
@@ -74,7 +74,7 @@ class Local:
 
 def require_name(repo: str) -> None:
     """Raise UsageError unless the Hub takes this name."""
-    if not NAME.fullmatch(repo):
+    if not REPO_NAME.fullmatch(repo):
         raise UsageError(
             f"“{repo}” is not a repository's name", "write OWNER/NAME, for example: twinctl push me/my-twin --dry-run"
         )
@@ -111,17 +111,17 @@ def require_writer(repo: str) -> str:
     return str(found["name"])
 
 
-def can_ask() -> str | None:
+def unreachable_reason() -> str | None:
     """Why the Hub cannot be asked about a push; None where it can."""
     if offline():
         return "HF_HUB_OFFLINE is set"
     return None if has_token() else "there is no token"
 
 
-def ask(repo: str, revision: str | None, *, public: bool) -> Remote:
+def check_push(repo: str, revision: str | None, *, public: bool) -> RemoteRepo:
     """Everything that could stop a push, and what is there. Raises HubError."""
     require_writer(repo)
-    remote = look(repo, revision)
+    remote = read_remote(repo, revision)
     require_visibility(remote, public=public)
     require_write(remote)
     return remote
@@ -146,7 +146,7 @@ def _require_namespace(repo: str, found: Mapping[str, Any]) -> None:
     )
 
 
-def look(repo: str, revision: str | None, *, errand: Literal["push", "pull"] = "push") -> Remote:
+def read_remote(repo: str, revision: str | None, *, errand: Literal["push", "pull"] = "push") -> RemoteRepo:
     """What the repo holds at the revision now; one that is not there yet is no failure. Raises HubError."""
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
@@ -158,22 +158,22 @@ def look(repo: str, revision: str | None, *, errand: Literal["push", "pull"] = "
             )
         except RevisionNotFoundError:
             now = _seen(repo, None, api().model_info(repo, files_metadata=True, timeout=SECONDS))
-            return Remote(repo, revision, True, now.private, now.sha, False, now.files)
+            return RemoteRepo(repo, revision, True, now.private, now.sha, False, now.files)
         except RepositoryNotFoundError as error:
             if error.response.status_code == 401 and has_token():
                 raise
-            return Remote(repo, revision)
+            return RemoteRepo(repo, revision)
 
 
-def _seen(repo: str, revision: str | None, info: Any) -> Remote:
+def _seen(repo: str, revision: str | None, info: Any) -> RemoteRepo:
     files = {
         item.rfilename: RemoteFile(item.size or 0, item.lfs.sha256 if item.lfs else None, item.blob_id)
         for item in info.siblings or ()
     }
-    return Remote(repo, revision, True, bool(info.private), str(info.sha), True, files)
+    return RemoteRepo(repo, revision, True, bool(info.private), str(info.sha), True, files)
 
 
-def require_visibility(remote: Remote, *, public: bool) -> None:
+def require_visibility(remote: RemoteRepo, *, public: bool) -> None:
     """Raise HubError where the repo is there and shown to others than was asked: nothing makes one public by itself."""
     if not remote.exists or remote.private is not public:
         return
@@ -188,14 +188,16 @@ def require_visibility(remote: Remote, *, public: bool) -> None:
     )
 
 
-def require_write(remote: Remote) -> None:
+def require_write(remote: RemoteRepo) -> None:
     """Ask the Hub whether the token may write to a repo that is there. Raises HubError."""
     if remote.exists:
         with hub_errors(Target("model", remote.repo, errand="push")):
             api().auth_check(remote.repo, repo_type="model", write=True)
 
 
-def changes(local: Mapping[str, Local], remote: Remote, ours: Mapping[str, Local]) -> dict[str, Change]:
+def planned_changes(
+    local: Mapping[str, LocalFile], remote: RemoteRepo, ours: Mapping[str, LocalFile]
+) -> dict[str, Change]:
     """What a push would do to each file. `ours`: what an earlier push put there; what of it is not sent any more and is
     still as it was goes. Whatever else is in the repo stays.
     """
@@ -211,9 +213,9 @@ def changes(local: Mapping[str, Local], remote: Remote, ours: Mapping[str, Local
     return found
 
 
-def small_file(remote: Remote, name: str) -> bytes | None:
+def small_file(remote: RemoteRepo, name: str) -> bytes | None:
     """A small file's bytes as they are on the Hub; None where there is none. Raises HubError."""
     if name not in remote.files or remote.files[name].size > 2**22:
         return None
-    with no_bars(), hub_errors(Target("model", remote.repo, remote.sha)):
+    with progress_hidden(), hub_errors(Target("model", remote.repo, remote.sha)):
         return Path(api().hf_hub_download(remote.repo, name, revision=remote.sha)).read_bytes()

@@ -82,7 +82,7 @@ _HEAD = 2**25
 
 
 @dataclass(frozen=True)
-class Finding:
+class Leak:
     """Why a file must not leave, in words that can be shown."""
 
     name: str
@@ -94,7 +94,7 @@ def allowed(kind: str, name: str) -> bool:
     return "/" not in name and any(fnmatchcase(name, pattern) for pattern in ALLOWED[kind])
 
 
-def secrets_here() -> dict[str, bytes]:
+def local_secrets() -> dict[str, bytes]:
     """Values that must never leave, by what they are: our secrets, also those that a login stored."""
     import huggingface_hub
 
@@ -103,7 +103,7 @@ def secrets_here() -> dict[str, bytes]:
     return {name: value.encode() for name, value in found.items() if len(value) >= 6}
 
 
-def places_here(*folders: Path) -> list[bytes]:
+def local_paths(*folders: Path) -> list[bytes]:
     """Folders of this machine whose paths must not leave: home, the working directory, the workspace. Short ones could
     be a word of a vocabulary.
     """
@@ -111,18 +111,18 @@ def places_here(*folders: Path) -> list[bytes]:
     return [path.encode() for path in sorted(wanted) if len(path) >= 8]
 
 
-def findings(
+def find_leaks(
     files: Mapping[str, Path | bytes], inside: Iterable[Path], secrets: Mapping[str, bytes], places: Iterable[bytes]
-) -> list[Finding]:
+) -> list[Leak]:
     """All that is wrong with the files, by name. `inside`: the folders that a file may lie in, links resolved."""
     roots = [folder.resolve() for folder in inside]
-    found: list[Finding] = []
+    found: list[Leak] = []
     for name, content in sorted(files.items()):
-        found += [Finding(name, what) for what in _amiss(name, content, roots, secrets, places)]
+        found += [Leak(name, what) for what in _amiss(name, content, roots, secrets, places)]
     return found
 
 
-def require_clean(found: list[Finding]) -> None:
+def require_clean(found: list[Leak]) -> None:
     """Raise CheckFailed naming every finding."""
     if found:
         raise CheckFailed(

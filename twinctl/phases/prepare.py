@@ -13,7 +13,7 @@ from typing import Any
 from twinctl.config.prepare import PrepareOptions, PrepareRecipe, Sources
 from twinctl.config.resolve import Values
 from twinctl.config.secrets import redact
-from twinctl.data.source import Role, Source, changes, resolve_sources, told_apart
+from twinctl.data.source import Role, Source, resolve_sources, source_changes, with_unique_names
 from twinctl.data.tokens import TRAIN, TokensInfo, TokensWriter
 from twinctl.errors import ConfigError
 from twinctl.pipeline.base_checkpoint import TOKENIZER_FILES, BaseCheckpoint, base_of, find_base_model
@@ -45,7 +45,7 @@ def plan(workspace: Workspace, run: Run, preset: str, values: Values, *, refresh
 
     general = () if recipe.general_rows == 0 else options.general
     # Before the model: a mistyped path is told at once, not after what the Hub says of another thing.
-    sources = told_apart([*resolved("author", options.data), *resolved("general", general)])
+    sources = with_unique_names([*resolved("author", options.data), *resolved("general", general)])
     model = find_base_model(options.model, options.revision, workspace.memo, run.pins.get("model"), refresh=refresh)
     return Plan(
         phase=PHASE,
@@ -165,7 +165,7 @@ def changed(workspace: Workspace, run: Run, record: Record) -> list[str]:
             del now["general"]
         reasons += changed_values(record, run.pins["asked"], now)
     for stored in run.pins["sources"]:
-        reasons += changes(Source.of(stored), workspace.memo)
+        reasons += source_changes(Source.of(stored), workspace.memo)
     tokenizer = (*TOKENIZER_FILES, OWN_TEMPLATE) if record.recipe["template"] == "model" else TOKENIZER_FILES
     reasons += [f"the model's {name} changed" for name in base_of(run).changed_files(tokenizer, workspace.memo)]
     return reasons

@@ -28,11 +28,11 @@ from twinctl.workspace.workspace import Workspace
 
 def open_repo(repo: str, revision: str | None) -> tuple[Travelling, str]:
     """What a repo that twinctl pushed tells of itself, and its commit. Raises HubError, ConfigError for another."""
-    from twinctl.hub.fetch import look_to_pull, require_pullable
+    from twinctl.hub.fetch import remote_to_pull, require_pullable
     from twinctl.hub.remote import require_name, small_file
 
     require_name(repo)
-    remote = look_to_pull(repo, revision)
+    remote = remote_to_pull(repo, revision)
     text = small_file(remote, FILE)
     if text is None:
         raise ConfigError(

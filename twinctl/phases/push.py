@@ -126,13 +126,13 @@ def on_the_hub(record: Record) -> dict[str, Any]:
     A card edited there is no difference: the next push keeps it. Raises HubError.
     """
     from twinctl.hub.publish import differences_on
-    from twinctl.hub.remote import Local, look
+    from twinctl.hub.remote import LocalFile, read_remote
 
     sent = record.metrics
-    now = look(sent["repo"], sent["revision"])
+    now = read_remote(sent["repo"], sent["revision"])
     if not now.exists or not now.has_branch:
         return {"remote": "gone", "remote_notes": [f"{sent['repo']} is not there any more, or not for this account"]}
-    local = {each["name"]: Local(each["bytes"], each["sha256"], each["blob"]) for each in sent["files"]}
+    local = {each["name"]: LocalFile(each["bytes"], each["sha256"], each["blob"]) for each in sent["files"]}
     amiss = differences_on(now, {name: file for name, file in local.items() if name != CARD})
     notes = [*amiss]
     if differences_on(now, {CARD: local[CARD]}):

@@ -26,7 +26,7 @@ from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
-    from twinctl.hub.remote import Change, Local, Remote
+    from twinctl.hub.remote import Change, LocalFile, RemoteRepo
 
 CARD = "README.md"
 SUFFIXES: Mapping[Kind, str] = {"model": "", "adapter": "-LoRA", "gguf": "-GGUF"}
@@ -45,16 +45,16 @@ class Parcel:
     repo: str
     made: Sequence[Found]
     files: Mapping[str, Path | bytes]
-    local: Mapping[str, Local]
+    local: Mapping[str, LocalFile]
     changes: Mapping[str, Change]
-    remote: Remote | None
+    remote: RemoteRepo | None
     left: Sequence[str] = ()
     warnings: Sequence[str] = ()
     first: Sequence[str] = ()
 
     @classmethod
     def to_come(
-        cls, kind: Kind, repo: str, remote: Remote | None, first: Sequence[str], warnings: Sequence[str]
+        cls, kind: Kind, repo: str, remote: RemoteRepo | None, first: Sequence[str], warnings: Sequence[str]
     ) -> Parcel:
         """A parcel of which nothing is made yet."""
         return cls(kind, repo, (), {}, {}, {}, remote, warnings=warnings, first=first)
@@ -109,14 +109,14 @@ def pack(
     kind: Kind,
     repo: str,
     made: Sequence[Found],
-    remote: Remote | None,
+    remote: RemoteRepo | None,
     *,
     merged_repo: str | None = None,
     warnings: Sequence[str] = (),
 ) -> Parcel:
     """The parcel for a repo as `remote` is now (None: not asked). Raises CheckFailed for what must not leave."""
     from twinctl.hub import secret_scan
-    from twinctl.hub.remote import Local, Remote, changes
+    from twinctl.hub.remote import LocalFile, RemoteRepo, planned_changes
 
     contents = _Contents.of(kind, made)
     base = base_of(run)
@@ -124,10 +124,12 @@ def pack(
     contents.files[FILE] = _document(workspace, run, kind, made, contents)
     _add_card(contents, workspace, run, kind, repo, made, remote, merged_repo)
     roots = [artifact.out for _, artifact, _ in made]
-    secrets, places = secret_scan.secrets_here(), secret_scan.places_here(workspace.root)
-    secret_scan.require_clean(secret_scan.findings(contents.files, roots, secrets, places))
-    local = {name: Local.of(content, contents.sha256.get(name, "")) for name, content in sorted(contents.files.items())}
-    found = changes(local, remote or Remote(repo, None), _earlier(remote))
+    secrets, places = secret_scan.local_secrets(), secret_scan.local_paths(workspace.root)
+    secret_scan.require_clean(secret_scan.find_leaks(contents.files, roots, secrets, places))
+    local = {
+        name: LocalFile.of(content, contents.sha256.get(name, "")) for name, content in sorted(contents.files.items())
+    }
+    found = planned_changes(local, remote or RemoteRepo(repo, None), _earlier(remote))
     large = [f"{name} is over 50 GB, which the Hub may not take" for name, it in local.items() if it.size > LARGEST]
     return Parcel(kind, repo, made, contents.files, local, found, remote, contents.left, [*warnings, *told, *large])
 
@@ -201,7 +203,7 @@ def _add_card(
     kind: Kind,
     repo: str,
     made: Sequence[Found],
-    remote: Remote | None,
+    remote: RemoteRepo | None,
     merged_repo: str | None,
 ) -> None:
     """The card, with what somebody wrote into the one that is there."""
@@ -217,10 +219,10 @@ def _add_card(
         contents.files[name] = content
 
 
-def _earlier(remote: Remote | None) -> dict[str, Local]:
+def _earlier(remote: RemoteRepo | None) -> dict[str, LocalFile]:
     """What an earlier push put into the repo, by its twinctl.json; nothing where that tells nothing."""
     from twinctl.errors import ConfigError
-    from twinctl.hub.remote import Local, small_file
+    from twinctl.hub.remote import LocalFile, small_file
 
     text = small_file(remote, FILE) if remote else None
     if remote is None or text is None:
@@ -231,7 +233,7 @@ def _earlier(remote: Remote | None) -> dict[str, Local]:
         return {}
     there = remote.files
     return {
-        file.name: Local(file.bytes, file.sha256, there[file.name].blob or "")
+        file.name: LocalFile(file.bytes, file.sha256, there[file.name].blob or "")
         for each in results
         for file in each.files
         if file.name in there

@@ -27,7 +27,7 @@ from files.conftest import (
     rows_of,
 )
 from twinctl.data import json_files
-from twinctl.data.files import READERS, format_of, title_of
+from twinctl.data.files import READERS, document_title, format_of
 from twinctl.errors import ConfigError
 
 
@@ -62,7 +62,7 @@ def test_the_arrow_stream_format_is_read_too(tmp_path: Path) -> None:
     ],
 )
 def test_a_name_tells_format_and_title(name: str, kind: str | None, title: str) -> None:
-    assert (format_of(Path(name)), title_of(Path(name))) == (kind, title)
+    assert (format_of(Path(name)), document_title(Path(name))) == (kind, title)
 
 
 def test_nested_columns_come_as_they_are(tmp_path: Path) -> None:

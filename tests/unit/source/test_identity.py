@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from source.conftest import ROW, SHA, put_file, resolve, source_at
-from twinctl.data.source import Source, changes, told_apart
+from twinctl.data.source import Source, source_changes, with_unique_names
 from twinctl.errors import ConfigError
 from twinctl.workspace.memo import DigestMemo
 
@@ -83,16 +83,16 @@ def test_what_changed_in_a_folder_is_named() -> None:
         put_file(f"posts/{name}")
     memo = DigestMemo(Path("../digests.json"))
     folder, matched, one = source_at("posts"), source_at("posts/*.md"), source_at("posts/b.md")
-    assert [changes(source, memo) for source in (folder, matched, one)] == [[], [], []]
+    assert [source_changes(source, memo) for source in (folder, matched, one)] == [[], [], []]
     put_file("posts/b.md", b"other")
     put_file("posts/deep/d.txt")
     Path("posts/a.md").unlink()
     Path("posts/photo.jpg").touch()
-    assert changes(folder, memo) == ["b.md changed", "deep/d.txt is new", "a.md is gone"]
-    assert changes(matched, memo) == ["b.md changed", "a.md is gone"]
-    assert changes(one, memo) == ["b.md changed"]
+    assert source_changes(folder, memo) == ["b.md changed", "deep/d.txt is new", "a.md is gone"]
+    assert source_changes(matched, memo) == ["b.md changed", "a.md is gone"]
+    assert source_changes(one, memo) == ["b.md changed"]
     shutil.rmtree("posts")
-    assert [changes(source, memo) for source in (folder, matched, one)] == [[], [], []]  # as on another machine
+    assert [source_changes(source, memo) for source in (folder, matched, one)] == [[], [], []]  # as on another machine
 
 
 def test_another_folder_of_the_same_name_is_not_the_one_that_was_read(
@@ -102,15 +102,18 @@ def test_another_folder_of_the_same_name_is_not_the_one_that_was_read(
     put_file("../there/posts/b.md")
     source = source_at("posts")
     monkeypatch.chdir("../there")
-    assert changes(source, DigestMemo(Path("digests.json"))) == []
+    assert source_changes(source, DigestMemo(Path("digests.json"))) == []
     put_file(str(folder / "posts/a.md"), b"other")
-    assert changes(source, DigestMemo(Path("digests.json"))) == ["a.md changed"]
+    assert source_changes(source, DigestMemo(Path("digests.json"))) == ["a.md changed"]
 
 
 def test_sources_of_one_name_are_told_apart_whosever_they_are() -> None:
     put_file("mine/posts.jsonl")
     put_file("others/posts.jsonl", ROW + ROW)
     author, general = source_at("mine/posts.jsonl"), resolve("others/posts.jsonl", role="general")[0]
-    assert [source.name for source in told_apart([author, general])] == ["mine/posts.jsonl", "others/posts.jsonl"]
+    assert [source.name for source in with_unique_names([author, general])] == [
+        "mine/posts.jsonl",
+        "others/posts.jsonl",
+    ]
     with pytest.raises(ConfigError, match="given twice"):
-        told_apart([author, *resolve("./mine/posts.jsonl", role="general")])
+        with_unique_names([author, *resolve("./mine/posts.jsonl", role="general")])
