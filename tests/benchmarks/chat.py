@@ -22,6 +22,7 @@ from typing import Any, TextIO
 
 from twinctl.chat.model_selection import ModelSelection, select_models
 from twinctl.config.sampling import Sampling
+from twinctl.pipeline.run_view import RunView
 from twinctl.workspace.workspace import Workspace
 
 QUESTION = "Write a paragraph to introduce supervised fine-tuning."
@@ -87,7 +88,7 @@ def never_stop(speaker: Any) -> None:
 def twin_of(workspace: Path, run: str | None, four_bit: bool) -> Any:
     """The run's twin, loaded."""
     opened = Workspace.open(workspace)
-    (voices,) = select_models(opened, opened.run(run), ModelSelection(four_bit=four_bit))
+    (voices,) = select_models(RunView(opened, opened.run(run)), ModelSelection(four_bit=four_bit))
     (speaker,) = voices.load()
     return speaker
 

@@ -240,7 +240,7 @@ def test_who_is_asked(
 ) -> None:
     found = []
 
-    def find(workspace: object, run: object, wanted: ModelSelection) -> list[ModelGroup]:
+    def find(view: object, wanted: ModelSelection) -> list[ModelGroup]:
         found.append(wanted)
         return [ModelGroup(("tiny",), lambda: [FakeSpeaker(["a"])])]
 

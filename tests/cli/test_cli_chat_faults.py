@@ -12,6 +12,7 @@ import pytest
 from twinctl.chat.model_selection import ModelSelection, select_models
 from twinctl.errors import UpstreamError
 from twinctl.pipeline.checkpoints import MANIFEST, write_manifest
+from twinctl.pipeline.run_view import RunView
 from twinctl.workspace.workspace import Workspace
 
 from .conftest import Cli, Done
@@ -88,7 +89,7 @@ def test_all_are_those_that_are_there(cli: Cli, trained: object, home: Path) -> 
     workspace = Workspace.open(home / ".twinctl")
 
     def names(wanted: ModelSelection) -> list[tuple[str, ...]]:
-        return [voices.names for voices in select_models(workspace, workspace.run(None), wanted)]
+        return [voices.names for voices in select_models(RunView(workspace, workspace.run(None)), wanted)]
 
     assert names(ModelSelection(all=True)) == [("base", "tiny")]
     cli("export", "-q", "q8_0").ok()
@@ -116,7 +117,7 @@ def test_a_checkpoint_that_is_removed_or_torn_meanwhile(
         "twinctl.engine.generation.LocalModel.load",
         lambda *, adapter, **_: loaded.append((adapter, sorted(path.name for path in adapter.iterdir()))),
     )
-    (voices,) = select_models(workspace, run, ModelSelection(checkpoint=10))
+    (voices,) = select_models(RunView(workspace, run), ModelSelection(checkpoint=10))
     assert voices.names == ("checkpoint-10",)
     voices.load()
     assert loaded[0][0] != checkpoint and loaded[0][1] == ["adapter_config.json", "adapter_model.safetensors"]

@@ -10,6 +10,7 @@ import pytest
 
 from twinctl.config.export import Merge4bitRecipe
 from twinctl.phases import merge_4bit
+from twinctl.pipeline.run_view import RunView
 from twinctl.workspace.workspace import Workspace
 
 from .conftest import Cli
@@ -72,7 +73,7 @@ def test_one_merge_serves_the_one_in_4_bit(cli: Cli, exported: dict[str, Any], h
 
 def test_the_worker_that_rounds_finds_everything_from_wherever_it_runs(exported: object) -> None:
     workspace = Workspace.open(Path(".twinctl"))
-    found = merge_4bit.plan(workspace, workspace.run(None), Merge4bitRecipe()).resolve_inputs()
+    found = merge_4bit.plan(RunView(workspace, workspace.run(None)), Merge4bitRecipe()).resolve_inputs()
     assert all(Path(found[name]).is_absolute() for name in ("model", "reference"))
 
 

@@ -17,6 +17,7 @@ from twinctl.config.train import TrainOptions, TrainRecipe
 from twinctl.errors import EngineError, HubError
 from twinctl.phases.train import plan
 from twinctl.pipeline.base_checkpoint import BaseCheckpoint
+from twinctl.pipeline.run_view import RunView
 from twinctl.planning import device, gpu, resource_estimate
 from twinctl.planning.forecast import Forecast, forecast
 from twinctl.planning.gpu import Gpu
@@ -58,9 +59,9 @@ def put_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, total: float, free:
 def look(home: Path, *, alone: bool = False, **flags: Any) -> Forecast:
     """The forecast of the workspace's current run."""
     workspace = Workspace.open(home / ".twinctl")
-    run = workspace.run(None)
-    values = values_of("train", (TrainRecipe, TrainOptions), run.pins["preset"], flags)
-    return forecast(workspace, run, plan(workspace, run, values), alone=alone)
+    view = RunView(workspace, workspace.run(None))
+    values = values_of("train", (TrainRecipe, TrainOptions), view.run.pins["preset"], flags)
+    return forecast(view, plan(view, values), alone=alone)
 
 
 @pytest.fixture

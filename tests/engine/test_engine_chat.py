@@ -19,6 +19,7 @@ import json, os, signal, sys
 from pathlib import Path
 from twinctl.chat.model_files import *
 from twinctl.chat.model_selection import *
+from twinctl.pipeline.run_view import RunView
 from twinctl.errors import TwinctlError
 from twinctl.config.sampling import Sampling
 from twinctl.workspace.workspace import Workspace
@@ -33,7 +34,8 @@ silent = lambda piece: None
 found = {{}}
 
 def load(**wanted):
-    return [speaker for voices in select_models(workspace, run, ModelSelection(**wanted)) for speaker in voices.load()]
+    groups = select_models(RunView(workspace, run), ModelSelection(**wanted))
+    return [speaker for group in groups for speaker in group.load()]
 
 def said(speaker, how=greedy):
     return [speaker.answer(talk, how, silent).text for talk in talks]

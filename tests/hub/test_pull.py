@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from twinctl.errors import ConfigError
-from twinctl.pipeline.lineage import need
+from twinctl.pipeline.kind import Kind
+from twinctl.pipeline.run_view import RunView
 from twinctl.publishing import hub_manifest
 from twinctl.publishing.provenance import travelling as travelling_of
 from twinctl.workspace.workspace import Workspace
@@ -66,8 +67,8 @@ def test_an_adapter_comes_back_with_pins_recipe_and_figures(hub: HubStandIn, pus
 def document(made_twin: Path) -> dict[str, Any]:
     """The document of the merged model."""
     place = Workspace.open(made_twin / ".twinctl")
-    run = place.run("tiny")
-    found: dict[str, Any] = json.loads(json.dumps(travelling_of(place, run, "model", [need(place, run, "model")])))
+    view = RunView(place, place.run("tiny"))
+    found: dict[str, Any] = json.loads(json.dumps(travelling_of(view, Kind.MODEL, [view.need(Kind.MODEL)])))
     return found
 
 
@@ -217,9 +218,10 @@ def test_a_pulled_model_is_a_run_of_its_own(hub: HubStandIn, pushed: Client) -> 
     code = """
 from pathlib import Path
 from twinctl.chat.model_files import twin_files
+from twinctl.pipeline.run_view import RunView
 from twinctl.workspace.workspace import Workspace
 place = Workspace.open(Path("there"))
-files = twin_files(place, place.run("whole"))
+files = twin_files(RunView(place, place.run("whole")))
 show({name: str(value) for name, value in files.items()})
 """
     files = pushed.run(code).values[0]

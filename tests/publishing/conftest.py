@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from twinctl.pipeline.base_checkpoint import BUNDLED, BaseCheckpoint
+from twinctl.pipeline.kind import Kind
+from twinctl.pipeline.run_view import RunView
 from twinctl.publishing import Card, licences, render
 from twinctl.workspace.artifact import Artifact, manifest
 from twinctl.workspace.fingerprint import fingerprint
@@ -86,7 +88,7 @@ class Desk:
 
     def card(self, kind: str, repo: str | None = "me/my-twin", **more: Any) -> Card:
         """Write everything and render."""
-        return render(*self.make(), kind, repo, **more)
+        return render(RunView(*self.make()), Kind(kind), repo, **more)
 
     def _prepared(self, workspace: Workspace) -> str:
         counts = [each for each, _ in self.sources]

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from twinctl.pipeline.base_checkpoint import BaseCheckpoint
+from twinctl.pipeline.kind import Kind
+from twinctl.pipeline.run_view import RunView
 from twinctl.publishing import Card
 
 from .conftest import DATA_SHA, REAL_CARD_DATA, SHA, Desk, source
@@ -167,4 +169,4 @@ def test_a_base_that_moved_on_is_refused(desk: Desk) -> None:
     workspace, run = desk.make()
     run.pins["model"] = BaseCheckpoint("x/y", repo="x/y", sha=SHA, files={"model.safetensors": "9" * 64}).stored()
     with pytest.raises(UpstreamError, match="another base model"):
-        render(workspace, run, "adapter", None)
+        render(RunView(workspace, run), Kind.ADAPTER, None)

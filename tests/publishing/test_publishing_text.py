@@ -14,6 +14,8 @@ import pytest
 from markdown_it import MarkdownIt
 
 from twinctl.errors import UpstreamError, UsageError
+from twinctl.pipeline.kind import Kind
+from twinctl.pipeline.run_view import RunView
 from twinctl.publishing import gguf_results, render
 from twinctl.publishing.markdown import code, fence, plain, quote, table
 
@@ -155,16 +157,16 @@ def test_vllm_is_not_offered_what_it_does_not_load(desk: Desk, change: dict[str,
 
 def test_every_gguf_that_a_command_names_is_among_what_is_sent(desk: Desk) -> None:
     workspace, run = desk.make()
-    text = render(workspace, run, "gguf", "me/my-twin-GGUF").text
-    sent = {entry["name"] for _, _, record in gguf_results(workspace, run) for entry in record.files}
+    text = render(RunView(workspace, run), Kind.GGUF, "me/my-twin-GGUF").text
+    sent = {entry["name"] for result in gguf_results(RunView(workspace, run)) for entry in result.record.files}
     named = set(re.findall(r"-hff (\S+)", text)) | set(re.findall(r"hf\.co/me/my-twin-GGUF:(\S+)", text))
     assert named == sent == {"me-q8_0.gguf", "me-q4_k_m.gguf"}
 
 
 def test_only_what_is_sent_is_told_of(desk: Desk) -> None:
     workspace, run = desk.make()
-    one = [found for found in gguf_results(workspace, run) if found[2].recipe["quant"] == "q8_0"]
-    text = render(workspace, run, "gguf", "me/my-twin-GGUF", made=one).text
+    one = [found for found in gguf_results(RunView(workspace, run)) if found.record.recipe["quant"] == "q8_0"]
+    text = render(RunView(workspace, run), Kind.GGUF, "me/my-twin-GGUF", made=one).text
     assert "me-q8_0.gguf" in text and "q4_k_m" not in text
 
 
@@ -172,7 +174,7 @@ def test_gguf_of_an_older_model_is_not_among_them(desk: Desk) -> None:
     workspace, run = desk.make()
     path = workspace.artifact(run.slots["gguf-q8_0"]).path / "record.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "inputs": {"model": "older"}}))
-    assert [record.recipe["quant"] for _, _, record in gguf_results(workspace, run)] == ["q4_k_m"]
+    assert [result.record.recipe["quant"] for result in gguf_results(RunView(workspace, run))] == ["q4_k_m"]
 
 
 def test_ollama_finds_template_and_stop_beside_a_gguf(desk: Desk) -> None:
@@ -240,7 +242,7 @@ def test_a_training_of_one_step_has_no_curve(desk: Desk) -> None:
     workspace, run = desk.make()
     events = workspace.artifact(run.slots["train"]).path / "events.jsonl"
     events.write_text('{"event": "step", "step": 1, "loss": 1.0}\n')
-    card = render(workspace, run, "adapter", None)
+    card = render(RunView(workspace, run), Kind.ADAPTER, None)
     assert card.files == {} and "loss_curve" not in card.text
 
 
@@ -289,7 +291,7 @@ def test_of_a_twin_brought_from_the_hub_no_more_is_told_than_is_known(desk: Desk
     path = workspace.artifact(run.slots["train"]).path / "record.json"
     record = json.loads(path.read_text())
     path.write_text(json.dumps({**record, "metrics": {"pulled": {"repo": "me/x"}}}))
-    text = render(workspace, run, "adapter", None).text
+    text = render(RunView(workspace, run), Kind.ADAPTER, None).text
     assert "Its sources are not known here" in text and "Evaluation" not in text and "model-index" not in text
 
 
@@ -297,4 +299,4 @@ def test_what_a_card_tells_of_must_be_there(desk: Desk) -> None:
     workspace, run = desk.make()
     (workspace.artifact(run.slots["prepare"]).path / "record.json").unlink()
     with pytest.raises(UpstreamError, match="not there any more"):
-        render(workspace, run, "adapter", None)
+        render(RunView(workspace, run), Kind.ADAPTER, None)

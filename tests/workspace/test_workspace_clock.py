@@ -18,8 +18,9 @@ from desk import PREPARE, Desk, copied, fake_phases, make_twin
 from toy_phase import RUN, Toy, text_of
 
 from twinctl.errors import BusyError, ConfigError, Interrupted
-from twinctl.pipeline.lineage import find, need
+from twinctl.pipeline.kind import Kind
 from twinctl.pipeline.phase import Attempt
+from twinctl.pipeline.run_view import RunView
 from twinctl.pipeline.watch import what_happened
 from twinctl.workspace import memo
 from twinctl.workspace.lock import Lock, owner_text
@@ -135,11 +136,11 @@ def test_the_newest_of_a_kind_is_the_one_made_last(twin: Desk, tmp_path: Path, c
     clock.offset = -jump
     desk.type("train --rank 8").ok()
     workspace = desk.workspace
-    newest = find(workspace, workspace.run(None), "adapter")
+    newest = RunView(workspace, workspace.run(None)).find(Kind.ADAPTER)
     assert newest is not None
-    assert newest[2].recipe["rank"] == 8
+    assert newest.record.recipe["rank"] == 8
     desk.type("train").ok()  # asked for in place of that: now this one
-    assert need(workspace, workspace.run(None), "adapter")[1].out == first
+    assert RunView(workspace, workspace.run(None)).need(Kind.ADAPTER).out == first
 
 
 @pytest.mark.parametrize("jump", [BACK, AHEAD, 400 * 86400])

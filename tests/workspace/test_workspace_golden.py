@@ -24,7 +24,8 @@ from twinctl.errors import UpstreamError
 from twinctl.phases import phase
 from twinctl.phases import prepare as prepare_module
 from twinctl.phases import train as train_module
-from twinctl.pipeline.lineage import made_from, need, trained
+from twinctl.pipeline.kind import Kind
+from twinctl.pipeline.run_view import RunView
 from twinctl.workspace.artifact import Artifact, Record
 from twinctl.workspace.memo import file_sha256
 
@@ -156,9 +157,11 @@ def test_runs_and_path_find_everything(desk: Desk) -> None:
 def test_later_phases_find_what_they_build_on(desk: Desk) -> None:
     workspace = desk.workspace
     run = workspace.run(None)
-    path, _, record = trained(workspace, run)
+    view = RunView(workspace, run)
+    trained = view.trained()
+    path, record = trained.path, trained.record
     assert (path, record.slot) == (run.slots["train"], "train")
-    assert made_from(workspace, record, "tokens")[0] == need(workspace, run, "tokens")[0] == run.slots["prepare"]
+    assert trained.made_from(Kind.TOKENS).path == view.need(Kind.TOKENS).path == run.slots["prepare"]
 
 
 def test_a_run_that_is_prepared_now_stands_beside_it_and_differs_in_what_was_asked(desk: Desk) -> None:
@@ -198,7 +201,7 @@ def test_a_field_that_a_newer_version_added_to_the_record_is_passed_over(desk: D
     for artifact in artifacts(desk).values():
         edit(artifact.path / "record.json", lambda record: record.update(signature={"by": "twinctl 9"}))
     assert desk.states("--verify") == dict.fromkeys(SLOTS, "complete")
-    assert trained(desk.workspace, desk.workspace.run(None))[2].produces == "adapter"
+    assert RunView(desk.workspace, desk.workspace.run(None)).trained().kind == "adapter"
 
 
 def test_a_record_without_the_newest_field_is_read(desk: Desk, of_its_time: None) -> None:

@@ -20,6 +20,7 @@ from twinctl.chat.model_files import base_files, twin_files
 from twinctl.config.export import MergeRecipe
 from twinctl.phases import merge
 from twinctl.pipeline.base_checkpoint import base_of
+from twinctl.pipeline.run_view import RunView
 from twinctl.workspace import memo
 from twinctl.workspace.files import write_json
 
@@ -186,8 +187,9 @@ def test_the_place_of_the_model_is_said_once(old: Desk, elsewhere: Path) -> None
     assert old.ask("train --rank 8")["cached"] is False
     run = old.workspace.run(None)
     assert run.pins["model"]["path"] == str(elsewhere)
-    assert twin_files(old.workspace, run)["base"] == base_files(old.workspace, run)["base"] == elsewhere
-    assert merge.plan(old.workspace, run, MergeRecipe()).resolve_inputs()["base"] == str(elsewhere)
+    view = RunView(old.workspace, run)
+    assert twin_files(view)["base"] == base_files(view)["base"] == elsewhere
+    assert merge.plan(view, MergeRecipe()).resolve_inputs()["base"] == str(elsewhere)
     assert old.ask("export --merged")["cached"] is False
 
 

@@ -25,7 +25,7 @@ from twinctl.config.export import MergeRecipe
 from twinctl.phases import TABLE, merge, phase
 from twinctl.pipeline.execute import Outcome, execute
 from twinctl.pipeline.kind import Kind
-from twinctl.pipeline.lineage import find, made_from, need, trained
+from twinctl.pipeline.run_view import RunView
 from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.memo import file_sha256
 
@@ -63,14 +63,14 @@ def desk(made: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
 def run_filter(desk: Desk, without: str = "nothing", run_name: str | None = None) -> Outcome:
     """As a command `twinctl filter` would."""
     run = desk.workspace.run(run_name)
-    plan = toy_filter.plan(desk.workspace, run, FilterRecipe(without=without))
+    plan = toy_filter.plan(RunView(desk.workspace, run), FilterRecipe(without=without))
     return execute(desk.workspace, run.name, plan, watch=lambda event: None)
 
 
 def run_align(desk: Desk, beta: float = 0.1, run_name: str | None = None, watch: Any = lambda event: None) -> Outcome:
     """As a command `twinctl align` would."""
     run = desk.workspace.run(run_name)
-    plan = toy_align.plan(desk.workspace, run, AlignRecipe(beta=beta))
+    plan = toy_align.plan(RunView(desk.workspace, run), AlignRecipe(beta=beta))
     return execute(desk.workspace, run.name, plan, watch=watch)
 
 
@@ -108,8 +108,9 @@ def test_a_phase_that_makes_what_it_builds_on_does_not_build_on_itself(desk: Des
 def test_before_a_slot_is_what_was_there_without_it(desk: Desk) -> None:
     workspace = desk.workspace
     run = workspace.run(None)
+    view = RunView(workspace, run)
     seen = {
-        (kind, before): (found := find(workspace, run, kind, before=before)) and found[2].slot
+        (kind, before): (found := view.find(Kind(kind), before=before)) and found.slot
         for kind, before in (("tokens", None), ("tokens", "filter"), ("tokens", "prepare"), ("adapter", "align"))
     }
     assert seen == {
@@ -118,16 +119,18 @@ def test_before_a_slot_is_what_was_there_without_it(desk: Desk) -> None:
         ("tokens", "prepare"): None,
         ("adapter", "align"): "train",
     }
-    assert find(workspace, run, "adapter", before="filter") is None  # made from it, however far down
+    assert view.find(Kind.ADAPTER, before="filter") is None  # made from it, however far down
 
 
 def test_chat_export_and_merge_take_the_aligned_adapter(desk: Desk) -> None:
     workspace = desk.workspace
     run = workspace.run(None)
-    path, artifact, record = trained(workspace, run)
+    view = RunView(workspace, run)
+    trained = view.trained()
+    path, artifact, record = trained.path, trained.artifact, trained.record
     assert (path, record.slot) == (run.slots["align"], "align")
-    assert made_from(workspace, record, "tokens")[2].slot == "filter"
-    plan = merge.plan(workspace, run, MergeRecipe())
+    assert trained.made_from(Kind.TOKENS).slot == "filter"
+    plan = merge.plan(view, MergeRecipe())
     assert (dict(plan.parents), plan.inputs["adapter"]) == ({"adapter": path}, record.digest)
     assert plan.resolve_inputs()["adapter"] == str(artifact.out.resolve())
     assert desk.ask("export --adapter")["path"] == str(Path(".twinctl/artifacts", path, "out"))
@@ -138,9 +141,10 @@ def test_chat_export_and_merge_take_the_aligned_adapter(desk: Desk) -> None:
 def test_chat_finds_its_files_behind_a_filter(desk: Desk) -> None:
     workspace = desk.workspace
     run = workspace.run(None)
-    found = twin_files(workspace, run)
+    view = RunView(workspace, run)
+    found = twin_files(view)
     assert (found["adapter"], found["max_length"]) == (desk.out("align"), 256)
-    assert base_files(workspace, run)["max_length"] == 256
+    assert base_files(view)["max_length"] == 256
 
 
 def test_every_kind_is_made_by_the_command_of_a_phase_that_says_so() -> None:
@@ -187,8 +191,8 @@ def test_what_is_typed_one_after_the_other_mends_the_chain(desk: Desk) -> None:
     run_align(desk)
     assert desk.states("--verify") == dict.fromkeys(SLOTS, "complete")
     run = desk.workspace.run(None)
-    adapter = need(desk.workspace, run, "adapter")
-    assert (adapter[0], made_from(desk.workspace, adapter[2], "tokens")[0]) == (run.slots["align"], run.slots["filter"])
+    adapter = RunView(desk.workspace, run).need(Kind.ADAPTER)
+    assert (adapter.path, adapter.made_from(Kind.TOKENS).path) == (run.slots["align"], run.slots["filter"])
 
 
 def test_a_link_that_comes_to_the_same_by_another_way_makes_nothing_after_it_stale(desk: Desk) -> None:
@@ -198,7 +202,7 @@ def test_a_link_that_comes_to_the_same_by_another_way_makes_nothing_after_it_sta
     assert desk.ask("train")["cached"] is False
     assert run_align(desk).cached
     assert desk.states() == dict.fromkeys(SLOTS, "complete")
-    assert trained(desk.workspace, desk.workspace.run(None))[2].slot == "align"
+    assert RunView(desk.workspace, desk.workspace.run(None)).trained().slot == "align"
 
 
 def test_a_link_in_the_middle_made_anew_makes_stale_what_comes_after_it_only(desk: Desk) -> None:
@@ -222,7 +226,7 @@ def test_a_new_version_of_a_phase_is_told(desk: Desk, monkeypatch: pytest.Monkey
 def test_without_their_line_in_the_table_they_are_still_shown(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(TABLE, "align")
     assert desk.states() == dict.fromkeys(SLOTS, "complete")
-    assert trained(desk.workspace, desk.workspace.run(None))[2].slot == "align"
+    assert RunView(desk.workspace, desk.workspace.run(None)).trained().slot == "align"
 
 
 @pytest.fixture
@@ -255,7 +259,7 @@ def test_a_second_run_that_only_watches_the_worker_has_its_result_too(
     for words in (f"{PREPARE} --run other", "train --run other", "runs use tiny"):
         desk.type(words).ok()
     run = desk.workspace.run("other")
-    plan = toy_align.plan(desk.workspace, run, AlignRecipe(beta=0.7))
+    plan = toy_align.plan(RunView(desk.workspace, run), AlignRecipe(beta=0.7))
     folder = desk.workspace.artifact(plan.path(desk.workspace)).path
     child = os.fork()
     if child == 0:

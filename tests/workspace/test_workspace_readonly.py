@@ -23,7 +23,8 @@ from desk import PREPARE, Desk, copied, fake_phases, make_twin
 from mounts import mounted, run_again_in_a_namespace
 
 from twinctl.chat.model_files import base_files, twin_files
-from twinctl.pipeline.lineage import need, trained
+from twinctl.pipeline.kind import Kind
+from twinctl.pipeline.run_view import RunView
 from twinctl.workspace import memo
 
 LOOKS = (
@@ -151,10 +152,9 @@ def test_what_is_done_already_is_a_hit(frozen: Desk) -> None:
 
 def test_the_twin_is_found_to_talk_to(frozen: Desk) -> None:
     def look() -> Any:
-        workspace = frozen.workspace
-        run = workspace.run(None)
-        found = [twin_files(workspace, run), base_files(workspace, run)]
-        return [found, trained(workspace, run)[0], need(workspace, run, "tokens")[0]]
+        view = RunView(frozen.workspace, frozen.workspace.run(None))
+        found = [twin_files(view), base_files(view)]
+        return [found, view.trained().path, view.need(Kind.TOKENS).path]
 
     (twin, base), adapter, tokens = _as_reader(look)
     slots = frozen.workspace.run(None).slots

@@ -11,10 +11,9 @@ import time
 from pathlib import Path
 
 from twinctl.config.recipe import Options, Recipe
-from twinctl.pipeline.lineage import need
+from twinctl.pipeline.kind import Kind
 from twinctl.pipeline.phase import Attempt, Phase, Plan, Produced
-from twinctl.workspace.run import Run
-from twinctl.workspace.workspace import Workspace
+from twinctl.pipeline.run_view import RunView
 
 
 class AlignRecipe(Recipe):
@@ -23,9 +22,9 @@ class AlignRecipe(Recipe):
     beta: float = 0.1
 
 
-def plan(workspace: Workspace, run: Run, recipe: AlignRecipe) -> Plan:
+def plan(view: RunView, recipe: AlignRecipe) -> Plan:
     """The request over what train made."""
-    path, adapter, record = need(workspace, run, "adapter", before="align")
+    adapter = view.need(Kind.ADAPTER, before="align")
     return Plan(
         phase=PHASE,
         slot="align",
@@ -33,8 +32,8 @@ def plan(workspace: Workspace, run: Run, recipe: AlignRecipe) -> Plan:
         produces="adapter",
         recipe=recipe,
         origins={},
-        inputs={"adapter": record.digest},
-        parents={"adapter": path},
+        inputs={"adapter": adapter.digest},
+        parents={"adapter": adapter.path},
         options=Options(),
         resolve_inputs=lambda: {"adapter": str(adapter.out.resolve())},
     )

@@ -6,10 +6,9 @@ import shutil
 from pathlib import Path
 
 from twinctl.config.recipe import Options, Recipe
-from twinctl.pipeline.lineage import need
+from twinctl.pipeline.kind import Kind
 from twinctl.pipeline.phase import Attempt, Phase, Plan, Produced
-from twinctl.workspace.run import Run
-from twinctl.workspace.workspace import Workspace
+from twinctl.pipeline.run_view import RunView
 
 
 class FilterRecipe(Recipe):
@@ -18,9 +17,9 @@ class FilterRecipe(Recipe):
     without: str = "nothing"
 
 
-def plan(workspace: Workspace, run: Run, recipe: FilterRecipe) -> Plan:
+def plan(view: RunView, recipe: FilterRecipe) -> Plan:
     """The request over what prepare made."""
-    path, tokens, record = need(workspace, run, "tokens", before="filter")
+    tokens = view.need(Kind.TOKENS, before="filter")
     return Plan(
         phase=PHASE,
         slot="filter",
@@ -28,8 +27,8 @@ def plan(workspace: Workspace, run: Run, recipe: FilterRecipe) -> Plan:
         produces="tokens",
         recipe=recipe,
         origins={},
-        inputs={"tokens": record.digest},
-        parents={"tokens": path},
+        inputs={"tokens": tokens.digest},
+        parents={"tokens": tokens.path},
         options=Options(),
         resolve_inputs=lambda: {"tokens": str(tokens.out.resolve())},
     )

@@ -24,8 +24,7 @@ from twinctl.config.sampling import Sampling
 from twinctl.data.tokenizer import TextTokenizer
 from twinctl.data.tokens import EVAL, IGNORED, read_tokens, samples
 from twinctl.inference.chat_model import Answer, ChatModel, Show, opening
-from twinctl.workspace.run import Run
-from twinctl.workspace.workspace import Workspace
+from twinctl.pipeline.run_view import RunView
 
 PROMPTS = (
     "Write a paragraph to introduce supervised fine-tuning.",
@@ -202,11 +201,11 @@ def as_checked(sampling: Sampling) -> Sampling:
     return sampling.model_copy(update={"max_new_tokens": TOKENS, "stop": ()})
 
 
-def suggested(workspace: Workspace, run: Run) -> list[str]:
+def suggested(view: RunView) -> list[str]:
     """What one could ask: the check's own prompts, and questions of held-out rows."""
     from twinctl.chat.model_files import evidence_files
 
-    table = read_tokens(evidence_files(workspace, run)["tokens"], EVAL)
+    table = read_tokens(evidence_files(view)["tokens"], EVAL)
     questions = [(text, "") for text in table["prompt"].to_pylist() if text.strip()]
     return [*PROMPTS, *(question for question, _ in spread(questions, HELD_OUT))]
 

@@ -25,11 +25,10 @@ from twinctl.chat.model_files import (
 )
 from twinctl.errors import UpstreamError
 from twinctl.inference.chat_model import ChatModel
-from twinctl.pipeline.lineage import find
+from twinctl.pipeline.kind import Kind, is_merged
+from twinctl.pipeline.run_view import RunView
 from twinctl.workspace.files import read_json
 from twinctl.workspace.memo import file_sha256
-from twinctl.workspace.run import Run
-from twinctl.workspace.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -65,32 +64,32 @@ class ModelGroup:
     load: Callable[[], list[ChatModel]]
 
 
-def select_models(workspace: Workspace, run: Run, wanted: ModelSelection) -> list[ModelGroup]:
+def select_models(view: RunView, wanted: ModelSelection) -> list[ModelGroup]:
     """The wanted speakers. Raises UpstreamError when one is not there or damaged, before any is loaded."""
     found: list[ModelGroup] = []
     with_base = wanted.base or wanted.compare or wanted.all
     if wanted.twin:
-        found += _twin(workspace, run, wanted, with_base)
+        found += _twin(view, wanted, with_base)
     elif with_base:
-        found.append(_local("base", base_files(workspace, run), wanted))
-    if wanted.merged or (wanted.all and _is_merged(workspace, run)):
-        found.append(_local("merged", merged_files(workspace, run), wanted))
+        found.append(_local("base", base_files(view), wanted))
+    if wanted.merged or (wanted.all and _is_merged(view)):
+        found.append(_local("merged", merged_files(view), wanted))
     if wanted.gguf is not None:
-        found.append(_gguf(gguf_file(workspace, run, wanted.gguf), template_of(workspace, run)))
+        found.append(_gguf(gguf_file(view, wanted.gguf), template_of(view)))
     elif wanted.all:
-        found += [_gguf(path, template_of(workspace, run)) for path in gguf_files(workspace, run)]
+        found += [_gguf(path, template_of(view)) for path in gguf_files(view)]
     return found
 
 
-def _twin(workspace: Workspace, run: Run, wanted: ModelSelection, with_base: bool) -> list[ModelGroup]:
+def _twin(view: RunView, wanted: ModelSelection, with_base: bool) -> list[ModelGroup]:
     step = wanted.checkpoint
-    name = run.name if step is None else f"checkpoint-{step}"
-    files = twin_files(workspace, run) if step is None else checkpoint_files(workspace, run, step)
+    name = view.name if step is None else f"checkpoint-{step}"
+    files = twin_files(view) if step is None else checkpoint_files(view, step)
     is_whole = files["adapter"] is None  # and has no base within
     if not with_base and (is_whole or not wanted.base_if_free):
         return [_local(name, files, wanted)]
     if is_whole:
-        return [_local("base", base_files(workspace, run), wanted), _local(name, files, wanted)]
+        return [_local("base", base_files(view), wanted), _local(name, files, wanted)]
     return [_local(name, files, wanted, with_base=True)]
 
 
@@ -155,6 +154,6 @@ def _gone(checkpoint: Path) -> UpstreamError:
     )
 
 
-def _is_merged(workspace: Workspace, run: Run) -> bool:
-    found = find(workspace, run, "model")
-    return found is not None and "adapter" in found[2].parents
+def _is_merged(view: RunView) -> bool:
+    model = view.find(Kind.MODEL)
+    return model is not None and is_merged(model.record)

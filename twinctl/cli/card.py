@@ -9,7 +9,7 @@ import typer
 
 from twinctl.cli.session import DebugOption, JsonOption, QuietOption, RunOption, Session, WorkspaceOption
 from twinctl.errors import UsageError
-from twinctl.pipeline.lineage import find
+from twinctl.pipeline.kind import Kind
 from twinctl.publishing import Card, render
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -40,16 +40,16 @@ def card(
       twinctl card me/my-twin-GGUF --gguf -o README.md
     """
     session = Session.open(workspace, run_name, json=json, quiet=quiet)
-    run = session.run()
-    kinds = [kind for kind, wanted in {"adapter": adapter, "model": merged, "gguf": gguf}.items() if wanted]
+    kinds = [kind for kind, wanted in {Kind.ADAPTER: adapter, Kind.MODEL: merged, Kind.GGUF: gguf}.items() if wanted]
     if len(kinds) > 1:
         raise UsageError("a card is of one kind", "choose one of --adapter, --merged and --gguf")
-    there = (each for each in ("model", "adapter") if find(session.workspace, run, each))
-    kind = kinds[0] if kinds else next(there, "model")
-    made = render(session.workspace, run, kind, repo, sample=sample)
+    view = session.view()
+    there = (kind for kind in (Kind.MODEL, Kind.ADAPTER) if view.find(kind))
+    kind = kinds[0] if kinds else next(there, Kind.MODEL)
+    made = render(view, kind, repo, sample=sample)
     written = _write(made, out) if out else []
     if json:
-        document = {"command": "card", "run": run.name, "kind": kind, "repo": repo, "files": sorted(made.files)}
+        document = {"command": "card", "run": view.name, "kind": kind, "repo": repo, "files": sorted(made.files)}
         session.output.document({**document, "text": made.text, "written": [str(path) for path in written]})
     elif out:
         session.output.line("\n".join(str(path) for path in written))

@@ -27,6 +27,7 @@ from twinctl.config.resolve import values_of
 from twinctl.config.sampling import Sampling
 from twinctl.errors import UsageError
 from twinctl.inference.chat_model import ChatModel
+from twinctl.pipeline.run_view import RunView
 from twinctl.workspace.run import Run
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def chat(
             raise UsageError(
                 "a talk is taken up in a terminal", "leave out --resume, or --prompt, --prompts and a pipe"
             )
-        voices = select_models(session.workspace, run, wanted)
+        voices = select_models(RunView(session.workspace, run), wanted)
         generate_all(session.output, voices, questions, sampling, as_lines=json or prompts is not None)
     else:
         converse(session, run, wanted, sampling, resume)
@@ -128,7 +129,7 @@ def converse(session: Session, run: Run, wanted: ModelSelection, sampling: Sampl
     from twinctl.chat import transcripts
     from twinctl.chat.check import suggested
 
-    voices = select_models(session.workspace, run, wanted.with_base_if_free)
+    voices = select_models(RunView(session.workspace, run), wanted.with_base_if_free)
     names = [name for group in voices for name in group.names]
     kept = transcripts.begin(session.workspace, run.name)
     if resume is not None:
@@ -138,7 +139,7 @@ def converse(session: Session, run: Run, wanted: ModelSelection, sampling: Sampl
         lambda: _all_of(voices),
         sampling,
         kept,
-        prompts=lambda: suggested(session.workspace, run),
+        prompts=lambda: suggested(RunView(session.workspace, run)),
         together=wanted.compare or wanted.all,
         history=transcripts.folder(session.workspace, run.name) / "history",
         quiet=session.output.quiet,

@@ -17,6 +17,7 @@ from twinctl.cli.session import Session
 from twinctl.config.sampling import Sampling
 from twinctl.errors import CheckFailed, Interrupted
 from twinctl.inference.chat_model import ChatModel
+from twinctl.pipeline.run_view import RunView
 from twinctl.workspace.run import Run
 
 TRY = "train longer (--epochs 6), or with more to learn with (--rank 64 or 128); and look at: twinctl inspect prepare"
@@ -32,9 +33,10 @@ MEASURES = {
 
 def judge(session: Session, run: Run, wanted: ModelSelection, sampling: Sampling) -> None:
     """Check every wanted speaker, the base beside the twin. Raises CheckFailed when one does not pass."""
-    voices = select_models(session.workspace, run, replace(wanted, compare=wanted.compare or wanted.twin))
+    view = RunView(session.workspace, run)
+    voices = select_models(view, replace(wanted, compare=wanted.compare or wanted.twin))
     session.output.say("reading the rows to compare with …")
-    evidence = Evidence.read(**evidence_files(session.workspace, run, wanted.checkpoint))
+    evidence = Evidence.read(**evidence_files(view, wanted.checkpoint))
     found, base = [], None
     for speaker in load_in_turn(voices, before=lambda group: say_loading(session.output, group)):
         base = speaker if speaker.name == "base" else base

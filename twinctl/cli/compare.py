@@ -12,7 +12,8 @@ from twinctl.config.train import TrainOptions, TrainRecipe
 from twinctl.errors import UsageError
 from twinctl.phases.train import plan
 from twinctl.pipeline.execute import Outcome
-from twinctl.pipeline.lineage import need, trained
+from twinctl.pipeline.kind import Kind
+from twinctl.pipeline.run_view import RunView
 from twinctl.workspace.run import Run
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -65,20 +66,19 @@ def compare(
 
 
 def _there(session: Session, name: str) -> Outcome:
-    _, artifact, record = trained(session.workspace, session.workspace.runs.get(name))
-    return Outcome(artifact, record, cached=True)
+    return Outcome(RunView(session.workspace, session.workspace.runs.get(name)).trained(), cached=True)
 
 
 def _made(session: Session, run: Run, method: str, max_steps: int | None, *, wait: bool) -> Outcome:
     """The training by that method, in the run NAME-METHOD, which has the tokens and the base of `run`."""
-    path, _, record = need(session.workspace, run, "tokens")
+    tokens = RunView(session.workspace, run).need(Kind.TOKENS)
     name = f"{run.name}-{method}"
-    session.workspace.runs.point(name, record.slot, path, run.pins)
-    fork = session.workspace.runs.get(name)
+    session.workspace.runs.point(name, tokens.slot, tokens.path, run.pins)
+    fork = RunView(session.workspace, session.workspace.runs.get(name))
     flags = {"method": method, "max_steps": max_steps}
     values = values_of("train", (TrainRecipe, TrainOptions), run.pins["preset"], flags)
     session.output.say(f"{method}:")
-    return session.execute(name, plan(session.workspace, fork, values), wait=wait)
+    return session.execute(name, plan(fork, values), wait=wait)
 
 
 def _show(session: Session, outcomes: dict[str, Outcome]) -> None:

@@ -22,7 +22,8 @@ from twinctl.demo.showcase import Showcase
 from twinctl.errors import CheckFailed
 from twinctl.phases import gguf, prepare, train
 from twinctl.pipeline.execute import Outcome
-from twinctl.pipeline.lineage import need
+from twinctl.pipeline.kind import Kind
+from twinctl.pipeline.run_view import RunView
 from twinctl.workspace.run import Run
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -59,19 +60,19 @@ def _prepare(session: Session) -> Outcome:
     values = values_of("prepare", (PrepareRecipe, PrepareOptions), RUN, {})
     runs = session.workspace.runs
     known = runs.get(RUN) if runs.exists(RUN) else Run(RUN)
-    outcome = session.execute(RUN, prepare.plan(session.workspace, known, RUN, values))
+    outcome = session.execute(RUN, prepare.plan(RunView(session.workspace, known), RUN, values))
     runs.use(RUN)
     return outcome
 
 
 def _train(session: Session) -> Outcome:
     values = values_of("train", (TrainRecipe, TrainOptions), RUN, {"tracking": "none"})
-    return session.execute(RUN, train.plan(session.workspace, session.run(), values))
+    return session.execute(RUN, train.plan(session.view(), values))
 
 
 def _export(session: Session) -> list[Outcome]:
-    merged = model_of(session, session.run())
-    plan = gguf.plan(session.workspace, session.run(), GgufRecipe(name=RUN, quant="q8_0"))
+    merged = model_of(session, session.view())
+    plan = gguf.plan(session.view(), GgufRecipe(name=RUN, quant="q8_0"))
     return [merged, session.execute(RUN, plan)]
 
 
@@ -80,7 +81,7 @@ def compare(session: Session, prepared: Outcome, trained: Outcome) -> Showcase:
     session.output.say("chat: loading Unsloth and the twin")
     from twinctl.engine.generation import LocalModel
 
-    model = LocalModel.load(**twin_files(session.workspace, session.run()), name=RUN)
+    model = LocalModel.load(**twin_files(session.view()), name=RUN)
     prompts = read_tokens(prepared.artifact.out, EVAL)["prompt"].to_pylist()
     talks = [[{"role": "user", "content": prompt}] for prompt in prompts]
     sampling = Sampling(temperature=0.0, max_new_tokens=LIMIT)
@@ -120,7 +121,8 @@ def _report(session: Session, folder: Path, showcase: Showcase, outcomes: list[O
             ],
         ]
     )
-    _, artifact, record = need(session.workspace, session.run(), "model")
+    model = session.view().need(Kind.MODEL)
+    artifact, record = model.artifact, model.record
     total = sum(file["bytes"] for file in record.files)
     output.line(f"\ntwinctl push would send {len(record.files)} files, {size(total)}, from {artifact.out}")
     output.say(f"\nnext:\n  cd {folder}\n  twinctl chat\n  twinctl status\n  twinctl push you/tiny-twin --dry-run")

@@ -27,9 +27,9 @@ from twinctl.config.resolve import values_of
 from twinctl.errors import ConfigError
 from twinctl.phases import gguf, merge, merge_4bit
 from twinctl.pipeline.execute import Outcome
-from twinctl.pipeline.lineage import need, trained
+from twinctl.pipeline.kind import Kind
+from twinctl.pipeline.run_view import RunView
 from twinctl.verification.verify_artifact import is_proven, prove_again
-from twinctl.workspace.run import Run
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -84,24 +84,23 @@ def export(
     wants_gguf = with_gguf or bool(quant) or ollama
     wants_merged = merged or bool(precision) or not (adapter or wants_gguf)
     if wants_gguf:
-        gguf.require_writable(run)  # before the merge, which takes long
+        gguf.require_writable(RunView(session.workspace, run))  # before the merge, which takes long
     outcomes = []
     if adapter:
-        _, artifact, record = need(session.workspace, run, "adapter")
-        outcomes.append(Outcome(artifact, record, cached=True))
+        outcomes.append(Outcome(session.view().need(Kind.ADAPTER), cached=True))
     made = dict.fromkeys(options.precision if wants_merged else ())
     if made or wants_gguf:
-        model = model_of(session, run, verify=verify is not False, wait=wait, restart=restart)
+        model = model_of(session, session.view(), verify=verify is not False, wait=wait, restart=restart)
         # What files are made of is proven before them; again only where it was asked for itself.
         model = _proven(session, model, verify if "16bit" in made or not verify else None, wait)
         outcomes += [model] if "16bit" in made else []
     if "4bit" in made:
-        plan = merge_4bit.plan(session.workspace, session.run(), Merge4bitRecipe(), verify=verify is not False)
+        plan = merge_4bit.plan(session.view(), Merge4bitRecipe(), verify=verify is not False)
         made_now = session.execute(run.name, plan, wait=wait, restart=restart)
         outcomes.append(_proven(session, made_now, verify, wait))
     for name in options.quant if wants_gguf else ():
         recipe = GgufRecipe(name=run.name, quant=name)
-        plan = gguf.plan(session.workspace, session.run(), recipe, verify=verify is not False)
+        plan = gguf.plan(session.view(), recipe, verify=verify is not False)
         made_now = session.execute(run.name, plan, wait=wait, restart=restart)
         outcomes.append(_proven(session, made_now, verify, wait))
     _finish(session, outcomes)
@@ -141,18 +140,18 @@ def _proven(session: Session, outcome: Outcome, verify: bool | None, wait: bool)
     if verify is False or record.phase in ("train", "pull") or (is_proven(record) and not (verify and outcome.cached)):
         return outcome
     with Viewer(session.output, record.slot) as viewer:
-        record = prove_again(session.workspace, session.run(), outcome.artifact, record, viewer.show, wait=wait)
-    return replace(outcome, record=record)
+        result = prove_again(session.view(), outcome.result, viewer.show, wait=wait)
+    return replace(outcome, result=result)
 
 
-def model_of(session: Session, run: Run, *, verify: bool = True, wait: bool = False, restart: bool = False) -> Outcome:
+def model_of(
+    session: Session, view: RunView, *, verify: bool = True, wait: bool = False, restart: bool = False
+) -> Outcome:
     """The run's whole 16-bit model: the adapter merged into its base, or what full fine-tuning made."""
-    _, artifact, record = trained(session.workspace, run)
-    if record.produces == "model":
-        return Outcome(artifact, record, cached=True)
-    return session.execute(
-        run.name, merge.plan(session.workspace, run, MergeRecipe(), verify=verify), wait=wait, restart=restart
-    )
+    trained = view.trained()
+    if trained.kind == Kind.MODEL:
+        return Outcome(trained, cached=True)
+    return session.execute(view.name, merge.plan(view, MergeRecipe(), verify=verify), wait=wait, restart=restart)
 
 
 def files_of(outcome: Outcome) -> list[dict[str, Any]]:

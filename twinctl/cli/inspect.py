@@ -16,7 +16,8 @@ from twinctl.cli.transcripts import show_chat
 from twinctl.errors import UpstreamError, UsageError
 from twinctl.phases.prepare import AUDIT_FILE, PHASE
 from twinctl.pipeline.base_checkpoint import base_of
-from twinctl.pipeline.lineage import need
+from twinctl.pipeline.kind import Kind
+from twinctl.pipeline.run_view import RunView
 from twinctl.planning.schedule import training_schedule
 from twinctl.workspace.artifact import Artifact, Record
 from twinctl.workspace.files import read_json
@@ -84,16 +85,16 @@ def inspect(
 
 def _look(session: Session, run: Run, *, dropped: str | None, **which: Any) -> None:
     """Samples, or rows that were dropped, of the run's tokens."""
-    _, artifact, _ = need(session.workspace, run, "tokens")
+    tokens = RunView(session.workspace, run).need(Kind.TOKENS)
     if dropped is not None:
-        examples = (_audit(artifact) or {}).get("examples", [])
+        examples = (_audit(tokens.artifact) or {}).get("examples", [])
         _show_dropped(session, run, [each for each in examples if dropped in ("all", "") or dropped in each["reason"]])
         return
     from twinctl.data.inspect_samples import inspect_samples
     from twinctl.data.tokenizer import TextTokenizer
 
     tokenizer = TextTokenizer.load(base_of(run).folder(weights=False))
-    samples = inspect_samples(artifact.out, tokenizer, **which)
+    samples = inspect_samples(tokens.out, tokenizer, **which)
     if session.output.json:
         session.output.document({"command": "inspect", "run": run.name, "samples": [as_json(each) for each in samples]})
         return

@@ -10,9 +10,8 @@ from twinctl.cli.session import DebugOption, JsonOption, QuietOption, RunOption,
 from twinctl.errors import UsageError
 from twinctl.phases import declared
 from twinctl.pipeline.kind import Kind
-from twinctl.pipeline.lineage import find, need
-from twinctl.pipeline.staleness import stale_reasons
-from twinctl.workspace.artifact import Artifact, Record
+from twinctl.pipeline.lineage import Result
+from twinctl.pipeline.run_view import RunView
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -39,14 +38,15 @@ def path(
     kinds = [each.value for each in Kind]
     if kind is not None and kind not in kinds:
         raise UsageError(f"there is no kind “{kind}”", f"kinds: {', '.join(kinds)}")
+    view = RunView(session.workspace, run)
     if kind is not None:
-        _, artifact, record = need(session.workspace, run, kind)
-        paths = {kind: _place(artifact, record)}
-        for reason in stale_reasons(session.workspace, run, record, declared(record.phase)):
+        result = view.need(Kind(kind))
+        paths = {kind: _location(result)}
+        for reason in view.stale_reasons(result.record, declared(result.record.phase)):
             session.output.warn(f"stale: {reason}")
     else:
-        found = {name: find(session.workspace, run, name) for name in kinds}
-        paths = {name: _place(item[1], item[2]) for name, item in found.items() if item}
+        results = {name: view.find(Kind(name)) for name in kinds}
+        paths = {name: _location(result) for name, result in results.items() if result}
     if json:
         session.output.document({"command": "path", "run": run.name, "paths": paths})
     elif kind is not None:
@@ -55,6 +55,7 @@ def path(
         session.output.table([[name, place] for name, place in paths.items()])
 
 
-def _place(artifact: Artifact, record: Record) -> str:
-    is_file = record.produces == "gguf"
-    return str((artifact.out / record.files[0]["name"] if is_file else artifact.out).resolve())
+def _location(result: Result) -> str:
+    """The file of a GGUF result, the folder of another."""
+    is_file = result.kind == Kind.GGUF
+    return str((result.out / result.record.files[0]["name"] if is_file else result.out).resolve())

@@ -21,6 +21,7 @@ from twinctl.cli.session import (
 from twinctl.config.prepare import PrepareOptions, PrepareRecipe
 from twinctl.config.resolve import preset_name, values_of
 from twinctl.phases.prepare import plan
+from twinctl.pipeline.run_view import RunView
 from twinctl.planning.schedule import training_schedule
 from twinctl.workspace.run import Run
 
@@ -86,7 +87,7 @@ def prepare(
     known = session.workspace.runs.get(name) if session.workspace.runs.exists(name) else Run(name)
     chosen = preset_name(preset, known.pins.get("preset"))
     values = values_of("prepare", (PrepareRecipe, PrepareOptions), chosen, flags)
-    request = plan(session.workspace, known, chosen, values, refresh=refresh)
+    request = plan(RunView(session.workspace, known), chosen, values, refresh=refresh)
     outcome = session.execute(name, request, wait=wait, restart=restart)
     session.workspace.runs.use(name)
     schedule = training_schedule(outcome.record.metrics, chosen)

@@ -20,14 +20,14 @@ from twinctl.cli.session import (
     WaitOption,
     WorkspaceOption,
 )
-from twinctl.config.push import Kind, PushOptions, PushRecipe
+from twinctl.config.push import PushKind, PushOptions, PushRecipe
 from twinctl.config.secrets import refuse_secret
 from twinctl.errors import HubError, Interrupted, UsageError
 from twinctl.phases.push import opened_request, plan
 from twinctl.pipeline.execute import Outcome, execute
-from twinctl.pipeline.lineage import Found
+from twinctl.pipeline.lineage import Result
+from twinctl.pipeline.run_view import RunView
 from twinctl.publishing.upload_plan import Parcel, pack, repo_for, require_fit
-from twinctl.workspace.run import Run
 
 if TYPE_CHECKING:
     from twinctl.hub.remote import RemoteRepo
@@ -71,27 +71,27 @@ def push(
     """
     session = Session.open(workspace, run_name, json=json, quiet=quiet)
     _check_words(repo, revision, message, pr)
-    run = session.run(preset)
-    flags: dict[Kind, bool] = {"model": merged, "adapter": adapter, "gguf": with_gguf}
-    kinds: list[Kind] = [kind for kind, wanted in flags.items() if wanted] or ["model"]
+    view = session.view(preset)
+    flags: dict[PushKind, bool] = {"model": merged, "adapter": adapter, "gguf": with_gguf}
+    kinds: list[PushKind] = [kind for kind, wanted in flags.items() if wanted] or ["model"]
     recipes = [PushRecipe(repo=repo_for(repo, kind), kind=kind, revision=revision, pull_request=pr) for kind in kinds]
     options = PushOptions(public=public, message=message, progress=session.output.is_live)
     parcels = []
     for recipe in recipes:
-        results, first = made_already(session, run, recipe.kind)
+        results, first = made_already(view, recipe.kind)
         if not dry_run:
             if first:
                 _require_ready(session, recipe, public=public, yes=yes)
-            results, first = make(session, run, recipe.kind, wait=wait), []
-        warnings = require_fit(session.workspace, run, results, unverified=unverified)
-        parcels.append(_packed(session, run, recipe, results, first, warnings, public=public, dry_run=dry_run))
+            results, first = make(session, view, recipe.kind, wait=wait), []
+        warnings = require_fit(view, results, unverified=unverified)
+        parcels.append(_packed(session, view, recipe, results, first, warnings, public=public, dry_run=dry_run))
     if dry_run:
         show_plan(session, recipes, parcels, public=public)
         return
     if not _confirm(session, parcels, public=public, yes=yes):
         for warning in [warning for parcel in parcels for warning in parcel.warnings]:
             session.output.warn(warning)
-    _send(session, run, recipes, parcels, options, wait=wait)
+    _send(session, view, recipes, parcels, options, wait=wait)
 
 
 def _check_words(repo: str, revision: str | None, message: str, pr: bool) -> None:
@@ -106,9 +106,9 @@ def _check_words(repo: str, revision: str | None, message: str, pr: bool) -> Non
 
 def _packed(
     session: Session,
-    run: Run,
+    view: RunView,
     recipe: PushRecipe,
-    made: list[Found],
+    made: list[Result],
     first: list[str],
     warnings: list[str],
     *,
@@ -119,21 +119,21 @@ def _packed(
     from twinctl.hub.remote import check_push, read_remote, unreachable_reason
 
     session.output.say(f"push: looking at {recipe.repo}")
-    place, remote = session.workspace, None
+    remote = None
     merged = recipe.repo[: -len("-GGUF")] if recipe.kind == "gguf" else None
-    there = merged if f"push-{merged}" in run.slots else None
+    there = merged if f"push-{merged}" in view.run.slots else None
 
     def packed(remote: RemoteRepo | None) -> Parcel:
         if first:
             return Parcel.to_come(recipe.kind, recipe.repo, remote, first, warnings)
-        return pack(place, run, recipe.kind, recipe.repo, made, remote, merged_repo=there, warnings=warnings)
+        return pack(view, recipe.kind, recipe.repo, made, remote, merged_repo=there, warnings=warnings)
 
     if reason := unreachable_reason() if dry_run else None:
         warnings = [*warnings, f"the Hub was not asked: {reason}"]
     else:
         try:
             remote = check_push(recipe.repo, recipe.revision, public=public)
-            request = opened_request(place, run, recipe)
+            request = opened_request(view, recipe)
             if request and (same := packed(read_remote(recipe.repo, request))).is_there:
                 return same
         except HubError as error:
@@ -175,7 +175,7 @@ def _confirm(session: Session, parcels: list[Parcel], *, public: bool, yes: bool
 
 def _send(
     session: Session,
-    run: Run,
+    view: RunView,
     recipes: list[PushRecipe],
     parcels: list[Parcel],
     options: PushOptions,
@@ -184,7 +184,7 @@ def _send(
 ) -> None:
     done = []
     for recipe, parcel in zip(recipes, parcels, strict=True):
-        done.append(_sent(session, run, recipe, parcel, options, wait=wait))
+        done.append(_sent(session, view, recipe, parcel, options, wait=wait))
     if session.output.json:
         documents = [session.document("push", outcome) for outcome in done]
         session.output.document({**documents[0], "pushes": documents})
@@ -194,10 +194,10 @@ def _send(
 
 
 def _sent(
-    session: Session, run: Run, recipe: PushRecipe, parcel: Parcel, options: PushOptions, *, wait: bool
+    session: Session, view: RunView, recipe: PushRecipe, parcel: Parcel, options: PushOptions, *, wait: bool
 ) -> Outcome:
     """The push done, or found done: `cached` says that nothing was sent."""
-    wanted = plan(run, parcel, recipe, options)
+    wanted = plan(parcel, recipe, options)
 
     def watch(event: dict[str, Any]) -> None:
         if session.output.json:
@@ -205,8 +205,8 @@ def _sent(
         elif event["event"] == "stage":
             session.output.say(f"push: {event['text']}")
 
-    outcome = execute(session.workspace, run.name, wanted, watch=watch, wait=wait, restart=True)
-    return Outcome(outcome.artifact, outcome.record, cached=parcel.is_there)
+    outcome = execute(session.workspace, view.name, wanted, watch=watch, wait=wait, restart=True)
+    return Outcome(outcome.result, cached=parcel.is_there)
 
 
 def _show_outcome(session: Session, outcome: Outcome) -> None:

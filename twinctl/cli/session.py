@@ -21,6 +21,7 @@ from twinctl.errors import UpstreamError
 from twinctl.pipeline.base_checkpoint import base_of
 from twinctl.pipeline.execute import Outcome, execute
 from twinctl.pipeline.phase import Plan
+from twinctl.pipeline.run_view import RunView
 from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
 
@@ -83,6 +84,10 @@ class Session:
                 stored.pins["model"] = moved
             run.pins["model"] = moved
         return run
+
+    def view(self, preset: str | None = None, model_path: Path | None = None) -> RunView:
+        """The run that `run` gives, with its workspace."""
+        return RunView(self.workspace, self.run(preset, model_path))
 
     @staticmethod
     def refuse_contradiction(run: Run, pin: str, wanted: object, flag: str) -> None:

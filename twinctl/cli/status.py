@@ -12,7 +12,8 @@ from twinctl.cli.phase_args import to_go_on
 from twinctl.cli.session import DebugOption, JsonOption, QuietOption, RunOption, Session, WorkspaceOption
 from twinctl.errors import CheckFailed, HubError, UpstreamError
 from twinctl.phases import declared
-from twinctl.pipeline.staleness import stale_reasons
+from twinctl.pipeline.lineage import Result
+from twinctl.pipeline.run_view import RunView
 from twinctl.pipeline.watch import kept_step
 from twinctl.verification.verify_artifact import is_proven, to_prove
 from twinctl.workspace.artifact import Artifact, Record
@@ -123,12 +124,13 @@ def _facts(workspace: Workspace, run: Run, slot: str, path: str, *, verify: bool
 
 
 def _finished(workspace: Workspace, run: Run, artifact: Artifact, *, verify: bool) -> dict[str, Any]:
-    record = artifact.record()
-    assert record is not None
+    result = Result.of(artifact)
+    assert result is not None
+    record = result.record
     artifact.check(file_sha256 if verify else None, run.name)
-    reasons = stale_reasons(workspace, run, record, declared(record.phase))
-    unproven = not is_proven(_as_made(workspace, artifact, record))
-    wanted = f"twinctl {record.command_in(run.name)}" if reasons else to_prove(record, run) if unproven else None
+    reasons = RunView(workspace, run).stale_reasons(record, declared(record.phase))
+    unproven = not is_proven(_original_record(result))
+    wanted = f"twinctl {record.command_in(run.name)}" if reasons else to_prove(record, run.name) if unproven else None
     return {
         "state": "stale" if reasons else "complete",
         "reasons": reasons,
@@ -139,13 +141,15 @@ def _finished(workspace: Workspace, run: Run, artifact: Artifact, *, verify: boo
     }
 
 
-def _as_made(workspace: Workspace, artifact: Artifact, record: Record) -> Record:
-    """What was pulled, as it was recorded where it was made; to know how takes longer than all else here."""
-    if record.phase != "pull":
-        return record
+def _original_record(result: Result) -> Record:
+    """The record of what was pulled, as it was where it was made; what tells that takes longer to load than all else
+    here.
+    """
+    if result.record.phase != "pull":
+        return result.record
     from twinctl.publishing.provenance import original_record
 
-    return original_record(workspace, ("", artifact, record))
+    return original_record(result)
 
 
 def _unfinished(run: Run, artifact: Artifact, state: str) -> dict[str, Any]:

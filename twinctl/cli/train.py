@@ -23,6 +23,7 @@ from twinctl.config.resolve import values_of
 from twinctl.config.train import TrainOptions, TrainRecipe
 from twinctl.phases.train import plan
 from twinctl.pipeline.phase import Plan
+from twinctl.pipeline.run_view import RunView
 from twinctl.workspace.run import Run
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -104,10 +105,11 @@ def train(
     run = session.run(preset, model_path)
     session.refuse_contradiction(run, "model", model, "--model")
     values = values_of("train", (TrainRecipe, TrainOptions), run.pins["preset"], flags)
-    parent = session.workspace.run(trained_from) if trained_from else None
-    plan_of_it = plan(session.workspace, run, values, parent)
+    parent = RunView(session.workspace, session.workspace.run(trained_from)) if trained_from else None
+    view = RunView(session.workspace, run)
+    plan_of_it = plan(view, values, parent)
     if only_plan:
-        _show_plan(session, run, plan_of_it)
+        _show_plan(session, view, plan_of_it)
         return
     _tell_how_to_train_on(session, run, plan_of_it)
     work = session.begin if detach else session.execute
@@ -120,12 +122,12 @@ def train(
         session.finish("train", outcome, _figures(outcome.record.metrics), f"{talk}, or twinctl export --gguf")
 
 
-def _show_plan(session: Session, run: Run, wanted: Plan) -> None:
+def _show_plan(session: Session, view: RunView, wanted: Plan) -> None:
     from twinctl.cli.forecast import show
     from twinctl.planning.forecast import forecast
 
     is_running = session.workspace.artifact(wanted.path(session.workspace)).state() == "running"
-    show(session.output, forecast(session.workspace, run, wanted, alone=is_running))
+    show(session.output, forecast(view, wanted, alone=is_running))
 
 
 def _tell_how_to_train_on(session: Session, run: Run, wanted: Plan) -> None:

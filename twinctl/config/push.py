@@ -8,14 +8,14 @@ from pydantic import Field
 
 from twinctl.config.recipe import Options, Recipe
 
-Kind = Literal["model", "adapter", "gguf"]
+PushKind = Literal["model", "adapter", "gguf"]
 
 
 class PushRecipe(Recipe):
     """Where the files go."""
 
     repo: str = Field(description="OWNER/NAME on the Hub")
-    kind: Kind = Field("model", description="model (merged, 16 bit), adapter, or gguf (all quantisations)")
+    kind: PushKind = Field("model", description="model (merged, 16 bit), adapter, or gguf (all quantisations)")
     revision: str | None = Field(None, description="a branch, made if need be; None: main")
     pull_request: bool = Field(False, description="open a pull request instead of changing the branch")
 

@@ -9,32 +9,30 @@ from typing import Any
 from twinctl import __version__
 from twinctl.config.export import GgufRecipe, ProofOptions
 from twinctl.errors import ConfigError, TwinctlError
-from twinctl.pipeline.base_checkpoint import BaseCheckpoint, base_of
-from twinctl.pipeline.lineage import made_from, need, tokens_info
+from twinctl.pipeline.base_checkpoint import BaseCheckpoint
+from twinctl.pipeline.kind import Kind
 from twinctl.pipeline.phase import Attempt, Phase, Plan, Produced
+from twinctl.pipeline.run_view import RunView
 from twinctl.verification.verify_artifact import locate_reference, prove_file
 from twinctl.workspace.memo import file_sha256
-from twinctl.workspace.run import Run
-from twinctl.workspace.workspace import Workspace
 
 MODELFILE = "Modelfile"
 
 
-def plan(workspace: Workspace, run: Run, recipe: GgufRecipe, *, verify: bool = True) -> Plan:
+def plan(view: RunView, recipe: GgufRecipe, *, verify: bool = True) -> Plan:
     """One file from the run's merged model. Raises UpstreamError when there is none."""
-    path, model, record = need(workspace, run, "model")
-    base = base_of(run)
+    model, base = view.need(Kind.MODEL), view.base
 
     def resolve_inputs() -> dict[str, Any]:
-        model.check(file_sha256, run.name)  # what is shipped is made of what was written, to the byte
+        model.artifact.check(file_sha256, view.name)  # what is shipped is made of what was written, to the byte
         return {
             "model": str(model.out.resolve()),
             "base_name": base.public_name,
             "base_url": f"https://huggingface.co/{base.repo}" if base.repo else "",
             "license": _license_of(base),
-            "digest": record.digest,
-            "max_length": tokens_info(workspace, *made_from(workspace, record, "tokens")[1:])["max_length"],
-            **locate_reference(workspace, run, model, record),
+            "digest": model.digest,
+            "max_length": model.made_from(Kind.TOKENS).tokens_info().max_length,
+            **locate_reference(view, model),
         }
 
     return Plan(
@@ -44,19 +42,19 @@ def plan(workspace: Workspace, run: Run, recipe: GgufRecipe, *, verify: bool = T
         produces="gguf",
         recipe=recipe,
         origins={},
-        inputs={"model": record.digest},
-        parents={"model": path},
+        inputs={"model": model.digest},
+        parents={"model": model.path},
         options=ProofOptions(verify=verify),
         resolve_inputs=resolve_inputs,
     )
 
 
-def require_writable(run: Run) -> None:
+def require_writable(view: RunView) -> None:
     """Raise ConfigError when no GGUF file can be made of the run's family: neither by us nor by a llama.cpp here."""
     from twinctl.gguf.checkpoint import read_json
     from twinctl.gguf.llama_cpp_fallback import require_family
 
-    folder = base_of(run).folder(weights=False)
+    folder = view.base.folder(weights=False)
     require_family(read_json(folder / "config.json"), folder)
 
 

@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from twinctl.config.export import MergeRecipe, ProofOptions
 from twinctl.errors import ConfigError
-from twinctl.pipeline.base_checkpoint import base_of
-from twinctl.pipeline.lineage import made_from, tokens_info, trained
+from twinctl.pipeline.kind import Kind
 from twinctl.pipeline.phase import Attempt, Phase, Plan, Produced
+from twinctl.pipeline.run_view import RunView
 from twinctl.verification.verify_artifact import prove_model
 from twinctl.workspace.memo import file_sha256
-from twinctl.workspace.run import Run
-from twinctl.workspace.workspace import Workspace
 
 
-def plan(workspace: Workspace, run: Run, recipe: MergeRecipe, *, verify: bool = True) -> Plan:
+def plan(view: RunView, recipe: MergeRecipe, *, verify: bool = True) -> Plan:
     """The merge of the run's adapter. Raises UpstreamError when nothing is trained, or on another base."""
-    adapter_path, adapter, record = trained(workspace, run)
-    _, tokens, tokens_record = made_from(workspace, record, "tokens")
-    base = base_of(run)
-    base.check(workspace.memo, run.name)
+    adapter, base = view.trained(), view.base
+    tokens = adapter.made_from(Kind.TOKENS)
+    base.check(view.memo, view.name)
 
     def resolve_inputs() -> dict[str, Any]:
-        adapter.check(file_sha256, run.name)  # what is shipped is made of what was written, to the byte
-        folder, info = base.folder(weights=True), tokens_info(workspace, tokens, tokens_record)
-        require_room(workspace.root, folder)
+        adapter.artifact.check(file_sha256, view.name)  # what is shipped is made of what was written, to the byte
+        folder, info = base.folder(weights=True), asdict(tokens.tokens_info())
+        require_room(view.workspace.root, folder)
         where = {"adapter": str(adapter.out.resolve()), "base": str(folder)}
         return {**where, **info, "trained": {**where, "tokens": str(tokens.out.resolve()), "info": info}}
 
@@ -38,8 +36,8 @@ def plan(workspace: Workspace, run: Run, recipe: MergeRecipe, *, verify: bool = 
         produces="model",
         recipe=recipe,
         origins={},
-        inputs={"adapter": record.digest, "base": base.digest},
-        parents={"adapter": adapter_path},
+        inputs={"adapter": adapter.digest, "base": base.digest},
+        parents={"adapter": adapter.path},
         options=ProofOptions(verify=verify),
         resolve_inputs=resolve_inputs,
     )

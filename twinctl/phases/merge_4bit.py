@@ -11,33 +11,31 @@ from typing import Any
 
 from twinctl.config.export import Merge4bitRecipe, ProofOptions
 from twinctl.phases.merge import require_room
-from twinctl.pipeline.base_checkpoint import base_of
-from twinctl.pipeline.lineage import need
+from twinctl.pipeline.kind import Kind
 from twinctl.pipeline.phase import Attempt, Phase, Plan, Produced
+from twinctl.pipeline.run_view import RunView
 from twinctl.verification.verify_artifact import locate_reference, prove_4bit
 from twinctl.workspace.memo import file_sha256
-from twinctl.workspace.run import Run
-from twinctl.workspace.workspace import Workspace
 
 
-def plan(workspace: Workspace, run: Run, recipe: Merge4bitRecipe, *, verify: bool = True) -> Plan:
+def plan(view: RunView, recipe: Merge4bitRecipe, *, verify: bool = True) -> Plan:
     """The run's merged model in 4 bit. Raises UpstreamError when there is none."""
-    path, model, record = need(workspace, run, "model")
+    model = view.need(Kind.MODEL)
 
     def resolve_inputs() -> dict[str, Any]:
-        model.check(file_sha256, run.name)  # what is shipped is made of what was written, to the byte
-        require_room(workspace.root, model.out)
-        return {"model": str(model.out.resolve()), **locate_reference(workspace, run, model, record)}
+        model.artifact.check(file_sha256, view.name)  # what is shipped is made of what was written, to the byte
+        require_room(view.workspace.root, model.out)
+        return {"model": str(model.out.resolve()), **locate_reference(view, model)}
 
     return Plan(
         phase=PHASE,
         slot="merge-4bit",
-        slug=f"4bit-{base_of(run).name}",
+        slug=f"4bit-{view.base.name}",
         produces="model-4bit",
         recipe=recipe,
         origins={},
-        inputs={"model": record.digest},
-        parents={"model": path},
+        inputs={"model": model.digest},
+        parents={"model": model.path},
         options=ProofOptions(verify=verify),
         resolve_inputs=resolve_inputs,
     )

@@ -16,13 +16,12 @@ from twinctl.config.secrets import redact
 from twinctl.data.source import Role, Source, resolve_sources, source_changes, with_unique_names
 from twinctl.data.tokens import TRAIN, TokensInfo, TokensWriter
 from twinctl.errors import ConfigError
-from twinctl.pipeline.base_checkpoint import TOKENIZER_FILES, BaseCheckpoint, base_of, find_base_model
+from twinctl.pipeline.base_checkpoint import TOKENIZER_FILES, BaseCheckpoint, find_base_model
 from twinctl.pipeline.phase import Attempt, Phase, Plan, Produced
+from twinctl.pipeline.run_view import RunView
 from twinctl.pipeline.staleness import changed_values, settings_now
 from twinctl.workspace.artifact import Record
 from twinctl.workspace.files import write_json
-from twinctl.workspace.run import Run
-from twinctl.workspace.workspace import Workspace
 
 AUDIT_FILE, OWN_TEMPLATE = "audit.json", "chat_template.jinja"
 BINS = 24
@@ -30,7 +29,7 @@ BINS = 24
 ENOUGH, ADVISED = 0.15, 4
 
 
-def plan(workspace: Workspace, run: Run, preset: str, values: Values, *, refresh: bool = False) -> Plan:
+def plan(view: RunView, preset: str, values: Values, *, refresh: bool = False) -> Plan:
     """The request, with data and model resolved to content. May ask the Hub for what the run has not pinned yet."""
     from twinctl.data.shapes import column_map
 
@@ -38,15 +37,15 @@ def plan(workspace: Workspace, run: Run, preset: str, values: Values, *, refresh
     column_map(recipe.map)
     if not options.data:
         raise ConfigError("there are no author's rows", "name them: twinctl prepare -d FILE_OR_FOLDER")
-    pinned, spool = run.pins.get("sources", []), workspace.root / "stdin"
+    pinned, spool = view.run.pins.get("sources", []), view.workspace.root / "stdin"
 
     def resolved(role: Role, wanted: Sources) -> list[Source]:
-        return resolve_sources(wanted, role, workspace.memo, pinned, refresh=refresh, spool=spool)
+        return resolve_sources(wanted, role, view.memo, pinned, refresh=refresh, spool=spool)
 
     general = () if recipe.general_rows == 0 else options.general
     # Before the model: a mistyped path is told at once, not after what the Hub says of another thing.
     sources = with_unique_names([*resolved("author", options.data), *resolved("general", general)])
-    model = find_base_model(options.model, options.revision, workspace.memo, run.pins.get("model"), refresh=refresh)
+    model = find_base_model(options.model, options.revision, view.memo, view.run.pins.get("model"), refresh=refresh)
     return Plan(
         phase=PHASE,
         slot="prepare",
@@ -154,20 +153,20 @@ def _warnings(metrics: dict[str, Any], recipe: PrepareRecipe) -> list[str]:
     return found
 
 
-def changed(workspace: Workspace, run: Run, record: Record) -> list[str]:
+def changed(view: RunView, record: Record) -> list[str]:
     """Other data or another model in the settings, or files that are not what they were. What is not there, as after a
     move to another machine, changes nothing.
     """
-    reasons = []
+    reasons, run = [], view.run
     if "asked" in run.pins:  # the first version did not keep it
         now = _asked(settings_now(PHASE, run).build(PrepareOptions))
         if record.recipe.get("general_rows") == 0:  # asked to take none, whichever are named
             del now["general"]
         reasons += changed_values(record, run.pins["asked"], now)
     for stored in run.pins["sources"]:
-        reasons += source_changes(Source.of(stored), workspace.memo)
+        reasons += source_changes(Source.of(stored), view.memo)
     tokenizer = (*TOKENIZER_FILES, OWN_TEMPLATE) if record.recipe["template"] == "model" else TOKENIZER_FILES
-    reasons += [f"the model's {name} changed" for name in base_of(run).changed_files(tokenizer, workspace.memo)]
+    reasons += [f"the model's {name} changed" for name in view.base.changed_files(tokenizer, view.memo)]
     return reasons
 
 

@@ -14,12 +14,11 @@ from typing import Any
 from twinctl import __version__
 from twinctl.config.push import PushOptions, PushRecipe
 from twinctl.pipeline.phase import Attempt, Phase, Plan, Produced
+from twinctl.pipeline.run_view import RunView
 from twinctl.publishing.hub_manifest import FILE
 from twinctl.publishing.upload_plan import CARD, KINDS, Parcel
 from twinctl.workspace.artifact import Record
 from twinctl.workspace.fingerprint import fingerprint
-from twinctl.workspace.run import Run
-from twinctl.workspace.workspace import Workspace
 
 
 def slot_of(recipe: PushRecipe) -> str:
@@ -28,14 +27,13 @@ def slot_of(recipe: PushRecipe) -> str:
     return f"push-{recipe.repo}" + (f"@{branch}" if branch else "")
 
 
-def opened_request(workspace: Workspace, run: Run, recipe: PushRecipe) -> str | None:
+def opened_request(view: RunView, recipe: PushRecipe) -> str | None:
     """The ref of the pull request that the run opened there last, if it did."""
-    path = run.slots.get(slot_of(recipe)) if recipe.pull_request else None
-    record = workspace.artifact(path).record() if path else None
-    return str(record.metrics["revision"]) if record and record.metrics["revision"] else None
+    pushed = view.result(slot_of(recipe)) if recipe.pull_request else None
+    return str(pushed.record.metrics["revision"]) if pushed and pushed.record.metrics["revision"] else None
 
 
-def plan(run: Run, parcel: Parcel, recipe: PushRecipe, options: PushOptions) -> Plan:
+def plan(parcel: Parcel, recipe: PushRecipe, options: PushOptions) -> Plan:
     """The request: these results to that place."""
     return Plan(
         phase=PHASE,
@@ -44,8 +42,8 @@ def plan(run: Run, parcel: Parcel, recipe: PushRecipe, options: PushOptions) -> 
         produces="push",
         recipe=recipe,
         origins={},
-        inputs={record.slot: record.digest for _, _, record in parcel.made},
-        parents={record.slot: path for path, _, record in parcel.made},
+        inputs={result.slot: result.digest for result in parcel.made},
+        parents={result.slot: result.path for result in parcel.made},
         options=options,
         resolve_inputs=lambda: {"parcel": parcel},
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from typing import Any
 
 from pydantic import ValidationError
@@ -11,46 +12,44 @@ from twinctl.config.resolve import Values
 from twinctl.config.train import TrainOptions, TrainRecipe, TrainSettings
 from twinctl.data.tokens import TRAIN
 from twinctl.errors import ConfigError, UpstreamError
-from twinctl.pipeline.base_checkpoint import base_of
-from twinctl.pipeline.lineage import Found, need, tokens_info, trained
+from twinctl.pipeline.kind import Kind
+from twinctl.pipeline.lineage import Result
 from twinctl.pipeline.phase import Attempt, Phase, Plan, Produced
-from twinctl.pipeline.staleness import require_current
+from twinctl.pipeline.run_view import RunView
 from twinctl.workspace.artifact import Record
-from twinctl.workspace.run import Run
-from twinctl.workspace.workspace import Workspace
 
 SHAPE = ("method", "rank", "alpha", "bias", "target_modules", "rslora", "dora")  # of an adapter, once it is made
 
 
-def plan(workspace: Workspace, run: Run, values: Values, trained_from: Run | None = None) -> Plan:
+def plan(view: RunView, values: Values, trained_from: RunView | None = None) -> Plan:
     """The request over the run's tokens and base model; with `trained_from`, on from what that run's training made.
 
     Raises UpstreamError when they are not there or do not fit, ConfigError for a bad recipe.
     """
-    tokens_path, tokens, tokens_record = need(workspace, run, "tokens")
-    require_current(workspace, run, tokens_record)
+    tokens = view.need(Kind.TOKENS)
+    view.require_current(tokens.record)
     if not (tokens.out / f"{TRAIN}.arrow").is_file():
         raise UpstreamError(
-            f"run “{run.name}” was pulled from the Hub, and the rows it was trained on stayed where they were",
-            f"train on from it, on new writing: twinctl prepare --run NEW -d FILE --model {base_of(run).locator}, "
-            f"then: twinctl train --run NEW --from {run.name}",
+            f"run “{view.name}” was pulled from the Hub, and the rows it was trained on stayed where they were",
+            f"train on from it, on new writing: twinctl prepare --run NEW -d FILE --model {view.base.locator}, "
+            f"then: twinctl train --run NEW --from {view.name}",
         )
-    base = base_of(run)
-    base.check(workspace.memo, run.name)
-    parent = _parent(workspace, run, trained_from) if trained_from else None
-    recipe, options = settings(_like(values, parent[2], trained_from) if parent and trained_from else values)
+    base = view.base
+    base.check(view.memo, view.name)
+    parent = _parent(view, trained_from) if trained_from else None
+    recipe, options = settings(_like(values, parent.record, trained_from.name) if parent and trained_from else values)
 
     def resolve_inputs() -> dict[str, Any]:
         from twinctl.planning.forecast import forecast
 
-        expected = forecast(workspace, run, made)  # refuses before anything is downloaded
+        expected = forecast(view, made)  # refuses before anything is downloaded
         return {
             "forecast": expected.document,
             "tokens": str(tokens.out.resolve()),
-            **tokens_info(workspace, tokens, tokens_record),
+            **asdict(tokens.tokens_info()),
             "base": str(base.folder(weights=True)),
             "base_name": base.public_name,
-            **({"parent": str(parent[1].out.resolve())} if parent else {}),
+            **({"parent": str(parent.out.resolve())} if parent else {}),
         }
 
     size = "full" if recipe.method == "full" else f"{recipe.method}-r{recipe.rank}"
@@ -62,11 +61,11 @@ def plan(workspace: Workspace, run: Run, values: Values, trained_from: Run | Non
         recipe=recipe,
         origins=dict(values.origins),
         inputs={
-            "tokens": tokens_record.digest,
+            "tokens": tokens.digest,
             "base": base.digest,
-            **({"parent": parent[2].digest} if parent else {}),
+            **({"parent": parent.digest} if parent else {}),
         },
-        parents={"tokens": tokens_path, **({"parent": parent[0]} if parent else {})},
+        parents={"tokens": tokens.path, **({"parent": parent.path} if parent else {})},
         options=options,
         resolve_inputs=resolve_inputs,
     )
@@ -86,17 +85,17 @@ def settings(values: Values) -> tuple[TrainRecipe, TrainOptions]:
     return recipe, options
 
 
-def _parent(workspace: Workspace, run: Run, trained_from: Run) -> Found:
+def _parent(view: RunView, trained_from: RunView) -> Result:
     """What the other run's training made. Raises UpstreamError when that is none, or of another base model."""
-    if base_of(trained_from).digest != base_of(run).digest:
+    if trained_from.base.digest != view.base.digest:
         raise UpstreamError(
-            f"run “{trained_from.name}” was trained on another base model than run “{run.name}” has",
-            f"prepare on that one: twinctl prepare --run {run.name} --model {base_of(trained_from).locator}",
+            f"run “{trained_from.name}” was trained on another base model than run “{view.name}” has",
+            f"prepare on that one: twinctl prepare --run {view.name} --model {trained_from.base.locator}",
         )
-    return trained(workspace, trained_from)
+    return trained_from.trained()
 
 
-def _like(values: Values, parent: Record, trained_from: Run) -> Values:
+def _like(values: Values, parent: Record, trained_from: str) -> Values:
     """The values with the parent's shape, which an adapter cannot change. Raises ConfigError for a flag that would."""
     shape = {name: parent.recipe[name] for name in SHAPE if name in parent.recipe}
     for name, value in shape.items():
@@ -104,9 +103,9 @@ def _like(values: Values, parent: Record, trained_from: Run) -> Values:
         if values.origins.get(name) == "flag" and given != value:
             flag = "--" + name.replace("_", "-")
             raise ConfigError(
-                f"{flag} {given} contradicts what run “{trained_from.name}” trained ({value})", f"leave out {flag}"
+                f"{flag} {given} contradicts what run “{trained_from}” trained ({value})", f"leave out {flag}"
             )
-    origins = dict.fromkeys(shape, f"run {trained_from.name}")
+    origins = dict.fromkeys(shape, f"run {trained_from}")
     return Values(values.section, {**values.values, **shape}, {**values.origins, **origins})
 
 

@@ -14,6 +14,7 @@ import sys
 from dataclasses import dataclass
 
 from twinctl.errors import BusyError, UpstreamError
+from twinctl.pipeline.lineage import Result
 from twinctl.pipeline.phase import Plan
 from twinctl.pipeline.run_job import Job, command_words, perform, record_failure
 from twinctl.pipeline.watch import Watch, end_of_events, watch_to_the_end
@@ -25,11 +26,20 @@ from twinctl.workspace.workspace import Workspace
 
 @dataclass(frozen=True)
 class Outcome:
-    """The finished artifact, and whether it was there already."""
+    """A phase's result, and whether it was there already."""
 
-    artifact: Artifact
-    record: Record
+    result: Result
     cached: bool
+
+    @property
+    def artifact(self) -> Artifact:
+        """The result's artifact."""
+        return self.result.artifact
+
+    @property
+    def record(self) -> Record:
+        """The result's record."""
+        return self.result.record
 
 
 def execute(
@@ -47,15 +57,15 @@ def execute(
         if not plan.phase.in_worker or restart:
             raise
         watch({"event": "attached", "text": "a worker is already on it; watching"})
-        made, record = watch_to_the_end(artifact, watch)
+        result = watch_to_the_end(artifact, watch)
         # The worker may work for another run.
-        workspace.runs.point(run, plan.slot, workspace.relative(made), plan.pins)
-        return Outcome(made, record, cached=False)
+        workspace.runs.point(run, plan.slot, result.path, plan.pins)
+        return Outcome(result, cached=False)
     try:
         if not restart and (hit := _hit(workspace, run, plan)):
             artifact.tidy()
             return hit
-        return Outcome(*_work(workspace, run, plan, artifact, lock, watch, restart), cached=False)
+        return Outcome(_work(workspace, run, plan, artifact, lock, watch, restart), cached=False)
     finally:
         lock.release()
 
@@ -83,7 +93,7 @@ def _hit(workspace: Workspace, run: str, plan: Plan) -> Outcome | None:
         if artifact.record() is not None:
             raise
     # Until the pointer stood, `twinctl clean` could take what no run pointed to.
-    return Outcome(artifact, record, cached=True) if artifact.record() else None
+    return Outcome(Result(path, artifact, record), cached=True) if artifact.record() else None
 
 
 def _left_over(artifact: Artifact) -> bool:
@@ -93,7 +103,7 @@ def _left_over(artifact: Artifact) -> bool:
 
 def _work(
     workspace: Workspace, run: str, plan: Plan, artifact: Artifact, lock: Lock, watch: Watch, restart: bool
-) -> tuple[Artifact, Record]:
+) -> Result:
     if restart:
         shutil.rmtree(artifact.work, ignore_errors=True)
     with workspace.runs.change(run) as stored:
@@ -107,7 +117,7 @@ def _work(
         record_failure(artifact, error)
         raise
     if not plan.phase.in_worker:
-        return artifact, perform(job, plan.phase, watch=watch)
+        return Result(job.path, artifact, perform(job, plan.phase, watch=watch))
     job.save(artifact.work / "job.json")
     watch({"event": "stage", "text": "starting a worker"})
     start = end_of_events(artifact)

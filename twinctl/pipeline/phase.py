@@ -10,15 +10,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twinctl.config.recipe import Options, Recipe
 from twinctl.pipeline.stop import Stop
 from twinctl.workspace.artifact import Artifact, Record
 from twinctl.workspace.files import append_line
 from twinctl.workspace.fingerprint import ALGORITHM, fingerprint
-from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
+
+if TYPE_CHECKING:
+    from twinctl.pipeline.run_view import RunView
 
 # How the names of files end that tell of a result and are none of its identity: what was measured, and in what time.
 REPORT = "proof.json"
@@ -100,7 +102,7 @@ class Phase:
     makes: tuple[str, ...]
     in_worker: bool = False
     section: str | None = None
-    changed: Callable[[Workspace, Run, Record], list[str]] = lambda workspace, run, record: []
+    changed: Callable[[RunView, Record], list[str]] = lambda view, record: []
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from typing import Any
 
 from twinctl import errors
 from twinctl.errors import BusyError, EngineError, Interrupted, Terminated, TwinctlError, UpstreamError, full_disk
+from twinctl.pipeline.lineage import Result
 from twinctl.workspace.artifact import Artifact, Record
 from twinctl.workspace.lock import is_locked, owner_text, read_owner
 
@@ -35,7 +36,7 @@ STOPPING = "stopping after this step, with a checkpoint"
 
 def watch_to_the_end(
     artifact: Artifact, watch: Watch, worker: subprocess.Popen[bytes] | None = None, start: int = 0
-) -> tuple[Artifact, Record]:
+) -> Result:
     """Show the events from a byte offset on until the worker is gone; then its result, or the error that it left.
 
     Without `worker` another command started it: it is there as long as the lock is held.
@@ -53,8 +54,8 @@ def watch_to_the_end(
     code = worker.returncode if worker else None
     if code in (None, 0):
         for each in (artifact, cut(artifact)):
-            if each and (record := each.record() if code == 0 else finished(each)):
-                return each, record
+            if each and (code == 0 or finished(each)) and (result := Result.of(each)):
+                return result
     raise what_happened(artifact, code, keys.number)
 
 

@@ -15,12 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from twinctl.config.train import TrainOptions, TrainRecipe, TrainSettings
 from twinctl.errors import EngineError
-from twinctl.pipeline.base_checkpoint import base_of
-from twinctl.pipeline.lineage import tokens_info
+from twinctl.pipeline.lineage import Result
 from twinctl.pipeline.phase import Plan
+from twinctl.pipeline.run_view import RunView
 from twinctl.planning.resource_estimate import HALF, Disk, disk_needs, pace, steps_and_tokens, to_download
-from twinctl.workspace.run import Run
-from twinctl.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from twinctl.planning.gpu import Gpu
@@ -131,7 +129,7 @@ def _span(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def forecast(workspace: Workspace, run: Run, plan: Plan, *, alone: bool = False) -> Forecast:
+def forecast(view: RunView, plan: Plan, *, alone: bool = False) -> Forecast:
     """What the plan of a training will take on this machine. The Hub may be asked, for a base that is not here yet.
 
     `alone`: as if nobody else used the GPU, where it is this very training that does. Raises EngineError when it cannot
@@ -139,17 +137,16 @@ def forecast(workspace: Workspace, run: Run, plan: Plan, *, alone: bool = False)
     """
     recipe, options = plan.recipe, plan.options
     assert isinstance(recipe, TrainRecipe) and isinstance(options, TrainOptions)
-    tokens = workspace.artifact(plan.parents["tokens"])
-    record = tokens.record()
-    assert record is not None
-    base, max_length = base_of(run), int(tokens_info(workspace, tokens, record)["max_length"])
+    tokens = Result.of(view.workspace.artifact(plan.parents["tokens"]))
+    assert tokens is not None
+    base, max_length = view.base, tokens.tokens_info().max_length
     settings = TrainSettings(recipe=recipe, options=options)
     device, shape, choice = fit_here(base.folder(weights=False), settings, max_length, alone=alone)
     parameters = shape.parameters if shape else 0
-    steps, an_epoch, seen = steps_and_tokens(workspace, recipe, record, max_length)
-    known_pace = pace(workspace, plan, device.name, choice)
+    steps, an_epoch, seen = steps_and_tokens(recipe, tokens, max_length)
+    known_pace = pace(view.workspace, plan, device.name, choice)
     download, remarks = to_download(base, parameters)
-    disk = disk_needs(workspace, settings, parameters, choice)
+    disk = disk_needs(view.workspace, settings, parameters, choice)
     return Forecast(
         device=device,
         recipe=recipe,

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from twinctl.config.train import TrainRecipe, TrainSettings
 from twinctl.errors import HubError, UpstreamError
 from twinctl.pipeline.base_checkpoint import BaseCheckpoint
-from twinctl.pipeline.lineage import ancestors
+from twinctl.pipeline.lineage import Result
 from twinctl.pipeline.phase import Plan
-from twinctl.workspace.artifact import Artifact, Record
+from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -38,19 +38,17 @@ class Disk:
     gguf_q4_k_m: int
 
 
-def steps_and_tokens(
-    workspace: Workspace, recipe: TrainRecipe, record: Record, max_length: int
-) -> tuple[int, int, int | None]:
+def steps_and_tokens(recipe: TrainRecipe, tokens: Result, max_length: int) -> tuple[int, int, int | None]:
     """Steps in all and per epoch, and the real tokens of all steps. 0, 0 and None where the tokens do not tell."""
-    rows = record.metrics.get("packed_rows" if recipe.packing else "train_rows")
+    rows = tokens.record.metrics.get("packed_rows" if recipe.packing else "train_rows")
     if rows is None:
         return 0, 0, None
     steps, an_epoch = recipe.steps(rows)
     steps = min(steps, recipe.stop_at or steps)
-    lines = (record, *(parent for _, _, parent in ancestors(workspace, record)))
-    known = next((each.metrics for each in lines if "packing_efficiency" in each.metrics), None)
-    if known is None:
+    measured = tokens.nearest(lambda record: "packing_efficiency" in record.metrics)
+    if measured is None:
         return steps, an_epoch, None
+    known = measured.record.metrics
     one_epoch = known["packed_rows"] * max_length * known["packing_efficiency"]
     return steps, an_epoch, round(one_epoch * steps / an_epoch)
 

@@ -11,15 +11,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from twinctl.data.tokens import TokensInfo
 from twinctl.errors import UpstreamError
-from twinctl.pipeline.base_checkpoint import BUNDLED, BaseCheckpoint, base_of
-from twinctl.pipeline.lineage import Found, base_digest, find, made_from, need
+from twinctl.pipeline.base_checkpoint import BUNDLED, BaseCheckpoint
+from twinctl.pipeline.kind import Kind, is_training
+from twinctl.pipeline.lineage import Result
+from twinctl.pipeline.run_view import RunView
 from twinctl.publishing.history import History
 from twinctl.publishing.provenance import lineage, original_record, train_env
 from twinctl.workspace.artifact import Artifact, Record
-from twinctl.workspace.run import Run
-from twinctl.workspace.workspace import Workspace
 
 ANYBODY = "OWNER/NAME"
 
@@ -85,74 +84,53 @@ class Facts:
 
 
 def gather(
-    workspace: Workspace,
-    run: Run,
-    kind: str,
+    view: RunView,
+    kind: Kind,
     repo: str | None,
     *,
-    made: Sequence[Found] | None = None,
+    made: Sequence[Result] | None = None,
     merged_repo: str | None = None,
 ) -> Facts:
     """The facts of the run's result of a kind: adapter, model or gguf; of `made`, if something else is sent.
 
     Raises UpstreamError when it, or what it was made from, is not there.
     """
-    sent = list(made) if made else _results(workspace, run, kind)
-    steps = list(lineage(workspace, sent[0]))
-    training = next((step for step in steps if "method" in step[1].recipe), None)
+    sent = list(made or (gguf_results(view) if kind == Kind.GGUF else ())) or [view.need(kind)]
+    steps = list(lineage(sent[0]))
+    training = next((step for step in steps if is_training(step[1])), None)
     if training is None:
-        raise _gone(run, "training", "train")
-    _, tokens, there = made_from(workspace, sent[0][2], "tokens")
-    base = base_of(run)
-    if base_digest(workspace, sent[0][2]) != base.digest:
         raise UpstreamError(
-            f"the training of run “{run.name}” was on another base model than the run now has",
-            f"train again: twinctl train --run {run.name}",
+            f"the training of run “{view.name}” is not there any more, and the card tells of it",
+            f"make it again: twinctl train --run {view.name}",
         )
+    tokens = sent[0].made_from(Kind.TOKENS)
+    view.require_base(sent[0].base_digest)
     return Facts(
-        run=run.name,
+        run=view.name,
         kind=kind,
         repo=repo or ANYBODY,
         merged_repo=merged_repo,
-        base=base,
-        made=[original_record(workspace, each) for each in sent],
+        base=view.base,
+        made=[original_record(result) for result in sent],
         line=[record for _, record in steps[1:]],
-        tokens=next((record for _, record in steps if record.produces == "tokens"), there),
-        eos=TokensInfo.read(tokens.out, int(there.recipe.get("max_length", 0))).eos,
+        tokens=next((record for _, record in steps if record.produces == Kind.TOKENS), tokens.record),
+        eos=tokens.tokens_info().eos,
         training=training[0],
         train=training[1],
     )
 
 
-def gguf_results(workspace: Workspace, run: Run) -> list[Found]:
+def gguf_results(view: RunView) -> list[Result]:
     """All GGUF files of the run that were made from the model that the newest was made from, the largest first."""
-    newest = find(workspace, run, "gguf")
+    newest = view.find(Kind.GGUF)
     if newest is None:
         return []
-    found = [(path, workspace.artifact(path)) for path in dict.fromkeys(run.slots.values())]
-    files = [(path, artifact, record) for path, artifact in found if (record := artifact.record()) is not None]
-    model = original_record(workspace, newest).inputs.get("model")
-    same = [
-        each
-        for each in files
-        if each[2].produces == "gguf" and original_record(workspace, each).inputs.get("model") == model
-    ]
-    return sorted(same, key=lambda each: -size_of(each[2]))
+    model = original_record(newest).inputs.get("model")
+    files = {result.path: result for result in view.results() if result.kind == Kind.GGUF}
+    same = [result for result in files.values() if original_record(result).inputs.get("model") == model]
+    return sorted(same, key=lambda result: -size_of(result.record))
 
 
 def size_of(record: Record) -> int:
     """Bytes of all its files."""
     return sum(int(entry["bytes"]) for entry in record.files)
-
-
-def _results(workspace: Workspace, run: Run, kind: str) -> list[Found]:
-    if kind == "gguf" and (found := gguf_results(workspace, run)):
-        return found
-    return [need(workspace, run, kind)]
-
-
-def _gone(run: Run, what: str, command: str) -> UpstreamError:
-    return UpstreamError(
-        f"the {what} of run “{run.name}” is not there any more, and the card tells of it",
-        f"make it again: twinctl {command} --run {run.name}",
-    )

@@ -14,8 +14,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from typing_extensions import TypedDict
 
-from twinctl.config.push import Kind
+from twinctl.config.push import PushKind
 from twinctl.errors import ConfigError
+from twinctl.pipeline.kind import Kind, is_training
 from twinctl.workspace.artifact import Record
 from twinctl.workspace.run import NAME
 
@@ -169,7 +170,7 @@ class Travelling(BaseModel):
 
     schema_: int = Field(alias="schema")
     twinctl: Text
-    kind: Kind
+    kind: PushKind
     run: str = Field(pattern=f"^{NAME.pattern}$")
     pins: Pins
     template: str
@@ -184,13 +185,13 @@ class Travelling(BaseModel):
     def training(self) -> Made:
         """What the training was asked, and its figures. Raises ConfigError when it is not told."""
         for each in (*self.results, *self.line):
-            if "method" in each.recipe:
+            if is_training(each.record()):
                 return each
         raise ConfigError(f"{FILE} does not tell of the training", "push it again with this version of twinctl")
 
     def tokens(self) -> Made | None:
         """The same of the tokens."""
-        return next((each for each in self.line if each.produces == "tokens"), None)
+        return next((each for each in self.line if each.produces == Kind.TOKENS), None)
 
 
 def read(text: bytes | str, repo: str) -> Travelling:

@@ -9,18 +9,18 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 from twinctl import __version__
-from twinctl.config.push import Kind
 from twinctl.errors import UpstreamError
-from twinctl.pipeline.base_checkpoint import BUNDLED, base_of
-from twinctl.pipeline.lineage import Found, made_from, tokens_info
+from twinctl.pipeline.base_checkpoint import BUNDLED
+from twinctl.pipeline.kind import Kind, is_training
+from twinctl.pipeline.lineage import Result
+from twinctl.pipeline.run_view import RunView
 from twinctl.publishing.hub_manifest import SCHEMA, Happened, Travelling, read
 from twinctl.workspace.artifact import Artifact, Record
 from twinctl.workspace.files import write_text
-from twinctl.workspace.run import Run
-from twinctl.workspace.workspace import Workspace
 
 ORIGIN = "origin.json"
 """The document beside a pulled result."""
@@ -40,41 +40,37 @@ def keep_origin(artifact: Artifact, found: Travelling) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _origin(artifact: Artifact, record: Record) -> Travelling | None:
+def _origin(result: Result) -> Travelling | None:
     """The document of a pulled result; None of another. Raises UpstreamError when it is not the one that came."""
-    pulled = record.metrics.get("pulled") or {}
+    pulled = result.record.metrics.get("pulled") or {}
     if not pulled.get("origin"):
         return None
-    path = artifact.path / ORIGIN
+    path = result.artifact.path / ORIGIN
     text = path.read_bytes() if path.is_file() else b""
     if hashlib.sha256(text).hexdigest() != pulled["origin"]:
         raise UpstreamError(f"{path} is not the file that was pulled", f"twinctl pull {pulled['repo']} --restart")
     return read(text, pulled["repo"])
 
 
-def lineage(workspace: Workspace, found: Found) -> Iterator[tuple[Artifact, Record]]:
+def lineage(result: Result) -> Iterator[tuple[Artifact, Record]]:
     """A result and everything that it was made from, nearest first: what was pulled, as it was where it was made.
 
     Each with the artifact here that holds its events.
     """
-    _, artifact, record = found
-    if (origin := _origin(artifact, record)) is None:
-        yield artifact, record
-        for path in record.parents.values():
-            parent = workspace.artifact(path)
-            if (above := parent.record()) is not None:
-                yield from lineage(workspace, (path, parent, above))
+    if (origin := _origin(result)) is None:
+        yield result.artifact, result.record
+        for parent in result.parents():
+            yield from lineage(parent)
         return
-    made = next(each for each in origin.results if each.digest == record.digest)
-    for each in (made, *origin.line):
-        yield artifact, each.record()
+    pushed = next(each for each in origin.results if each.digest == result.digest)
+    for described in (pushed, *origin.line):
+        yield result.artifact, described.record()
 
 
-def original_record(workspace: Workspace, found: Found) -> Record:
-    """The result as it was recorded where it was made, with the files that are here."""
-    from dataclasses import replace
-
-    return replace(next(lineage(workspace, found))[1], files=found[2].files)
+def original_record(result: Result) -> Record:
+    """The result's record as it was where it was made, with the files that are here."""
+    _, record = next(lineage(result))
+    return replace(record, files=result.record.files)
 
 
 def train_env(training: Artifact) -> dict[str, Any]:
@@ -85,36 +81,35 @@ def train_env(training: Artifact) -> dict[str, Any]:
     return {name: found[name] for name in Happened.__annotations__ if name in found}
 
 
-def travelling(workspace: Workspace, run: Run, kind: Kind, made: Sequence[Found]) -> dict[str, Any]:
+def travelling(view: RunView, kind: Kind, made: Sequence[Result]) -> dict[str, Any]:
     """The document for results of one kind. Raises UpstreamError when what they were made from is gone."""
-    _, tokens, tokens_record = made_from(workspace, made[0][2], "tokens")
-    steps = list(lineage(workspace, made[0]))
+    steps = list(lineage(made[0]))
     line = {record.digest: record for _, record in steps[1:]}
-    training = next((artifact for artifact, record in steps if "method" in record.recipe), None)
+    training = next((artifact for artifact, record in steps if is_training(record)), None)
     return {
         "schema": SCHEMA,
         "twinctl": __version__,
         "kind": kind,
-        "run": run.name,
-        "pins": _pins(run),
-        **tokens_info(workspace, tokens, tokens_record),
-        "results": [_made(record, record.files) for record in (original_record(workspace, each) for each in made)],
+        "run": view.name,
+        "pins": _pins(view),
+        **asdict(made[0].made_from(Kind.TOKENS).tokens_info()),
+        "results": [_made(record, record.files) for record in map(original_record, made)],
         "line": [_made(record, []) for record in line.values()],
         "happened": train_env(training) if training else {},
         **_course(training),
     }
 
 
-def _pins(run: Run) -> dict[str, Any]:
-    base = base_of(run)
+def _pins(view: RunView) -> dict[str, Any]:
+    base = view.base
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", base.public_name).lstrip("-.") or "model"
     locator = base.repo or (BUNDLED if base.locator == BUNDLED else name)
     model = {"locator": locator, "repo": base.repo, "revision": base.revision, "sha": base.sha, "files": base.files}
-    return {**{name: run.pins[name] for name in ("preset", "template", "max_length")}, "model": model}
+    return {**{name: view.run.pins[name] for name in ("preset", "template", "max_length")}, "model": model}
 
 
 def _made(record: Record, files: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    if record.produces == "tokens":
+    if record.produces == Kind.TOKENS:
         metrics, inputs = _of_tokens(record)
     else:
         metrics, inputs = {**record.metrics}, {**record.inputs}

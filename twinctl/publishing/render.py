@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 
 from twinctl.config.secrets import redact
 from twinctl.errors import UsageError
-from twinctl.pipeline.lineage import Found
+from twinctl.pipeline.kind import Kind
+from twinctl.pipeline.lineage import Result
+from twinctl.pipeline.run_view import RunView
 from twinctl.publishing import sections
 from twinctl.publishing.data_sources import data_sources
 from twinctl.publishing.facts import gather
@@ -21,8 +23,6 @@ from twinctl.publishing.loss_plot import loss_curve
 from twinctl.publishing.metadata import metadata
 from twinctl.publishing.usage import card_files, usage
 from twinctl.publishing.user_edits import composed
-from twinctl.workspace.run import Run
-from twinctl.workspace.workspace import Workspace
 
 _REPO = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
@@ -36,12 +36,11 @@ class Card:
 
 
 def render(
-    workspace: Workspace,
-    run: Run,
-    kind: str,
+    view: RunView,
+    kind: Kind,
     repo: str | None,
     *,
-    made: Sequence[Found] | None = None,
+    made: Sequence[Result] | None = None,
     merged_repo: str | None = None,
     sample: bool = True,
 ) -> Card:
@@ -54,7 +53,7 @@ def render(
     for each in (repo, merged_repo):
         if each is not None and not _REPO.fullmatch(each):
             raise UsageError(f"“{each}” is not a repository's name", "write OWNER/NAME, for example: me/my-twin")
-    facts = gather(workspace, run, kind, repo, made=made, merged_repo=merged_repo)
+    facts = gather(view, kind, repo, made=made, merged_repo=merged_repo)
     licence, sources = base_licence(facts.base), data_sources(facts.tokens)
     texts = {
         "about": sections.about(facts, licence),

@@ -13,25 +13,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from twinctl.config.push import Kind
+from twinctl.config.push import PushKind
 from twinctl.errors import CheckFailed, UpstreamError
-from twinctl.pipeline.base_checkpoint import BaseCheckpoint, base_of
-from twinctl.pipeline.lineage import Found
-from twinctl.pipeline.staleness import require_current
+from twinctl.pipeline.base_checkpoint import BaseCheckpoint
+from twinctl.pipeline.kind import Kind
+from twinctl.pipeline.lineage import Result
+from twinctl.pipeline.run_view import RunView
 from twinctl.publishing.hub_manifest import FILE, read
 from twinctl.publishing.provenance import original_record, travelling
 from twinctl.verification.verify_artifact import is_proven, to_prove
 from twinctl.workspace.memo import file_sha256
-from twinctl.workspace.run import Run
-from twinctl.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from twinctl.hub.remote import Change, LocalFile, RemoteRepo
 
 CARD = "README.md"
-SUFFIXES: Mapping[Kind, str] = {"model": "", "adapter": "-LoRA", "gguf": "-GGUF"}
+SUFFIXES: Mapping[PushKind, str] = {"model": "", "adapter": "-LoRA", "gguf": "-GGUF"}
 """What the Hub's people put behind a name, so that each kind has a repository, and a card, of its own."""
-KINDS: Mapping[Kind, str] = {"model": "merged 16-bit model", "adapter": "adapter", "gguf": "GGUF"}
+KINDS: Mapping[PushKind, str] = {"model": "merged 16-bit model", "adapter": "adapter", "gguf": "GGUF"}
 LARGEST = 50 * 10**9
 
 
@@ -41,9 +40,9 @@ class Parcel:
     `first`: what is to be exported before there is anything to send, in words.
     """
 
-    kind: Kind
+    kind: PushKind
     repo: str
-    made: Sequence[Found]
+    made: Sequence[Result]
     files: Mapping[str, Path | bytes]
     local: Mapping[str, LocalFile]
     changes: Mapping[str, Change]
@@ -54,7 +53,7 @@ class Parcel:
 
     @classmethod
     def to_come(
-        cls, kind: Kind, repo: str, remote: RemoteRepo | None, first: Sequence[str], warnings: Sequence[str]
+        cls, kind: PushKind, repo: str, remote: RemoteRepo | None, first: Sequence[str], warnings: Sequence[str]
     ) -> Parcel:
         """A parcel of which nothing is made yet."""
         return cls(kind, repo, (), {}, {}, {}, remote, warnings=warnings, first=first)
@@ -79,36 +78,35 @@ class Parcel:
         return sum(self.local[name].size for name in (self.local if names is None else names))
 
 
-def repo_for(repo: str, kind: Kind) -> str:
+def repo_for(repo: str, kind: PushKind) -> str:
     """The repository of a kind: REPO for the merged model, REPO-LoRA for the adapter, REPO-GGUF for GGUF files."""
     suffix = SUFFIXES[kind]
     return repo if repo.lower().endswith(suffix.lower()) else repo + suffix
 
 
-def require_fit(workspace: Workspace, run: Run, made: Sequence[Found], *, unverified: bool) -> list[str]:
+def require_fit(view: RunView, made: Sequence[Result], *, unverified: bool) -> list[str]:
     """Raise UpstreamError for results that are stale or not what was written, CheckFailed for unverified ones unless
     `unverified`, which then are warned of.
     """
-    for _, artifact, record in made:
-        require_current(workspace, run, record)
-        artifact.check(file_sha256, run.name)
-    doubtful = [found for found in made if not is_proven(original_record(workspace, found))]
-    slots = [original_record(workspace, found).slot for found in doubtful]
+    for result in made:
+        view.require_current(result.record)
+        result.artifact.check(file_sha256, view.name)
+    doubtful = [result for result in made if not is_proven(original_record(result))]
+    slots = [original_record(result).slot for result in doubtful]
     if doubtful and not unverified:
-        mend = to_prove(doubtful[0][2], run)
+        mend = to_prove(doubtful[0].record, view.name)
         raise CheckFailed(
-            f"the {slots[0]} of run “{run.name}” is not verified: nothing shows that it is the twin",
+            f"the {slots[0]} of run “{view.name}” is not verified: nothing shows that it is the twin",
             f"{f'prove it: {mend}; or ' if mend else ''}push it as it is: --unverified",
         )
     return [f"the {slot} is pushed unverified" for slot in slots]
 
 
 def pack(
-    workspace: Workspace,
-    run: Run,
-    kind: Kind,
+    view: RunView,
+    kind: PushKind,
     repo: str,
-    made: Sequence[Found],
+    made: Sequence[Result],
     remote: RemoteRepo | None,
     *,
     merged_repo: str | None = None,
@@ -119,12 +117,11 @@ def pack(
     from twinctl.hub.remote import LocalFile, RemoteRepo, planned_changes
 
     contents = _Contents.of(kind, made)
-    base = base_of(run)
-    told = _licence(base, repo, contents)
-    contents.files[FILE] = _document(workspace, run, kind, made, contents)
-    _add_card(contents, workspace, run, kind, repo, made, remote, merged_repo)
-    roots = [artifact.out for _, artifact, _ in made]
-    secrets, places = secret_scan.local_secrets(), secret_scan.local_paths(workspace.root)
+    told = _licence(view.base, repo, contents)
+    contents.files[FILE] = _document(view, kind, made, contents)
+    _add_card(contents, view, kind, repo, made, remote, merged_repo)
+    roots = [result.out for result in made]
+    secrets, places = secret_scan.local_secrets(), secret_scan.local_paths(view.workspace.root)
     secret_scan.require_clean(secret_scan.find_leaks(contents.files, roots, secrets, places))
     local = {
         name: LocalFile.of(content, contents.sha256.get(name, "")) for name, content in sorted(contents.files.items())
@@ -143,17 +140,17 @@ class _Contents:
     left: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, kind: Kind, made: Sequence[Found]) -> _Contents:
+    def of(cls, kind: PushKind, made: Sequence[Result]) -> _Contents:
         from twinctl.hub.secret_scan import allowed
 
         contents = cls()
-        for _, artifact, record in made:
-            for entry in record.files:
+        for result in made:
+            for entry in result.record.files:
                 name, digest = entry["name"], entry["sha256"]
                 if not allowed(kind, name) or contents.sha256.get(name, digest) != digest:
                     contents.left.append(name)
                     continue
-                contents.files[name], contents.sha256[name] = artifact.out / name, digest
+                contents.files[name], contents.sha256[name] = result.out / name, digest
         if not contents.files:
             raise UpstreamError(f"there is no file of the {KINDS[kind]} to send", "look at it: twinctl inspect export")
         return contents
@@ -163,12 +160,12 @@ class _Contents:
         self.files.setdefault(name, content)
 
 
-def _document(workspace: Workspace, run: Run, kind: Kind, made: Sequence[Found], contents: _Contents) -> bytes:
-    document: dict[str, Any] = travelling(workspace, run, kind, made)
+def _document(view: RunView, kind: PushKind, made: Sequence[Result], contents: _Contents) -> bytes:
+    document: dict[str, Any] = travelling(view, Kind(kind), made)
     for each in document["results"]:
         each["files"] = [file for file in each["files"] if contents.sha256.get(file["name"]) == file["sha256"]]
     text = (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
-    read(text, run.name)  # what nobody could pull is not pushed
+    read(text, view.name)  # what nobody could pull is not pushed
     return text
 
 
@@ -198,11 +195,10 @@ def _licence(base: BaseCheckpoint, repo: str, contents: _Contents) -> list[str]:
 
 def _add_card(
     contents: _Contents,
-    workspace: Workspace,
-    run: Run,
-    kind: Kind,
+    view: RunView,
+    kind: PushKind,
     repo: str,
-    made: Sequence[Found],
+    made: Sequence[Result],
     remote: RemoteRepo | None,
     merged_repo: str | None,
 ) -> None:
@@ -211,7 +207,7 @@ def _add_card(
     from twinctl.publishing.render import render
     from twinctl.publishing.user_edits import merge_with_existing
 
-    written = render(workspace, run, kind, repo, made=made, merged_repo=merged_repo)
+    written = render(view, Kind(kind), repo, made=made, merged_repo=merged_repo)
     there = small_file(remote, CARD) if remote else None
     text = merge_with_existing(there.decode("utf-8", "replace"), written.text) if there else written.text
     contents.files[CARD] = text.encode()

@@ -12,22 +12,22 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twinctl.data.tokens import TokensInfo
 from twinctl.errors import CheckFailed
-from twinctl.pipeline.base_checkpoint import base_of
-from twinctl.pipeline.lineage import ancestors, made_from, tokens_info
+from twinctl.pipeline.kind import Kind, is_exported
+from twinctl.pipeline.lineage import Result
 from twinctl.pipeline.phase import REPORT, Attempt
 from twinctl.pipeline.run_job import command_words
+from twinctl.pipeline.run_view import RunView
 from twinctl.pipeline.watch import Watch
 from twinctl.workspace.artifact import Artifact, Record
 from twinctl.workspace.files import write_json
 from twinctl.workspace.lock import Lock
 from twinctl.workspace.memo import file_sha256
-from twinctl.workspace.run import Run
-from twinctl.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from twinctl.verification.isolated_process import Trained
@@ -37,24 +37,24 @@ REFERENCE = "reference"
 EVERY_SECONDS = 2.0
 
 
-def locate_trained(workspace: Workspace, run: Run, model: Artifact, record: Record) -> dict[str, Any]:
-    """Where what was trained lies that became this model: base and adapter (by method full it is the model itself), and
-    the tokens. May download the base.
+def locate_trained(view: RunView, model: Result) -> dict[str, Any]:
+    """Where the parts are of what was trained and became this model: base and adapter (by method full it is the model
+    itself), and the tokens. May download the base.
     """
-    adapter = next((found[1] for found in ancestors(workspace, record) if found[2].produces == "adapter"), None)
-    _, tokens, tokens_record = made_from(workspace, record, "tokens")
+    adapter = next((result for result in model.ancestors() if result.kind == Kind.ADAPTER), None)
+    tokens = model.made_from(Kind.TOKENS)
     return {
-        "base": str(base_of(run).folder(weights=True) if adapter else model.out.resolve()),
+        "base": str(view.base.folder(weights=True) if adapter else model.out.resolve()),
         "adapter": str(adapter.out.resolve()) if adapter else None,
         "tokens": str(tokens.out.resolve()),
-        "info": tokens_info(workspace, tokens, tokens_record),
+        "info": asdict(tokens.tokens_info()),
     }
 
 
-def locate_reference(workspace: Workspace, run: Run, model: Artifact, record: Record) -> dict[str, Any]:
+def locate_reference(view: RunView, model: Result) -> dict[str, Any]:
     """Where a merged model keeps what the trained model said, and, if that is gone, where that model lies."""
-    reference = reference_of(model)
-    trained = None if reference.is_dir() else locate_trained(workspace, run, model, record)
+    reference = reference_of(model.artifact)
+    trained = None if reference.is_dir() else locate_trained(view, model)
     return {"reference": str(reference.resolve()), "trained": trained}
 
 
@@ -112,18 +112,17 @@ def _asked(reference: Path, locate: Callable[[], Mapping[str, Any]], folder: Pat
     return kept
 
 
-def prove_again(
-    workspace: Workspace, run: Run, artifact: Artifact, record: Record, watch: Watch, *, wait: bool = False
-) -> Record:
+def prove_again(view: RunView, result: Result, watch: Watch, *, wait: bool = False) -> Result:
     """A finished merged model or GGUF file: every byte is what was written, and it is still what was trained. One that
     was made without a proof has it from then on: in the record, which is given back, and the report beside the file.
 
     Raises UpstreamError or CheckFailed; the file stays where it is. BusyError, unless `wait`, where another process is
     at it.
     """
+    artifact, record = result.artifact, result.record
     with _room(artifact, wait) as folder:
-        keeps, now = folder == artifact.path, artifact.record()
-        if now is not None and is_proven(now) and not is_proven(record):
+        keeps, now = folder == artifact.path, Result.of(artifact)
+        if now is not None and is_proven(now.record) and not is_proven(record):
             return now  # by the process that was waited for
 
         def event(kind: str, **values: Any) -> None:
@@ -132,16 +131,16 @@ def prove_again(
                 artifact.append_event(kind, **values)
 
         event("stage", text="comparing every byte with what was written")
-        artifact.check(file_sha256, run.name)
+        artifact.check(file_sha256, view.name)
         try:
-            found, report = _prove(workspace, run, artifact, record, event, folder)
+            found, report = _prove(view, result, event, folder)
         except CheckFailed as error:
             event("failed", message=error.message)
             raise
         if is_proven(record) or not keeps:
-            return record
+            return result
         write_json(report, found.document())
-        return artifact.amend(report, proof=found.summary())
+        return replace(result, record=artifact.amend(report, proof=found.summary()))
 
 
 @contextmanager
@@ -159,23 +158,21 @@ def _room(artifact: Artifact, wait: bool) -> Iterator[Path]:
         lock.release()
 
 
-def _prove(
-    workspace: Workspace, run: Run, artifact: Artifact, record: Record, event: Callable[..., None], folder: Path
-) -> tuple[VerificationReport, Path]:
+def _prove(view: RunView, result: Result, event: Callable[..., None], folder: Path) -> tuple[VerificationReport, Path]:
     """The report, and where it belongs; `folder` gets the log, and what the trained model says where it has to be
     asked.
     """
     from twinctl.verification.verify import prove_gguf, prove_merged
 
     log, progress = folder / "log.txt", _telling(event)
-    model = (artifact, record) if record.produces == "model" else made_from(workspace, record, "model")[1:]
-    reference = _asked(reference_of(model[0]), lambda: locate_trained(workspace, run, *model), folder, event)
+    model = result if result.kind == Kind.MODEL else result.made_from(Kind.MODEL)
+    reference = _asked(reference_of(model.artifact), lambda: locate_trained(view, model), folder, event)
     event("stage", text="proving that it is the model that was trained")
-    if record.produces != "gguf":
-        kind = record.recipe.get("precision", "16bit")
-        return prove_merged(artifact.out, reference, kind, log=log, progress=progress), artifact.out / REPORT
-    file = next(artifact.out.glob("*.gguf"))
-    found = prove_gguf(file, record.recipe["quant"], reference, log=log, progress=progress)
+    if result.kind != Kind.GGUF:
+        kind = "4bit" if result.kind == Kind.MODEL_4BIT else "16bit"
+        return prove_merged(result.out, reference, kind, log=log, progress=progress), result.out / REPORT
+    file = next(result.out.glob("*.gguf"))
+    found = prove_gguf(file, result.record.recipe["quant"], reference, log=log, progress=progress)
     return found, _report_of(file)
 
 
@@ -198,18 +195,17 @@ def reference_of(artifact: Artifact) -> Path:
 
 def is_proven(record: Record) -> bool:
     """Whether it is what was trained, or was proven to be when it was exported."""
-    is_exported = record.recipe.keys() & {"precision", "quant"}
-    return not is_exported or bool(record.metrics.get("proof"))
+    return not is_exported(record) or bool(record.metrics.get("proof"))
 
 
-def to_prove(record: Record, run: Run) -> str | None:
+def to_prove(record: Record, run: str) -> str | None:
     """What to type for a merged model or GGUF file that was made without a proof; None for one that came from the Hub
     so, without what it was made of.
     """
     if record.phase == "pull":
         return None
-    what = {"model": "", "model-4bit": " 4bit", "gguf": f" -q {record.recipe.get('quant')}"}[record.produces]
-    return f"twinctl export{what} --verify --run {run.name}"
+    what = {Kind.MODEL: "", Kind.MODEL_4BIT: " 4bit", Kind.GGUF: f" -q {record.recipe.get('quant')}"}
+    return f"twinctl export{what[Kind(record.produces)]} --verify --run {run}"
 
 
 def _telling(event: Callable[..., None]) -> Callable[[int, int], None]:

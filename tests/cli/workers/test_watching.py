@@ -52,7 +52,7 @@ def test_a_second_ctrl_c_kills(artifact: Artifact, start: Start, work: Work) -> 
 
 def test_a_restart_that_did_not_end_well_is_not_taken_for_the_result_before(artifact: Artifact, work: Work) -> None:
     assert work(1).wait(timeout=60) == 0
-    assert watch_to_the_end(artifact, lambda event: None)[1].slot == "train"
+    assert watch_to_the_end(artifact, lambda event: None).slot == "train"
     work(5, "failed")
     with pytest.raises(errors.CheckFailed, match="the loss of step 5 is nan"):
         watch_to_the_end(artifact, lambda event: None)
@@ -107,7 +107,7 @@ def test_a_folder_that_is_gone(artifact: Artifact) -> None:
 
 
 def test_busy_error_of_another_host_is_raised_to_the_viewer(artifact: Artifact, monkeypatch: Any) -> None:
-    monkeypatch.setattr("twinctl.pipeline.watch.held", lambda folder: True)
+    monkeypatch.setattr("twinctl.pipeline.watch.is_locked", lambda folder: True)
     (artifact.path / "lock").touch()
     write_owner(artifact.path, 1, [])
     monkeypatch.setattr(socket, "gethostname", lambda: "elsewhere")
