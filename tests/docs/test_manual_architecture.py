@@ -5,11 +5,24 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import pytest
+
+from twinctl.cli import init, phase_args
+from twinctl.cli.app import COMMANDS
+from twinctl.config import push, resolve
+from twinctl.config.recipe import Options
 from twinctl.data.files import DOCUMENTS, READERS
 from twinctl.data.shapes import PARSERS, SHAPES
+from twinctl.docs.settings import TABLES
 from twinctl.docs.topics import FOLDER
+from twinctl.hub.secret_scan import ALLOWED
+from twinctl.phases import TABLE, phase
+from twinctl.pipeline.kind import Kind
+from twinctl.publishing.upload_plan import KINDS, SUFFIXES
+from twinctl.verification.verify_artifact import to_prove
+from twinctl.workspace.artifact import Record
 
 from .pages import ROOT, blocks, inline_code, rows
 
@@ -79,3 +92,47 @@ def test_every_file_format_is_on_the_page_of_the_data_formats() -> None:
     """A new format needs its reader and its line there."""
     described = {name for row in rows(FOLDER / "data-formats.md", "type") for name in re.findall(r"`\.(\w+)`", row[0])}
     assert described == {*READERS, *DOCUMENTS}
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_every_phase_is_in_all_the_places_of_a_phase(name: str) -> None:
+    declared = phase(name)
+    assert declared.name == name
+    assert declared.command.split()[0] in COMMANDS
+    assert (name in phase_args.ALSO["export"]) == declared.command.startswith("export")
+    assert set(declared.makes) <= {kind.value for kind in Kind}
+    if declared.section:
+        shown = {model for section, model in TABLES.values() if section == declared.section}
+        models = {declared.recipe, declared.options} - {Options}
+        assert declared.section in resolve.SECTIONS
+        assert models <= set(init.SECTIONS[declared.section])
+        assert models <= shown
+
+
+def test_every_section_of_the_settings_is_on_the_page_and_in_the_file_that_init_writes() -> None:
+    assert set(resolve.SECTIONS) == init.SECTIONS.keys()
+    assert set(resolve.SECTIONS) <= {section for section, _ in TABLES.values()}
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_every_kind_of_result_has_a_command_that_makes_it(kind: Kind) -> None:
+    assert kind.command.split()[0] in COMMANDS
+
+
+def test_every_exported_kind_can_be_proven_later() -> None:
+    exported = [kind for name in phase_args.ALSO["export"] for kind in phase(name).makes]
+    for kind in exported:
+        record = Record(
+            **dict.fromkeys(("phase", "slot", "fingerprint", "digest"), ""),
+            produces=kind,
+            recipe={"quant": "q8_0"},
+            **{name: {} for name in ("origins", "inputs", "parents", "metrics")},
+            **dict.fromkeys(("version", "created", "seconds"), 0),
+            warnings=[],
+            files=[],
+        )
+        assert str(to_prove(record, "tiny")).startswith("twinctl export")
+
+
+def test_every_pushed_kind_has_its_files_its_name_and_its_repository() -> None:
+    assert set(get_args(push.PushKind)) == ALLOWED.keys() == KINDS.keys() == SUFFIXES.keys()
