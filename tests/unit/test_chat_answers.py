@@ -16,7 +16,7 @@ from twinctl.chat.quality_checks import WORD, TemplateText, faults_of, loop_in
 from twinctl.chat.screen import Columns, Screen
 from twinctl.chat.style import Author
 from twinctl.config.sampling import Sampling
-from twinctl.engine.stream_decoder import BEHIND, AnswerDecoder
+from twinctl.engine.stream_decoder import CONTEXT_IDS, AnswerDecoder
 from twinctl.inference.chat_model import Answer
 from twinctl.inference.stop_sequences import StopSequenceFilter
 
@@ -72,7 +72,7 @@ def test_a_token_costs_the_same_however_long_the_answer_is() -> None:
     for letter in "It rains. " * 500:
         spoken.add(ord(letter))
     assert spoken.text == "".join(shown) == "It rains. " * 500
-    assert max(tokenizer.decoded) <= 2 * BEHIND and len(tokenizer.decoded) < 1.2 * 5000
+    assert max(tokenizer.decoded) <= 2 * CONTEXT_IDS and len(tokenizer.decoded) < 1.2 * 5000
 
 
 # Figures

@@ -7,12 +7,12 @@ or from how the samples were batched; samples are written and read in batches, n
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from twinctl.errors import UpstreamError
 from twinctl.workspace.files import read_json, write_json, write_text
@@ -20,6 +20,8 @@ from twinctl.workspace.files import read_json, write_json, write_text
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
+
+T = TypeVar("T")
 
 IGNORED = -100
 TRAIN, EVAL = "train", "eval"
@@ -157,6 +159,12 @@ def _list_array(lengths: Any, values: Any) -> Any:
 
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype("<i4")
     return pa.ListArray.from_arrays(integers(offsets), integers(values))
+
+
+def evenly_spaced(items: Sequence[T], count: int) -> list[T]:
+    """`count` of the items, or all of them, as far from each other as possible."""
+    count = min(max(count, 0), len(items))
+    return [items[(2 * number + 1) * len(items) // (2 * count)] for number in range(count)]
 
 
 def integers(values: Any) -> Any:

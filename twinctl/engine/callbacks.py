@@ -1,9 +1,9 @@
-"""What happens beside the optimizer's steps: events, checkpoints sealed, evaluations, the stop request, the count of
-tokens.
+"""What happens between the optimizer's steps: events, checkpoint manifests, evaluations, the stop request, the count
+of tokens.
 
 What must stay true: nothing here draws random numbers that training would have drawn, so training is the same with and
-without it; between evaluations nothing here waits for the device: what a step's figures are made of, the trainer has
-read already.
+without it; between evaluations nothing here waits for the device, because the trainer has already read a step's
+figures.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-# This module is imported inside functions only, when engine.start has imported Unsloth.
+# This module is imported inside functions only, after engine.unsloth_import has imported Unsloth.
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments  # noqa: TID253
 
 from twinctl.engine.evaluation import Evaluations
@@ -44,7 +44,7 @@ class TokenCounter:
 
 
 class WatchTraining(TrainerCallback):  # type: ignore[misc]
-    """Appends events, seals checkpoints, has the model evaluated, and ends training: when asked to, in time, by
+    """Appends events, writes checkpoint manifests, starts evaluations, and ends training: on request, in time, by
     patience, or when it has gone wrong.
     """
 
@@ -65,10 +65,10 @@ class WatchTraining(TrainerCallback):  # type: ignore[misc]
         self.out_of_time = False
         self.try_the_worst: Callable[[], None] = lambda: None
         self._last = 0.0
-        self._tokens, self._is_first = 0, True  # of the step that is under way
+        self._tokens, self._is_first = 0, True  # of the current step
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Try the longest rows, where they differ, now that the trainer has set up everything; then start the clock."""
+        """Try the longest rows, if rows differ in length, now that the trainer is set up; then start the clock."""
         self.try_the_worst()
         self._last = time.monotonic()
         self._attempt.event("begin", step=state.global_step, steps=state.max_steps)
@@ -78,7 +78,7 @@ class WatchTraining(TrainerCallback):  # type: ignore[misc]
         self._count()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Count; end when asked to, or when there is no time for another step."""
+        """Count the step; end on request, or when there is no time for another step."""
         self._count()
         now = time.monotonic()
         took = now - self._last
@@ -98,7 +98,7 @@ class WatchTraining(TrainerCallback):  # type: ignore[misc]
         logs: dict[str, Any] | None = None,
         **_: Any,
     ) -> None:
-        """One event a step, then the evaluation that is due: after the step, before its checkpoint."""
+        """One event a step, then the evaluation if it is time for one: after the step, before its checkpoint."""
         if not logs or "loss" not in logs:
             return
         figures = {
@@ -119,7 +119,7 @@ class WatchTraining(TrainerCallback):  # type: ignore[misc]
             self._evaluate(state, control)
 
     def _evaluate(self, state: TrainerState, control: TrainerControl) -> None:
-        """The clock stands still meanwhile."""
+        """Evaluate, without counting the time it takes."""
         self._evaluations.evaluate(state.global_step)
         if self.tracker and self.progress.eval_loss is not None:
             self.tracker.log({"eval/loss": self.progress.eval_loss}, state.global_step)
@@ -128,12 +128,12 @@ class WatchTraining(TrainerCallback):  # type: ignore[misc]
         self._last = time.monotonic()
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Make the new checkpoint one to go on from. The clock stands still meanwhile."""
+        """Complete the new checkpoint, without counting the time it takes."""
         checkpoint = Path(args.output_dir or "", f"checkpoint-{state.global_step}")
         self.progress.peak_memory_gib = max(self.progress.peak_memory_gib, peak_memory_gib())
         write_json(checkpoint / TrainingProgress.FILE, asdict(self.progress))
         write_manifest(checkpoint)
-        self._evaluations.forget_all_but_the_best()
+        self._evaluations.remove_all_but_the_best()
         self._attempt.event("checkpoint", step=state.global_step)
         self._last = time.monotonic()
 

@@ -47,9 +47,9 @@ def evaluation_loss(
 
 
 class Evaluations:
-    """Holds an evaluation when one is due, and keeps the best weights in work/best-STEP when the recipe asks for them.
+    """Evaluates at intervals, and keeps the best weights in work/best-STEP if the recipe asks for them.
 
-    `loss`, `answers` and `save` (to a folder) are the model's; what is found goes to events and to `progress`.
+    `loss`, `answers` and `save` (to a folder) are the model's; the results go to events and to `progress`.
     """
 
     def __init__(
@@ -68,9 +68,11 @@ class Evaluations:
         self.seconds = 0.0  # the longest so far
 
     def should_evaluate(self, step: int, steps: int, *, hurried: bool) -> bool:
-        """After every interval and at the end; `hurried`: only where something is chosen by it."""
-        chosen = self._recipe.best or self._recipe.patience is not None
-        return (step % self._interval == 0 or step == steps) and (chosen or not hurried)
+        """Whether to evaluate after this step: after every interval and at the end. When `hurried`, only if the recipe
+        chooses something by the loss.
+        """
+        is_time = step % self._interval == 0 or step == steps
+        return is_time and (not hurried or self._recipe.best or self._recipe.patience is not None)
 
     def evaluate(self, step: int) -> float | None:
         """Evaluate after this step, let the model answer, and keep what is best."""
@@ -78,13 +80,13 @@ class Evaluations:
         loss = self._loss()
         self._progress.eval_step, self._progress.eval_loss = step, loss
         self._attempt.event("evaluation", step=step, eval_loss=loss, seconds=round(time.monotonic() - began, 3))
-        if step:  # what the base would answer can be asked of it at any time: chat --base
-            self._let_answer(step)
+        if step:  # the base's answers can be seen at any time: chat --base
+            self._answer_samples(step)
             self._compare(step, loss)
         self.seconds = max(self.seconds, time.monotonic() - began)
         return loss
 
-    def _let_answer(self, step: int) -> None:
+    def _answer_samples(self, step: int) -> None:
         began = time.monotonic()
         if answers := self._answers():
             seconds = round(time.monotonic() - began, 3)
@@ -105,12 +107,14 @@ class Evaluations:
 
     @property
     def best(self) -> Path | None:
-        """The folder of the best weights, when the recipe asks for them and there has been an evaluation."""
+        """The folder of the best weights, if the recipe asks for them and there has been an evaluation."""
         wanted = self._recipe.best and self._progress.best_step > 0
         return self._folder(self._progress.best_step) if wanted else None
 
-    def forget_all_but_the_best(self) -> None:
-        """Only when a checkpoint knows of it: a resume may go back to when an earlier one was the best."""
+    def remove_all_but_the_best(self) -> None:
+        """Remove the weights that are not the best any more. Call it after a checkpoint only: a resume starts from the
+        last one, and may need the weights that were best then.
+        """
         for folder in self._attempt.work.glob("best-*"):
             if folder != self.best:
                 shutil.rmtree(folder)

@@ -1,7 +1,7 @@
 """A training that has gone wrong is ended: what its figures must be, step by step.
 
-What must stay true: a step that fails is never written to a checkpoint (it is asked before the trainer saves), and the
-steps that led there can be told from the good ones.
+What must stay true: a step that fails is never written to a checkpoint (the check comes before the trainer saves), and
+the steps that led there can be distinguished from the good ones.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from collections import deque
 
 from twinctl.errors import CheckFailed
 
-MEND = "lower --lr, or raise --warmup-steps"
+HINT = "lower --lr, or raise --warmup-steps"
 LOSS_WINDOW = 5  # steps whose mean loss is looked at, and steps in a row without a gradient
 NO_WORSE = 1.25  # times the first loss: rows differ
 FLOAT16_SKIPS = 20  # the scaler of float16 skips steps whose gradients overflow, some at the start
 
 
 class Health:
-    """Looks at each step's figures. `last_good`: the last step whose loss was about the first's or below it; before the
-    first, the step that training `begins` behind, whose checkpoint was good enough to go on from.
+    """Checks each step's figures. `last_good`: the last step whose loss was about the first's or below it; before the
+    first, the step that training `begins` after, whose checkpoint was good enough to resume from.
     """
 
     def __init__(self, vocabulary: int, *, float16: bool, begins: int = 0) -> None:
@@ -32,21 +32,21 @@ class Health:
         self.last_good = begins
 
     def check(self, step: int, loss: float, grad_norm: float) -> None:
-        """Raise CheckFailed when nothing good can come of going on."""
+        """Raise CheckFailed if training on cannot help."""
         if not math.isfinite(loss):
-            raise CheckFailed(f"the loss of step {step} is {loss}", MEND)
+            raise CheckFailed(f"the loss of step {step} is {loss}", HINT)
         if loss == 0.0:
             raise CheckFailed(
                 f"the loss of step {step} is exactly zero: nothing is learnt from these rows",
                 "look at what they teach: twinctl inspect prepare --rows 3",
             )
-        self._gradients(step, grad_norm)
-        self._explosion(step, loss)
+        self._check_gradients(step, grad_norm)
+        self._check_explosion(step, loss)
 
-    def _gradients(self, step: int, grad_norm: float) -> None:
+    def _check_gradients(self, step: int, grad_norm: float) -> None:
         self._overflows = 0 if math.isfinite(grad_norm) else self._overflows + 1
         if self._overflows >= self._skips:
-            raise CheckFailed(f"the gradients of step {step} are not numbers (norm {grad_norm})", MEND)
+            raise CheckFailed(f"the gradients of step {step} are not numbers (norm {grad_norm})", HINT)
         self._still = self._still + 1 if grad_norm == 0.0 else 0
         if self._still >= LOSS_WINDOW:
             raise CheckFailed(
@@ -54,8 +54,8 @@ class Health:
                 "raise --alpha above a value that rounds to nothing, or train in another --dtype",
             )
 
-    def _explosion(self, step: int, loss: float) -> None:
-        """Worse than guessing, and twice what it began with: it does not come back from there."""
+    def _check_explosion(self, step: int, loss: float) -> None:
+        """A loss worse than guessing and twice the first one does not recover."""
         if self._first is None:
             self._first, self._bound = loss, max(2 * loss, self._guess)
         self._losses.append(loss)
@@ -66,5 +66,5 @@ class Health:
             raise CheckFailed(
                 f"the loss explodes: {mean:.2f} on average over the {LOSS_WINDOW} steps up to {step}, "
                 f"where a guess would have {self._guess:.2f}",
-                MEND,
+                HINT,
             )

@@ -27,7 +27,7 @@ def load_to_train(unsloth: Any, recipe: TrainRecipe, split: Choice, inputs: Mapp
         method=recipe.method,
         seed=recipe.seed,
         checkpointing=split.checkpointing,
-        mend=f"use {smaller}",
+        hint=f"use {smaller}",
     )
     if not is_full:
         model = unsloth.FastLanguageModel.get_peft_model(

@@ -30,7 +30,7 @@ def merge(attempt: Attempt) -> Produced:
     with adapter_with_base(adapter, base) as folder:
         # The 16-bit base also where training used a 4-bit one: merging into rounded weights would lose what was learnt.
         length = attempt.inputs["max_length"]
-        model, tokenizer = load_model(unsloth, folder, max_length=length, mend=ON_THE_CPU)
+        model, tokenizer = load_model(unsloth, folder, max_length=length, hint=ON_THE_CPU)
     set_chat_template(tokenizer, attempt.inputs["template"], attempt.inputs["eos"])
     stop_at(model.generation_config, tokenizer.eos_token_id)
     attempt.stage("merging")

@@ -28,12 +28,12 @@ def load_model(
     method: str = "lora",
     seed: int = 0,
     checkpointing: bool = False,
-    mend: str = "use a smaller model",
+    hint: str = "use a smaller model",
 ) -> tuple[Any, Any]:
-    """(model, tokenizer) of a folder: a base, an adapter beside its base, or a merged model.
+    """(model, tokenizer) of a folder: a base, an adapter whose config names its base, or a merged model.
 
-    `method` decides the weights: 4-bit for qlora, trainable for full, else 16-bit. Raises EngineError without memory,
-    with `mend` as what to do.
+    `method` decides the weights: 4-bit for qlora, trainable for full, else 16-bit. Raises EngineError if memory
+    does not suffice, with the `hint`.
     """
     import torch
 
@@ -54,15 +54,15 @@ def load_model(
     except Exception as error:
         if not is_oom(error):
             raise
-        raise EngineError(f"not enough memory to load the model: {first_line(error)}", mend) from error
+        raise EngineError(f"not enough memory to load the model: {first_line(error)}", hint) from error
     ensure_pad_token(tokenizer)
     return model, tokenizer
 
 
 def ensure_pad_token(tokenizer: Any) -> None:
-    """Let a spare special token pad where EOS would, or nothing does.
+    """Use a spare special token as pad token, if there is no pad token or it is EOS.
 
-    Our labels are prepared, so EOS is learnt either way; whoever trains on from the saved tokenizer might mask it.
+    twinctl's labels are prepared, so EOS is learnt either way; a later training from the saved tokenizer might mask it.
     """
     if tokenizer.pad_token_id not in (None, tokenizer.eos_token_id):
         return
@@ -76,25 +76,23 @@ def ensure_pad_token(tokenizer: Any) -> None:
 
 
 def set_chat_template(tokenizer: Any, template: str, eos: str | None) -> None:
-    """Let the tokenizer carry the template of the tokens and its stop token, wherever it is saved to."""
+    """Set the template of the tokens and its stop token, which are then saved with the tokenizer."""
     tokenizer.chat_template = template
     if eos is not None:
         tokenizer.eos_token = eos
 
 
 def stop_at(config: Any, eos_id: int) -> None:
-    """Let the stop token of the training be the first of the model's, whatever the base stopped at."""
+    """Make the stop token of the training the first of the config's; those of the base stay."""
     before = config.eos_token_id
     others = before if isinstance(before, list) else [] if before is None else [before]
-    found = list(dict.fromkeys([eos_id, *others]))
-    config.eos_token_id = found if len(found) > 1 else eos_id
+    stops = list(dict.fromkeys([eos_id, *others]))
+    config.eos_token_id = stops if len(stops) > 1 else eos_id
 
 
 @contextmanager
 def adapter_with_base(adapter: Path, base: Path) -> Iterator[Path]:
-    """A folder with the adapter whose config names this base. The stored adapter names it publicly, not by a local
-    path.
-    """
+    """A folder with the adapter, whose config names the folder of its base; the stored one has the public name."""
     if not (adapter / "adapter_config.json").is_file():
         raise UpstreamError(f"{adapter} holds no adapter", "make it again: twinctl train --restart")
     with tempfile.TemporaryDirectory(prefix="twinctl-adapter-") as name:
@@ -108,8 +106,8 @@ def adapter_with_base(adapter: Path, base: Path) -> Iterator[Path]:
 
 
 def save_model(model: Any, tokenizer: Any, out: Path, *, base_name: str) -> None:
-    """The adapter, or the whole model, and its tokenizer in a folder: no path of this machine, the same bytes wherever
-    and whenever it is saved.
+    """Save the adapter, or the whole model, and its tokenizer to a folder: no path of this machine is in it, and equal
+    weights give equal bytes.
     """
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
@@ -124,14 +122,14 @@ def save_model(model: Any, tokenizer: Any, out: Path, *, base_name: str) -> None
 
 
 def load_adapter_weights(model: Any, adapter: Path) -> None:
-    """Let a model with a fresh adapter begin from a stored one. Raises EngineError when that has another shape."""
+    """Load a stored adapter's weights into a model with a new one. Raises EngineError if their shapes differ."""
     from peft import load_peft_weights, set_peft_model_state_dict
 
-    found = set_peft_model_state_dict(model, load_peft_weights(str(adapter), device="cpu"))
-    amiss = [*found.unexpected_keys, *(name for name in found.missing_keys if "lora_" in name)]
-    if amiss:
+    result = set_peft_model_state_dict(model, load_peft_weights(str(adapter), device="cpu"))
+    mismatches = [*result.unexpected_keys, *(name for name in result.missing_keys if "lora_" in name)]
+    if mismatches:
         raise EngineError(
-            f"the adapter to train on from has not the weights of this one: {', '.join(amiss[:3])}",
+            f"the adapter to train on from has not the weights of this one: {', '.join(mismatches[:3])}",
             "train from the base instead: leave out --from",
         )
 
@@ -148,7 +146,7 @@ def tensor_names(folder: Path) -> list[str]:
 
 
 def free_memory() -> None:
-    """Give back what a model took that nothing refers to any more."""
+    """Free the memory of models that nothing refers to any more."""
     import gc
 
     import torch

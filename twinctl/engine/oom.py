@@ -1,6 +1,6 @@
-"""Memory that does not suffice for a model that answers, however torch and what is around it say so.
+"""Memory that does not suffice for a model, in whatever words torch and other libraries report it.
 
-What must stay true: whoever has too little memory is told what would need less.
+What must stay true: the message of an error names what would need less memory.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ WORDS = ("out of memory", "allocate memory", "ALLOC_FAILED", "not fit in GPU mem
 
 @contextmanager
 def enough_memory(four_bit: bool, failing: str, hint: str) -> Iterator[None]:
-    """Inside, memory that does not suffice is an EngineError with what would; anything else of torch's, `failing`."""
+    """Inside, an out-of-memory error becomes an EngineError that says what would need less memory, and any other error
+    of torch's one that says what is `failing`.
+    """
     try:
         yield
     except Exception as error:
@@ -31,7 +33,7 @@ def enough_memory(four_bit: bool, failing: str, hint: str) -> Iterator[None]:
 
 
 def is_oom(error: BaseException | None) -> bool:
-    """Whether that is what went wrong, by the error's kind or its words."""
+    """Whether the error says that memory ran out, by its kind or its words."""
     import torch
 
     known = isinstance(error, (torch.OutOfMemoryError, MemoryError))
@@ -39,16 +41,16 @@ def is_oom(error: BaseException | None) -> bool:
 
 
 def refuse_partly_loaded(model: Any) -> None:
-    """Raise OutOfMemoryError where transformers left weights outside a GPU that is too small, which it does in silence:
-    Unsloth's kernels cannot work with those.
+    """Raise OutOfMemoryError if transformers left weights outside a GPU that is too small, which it does silently and
+    Unsloth's kernels cannot work with.
     """
     import torch
 
-    places = {weight.device.type for weight in model.parameters()}
-    if "cuda" in places and len(places) > 1:
+    devices = {weight.device.type for weight in model.parameters()}
+    if "cuda" in devices and len(devices) > 1:
         raise torch.OutOfMemoryError("the GPU has no room for all of its weights")
 
 
 def first_line(error: object) -> str:
-    """What an error says in its first line, without torch's account of who holds which memory and how to mend that."""
+    """The first line of an error's message, without torch's account of the memory in use."""
     return next(iter(str(error).splitlines()), type(error).__name__).split(" Including non-PyTorch memory")[0]

@@ -1,4 +1,4 @@
-"""How far a training has come, as its checkpoints keep it beside what the trainer keeps."""
+"""How far a training has come, which its checkpoints store in addition to the trainer's state."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from twinctl.workspace.files import read_json
 
 @dataclass
 class TrainingProgress:
-    """What a resumed training adds to: kept in each checkpoint. `first_…`: of each attempt's first step."""
+    """The totals that a resumed training adds to, stored in each checkpoint. `first_…`: of attempts' first steps."""
 
     tokens: int = 0
     seconds: float = 0.0
@@ -28,11 +28,11 @@ class TrainingProgress:
 
     @classmethod
     def load(cls, checkpoint: Path | None) -> TrainingProgress:
-        """That of the checkpoint; a fresh one without."""
+        """Read it from the checkpoint; without one, start at zero."""
         return cls(**read_json(checkpoint / cls.FILE)) if checkpoint else cls()
 
     def step_done(self, tokens: int, seconds: float, *, is_first: bool) -> None:
-        """Count a step."""
+        """Add a step to the totals."""
         self.tokens += tokens
         self.seconds += seconds
         if is_first:
@@ -40,8 +40,8 @@ class TrainingProgress:
             self.first_seconds += seconds
 
     def pace(self) -> float | None:
-        """Tokens a second, without first steps, in which kernels may be compiled (28 s for an 8B trained whole, where a
-        step takes 3 s); with them where there are no others; None before the first.
+        """Tokens a second; None before the first step. First steps, in which kernels may be compiled (28 s for an 8B
+        trained whole, where a step takes 3 s), count only if there are no others.
         """
         tokens, seconds = self.tokens - self.first_tokens, self.seconds - self.first_seconds
         if tokens <= 0 or seconds <= 0:

@@ -21,13 +21,13 @@ def rows_of(tokens: Path, split: str, *, packing: bool, max_length: int, pad_id:
     """
     from datasets import Dataset
 
-    found = list(samples(read_tokens(tokens, split)))  # views of the memory-mapped file, and the labels
-    lengths = [len(ids) for ids, _ in found]
+    every = list(samples(read_tokens(tokens, split)))  # views of the memory-mapped file, and the labels
+    lengths = [len(ids) for ids, _ in every]
     if packing:
-        parts = [[found[index] for index in row] for row in best_fit(lengths, max_length)]
+        parts = [[every[index] for index in row] for row in best_fit(lengths, max_length)]
         rows = [packed_row(part, max_length, pad_id) for part in parts]
     else:
-        rows = [{"input_ids": ids, "labels": labels, "tokens": len(ids)} for ids, labels in found]
+        rows = [{"input_ids": ids, "labels": labels, "tokens": len(ids)} for ids, labels in every]
     names = rows[0] if rows else ()
     return Dataset.from_dict({name: [row[name] for row in rows] for name in names}).with_format("numpy")
 
@@ -51,9 +51,9 @@ def packed_row(parts: Sequence[tuple[Any, Any]], room: int, pad_id: int) -> dict
 class PackedCollator:
     """Packed rows as a batch for stock transformers: restarting position_ids and *no* attention_mask.
 
-    transformers then builds the block mask that keeps the segments apart; with a mask of ones, or with a cache, it
-    would let them see each other. (On a GPU, Unsloth's and TRL's own collator does this; there a collator of ours would
-    switch packing off.)
+    transformers then builds the block mask that keeps the segments separate; with a mask of ones, or with a cache, it
+    would let them attend to each other. (On a GPU, the collator of Unsloth and TRL does this; another collator
+    would switch packing off there.)
     """
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -68,7 +68,7 @@ class PackedCollator:
 
 
 def require_segments(batch: Any) -> None:
-    """Raise EngineError unless the batch of packed rows keeps its samples apart.
+    """Raise EngineError unless the batch of packed rows keeps its samples separate.
 
     A library that quietly switches packing off would let every sample attend to its neighbours in the row.
     """

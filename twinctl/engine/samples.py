@@ -1,4 +1,4 @@
-"""What the model in training answers to a few fixed held-out prompts, so that one sees the twin emerge.
+"""What the model in training answers to a few fixed held-out prompts, which shows how the twin emerges.
 
 What must stay true: training is the same to the last bit with and without the answers: the random state is forked off,
 and every mode, flag and setting that generation touches is put back. An answer adds little to the peak of memory, and
@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from twinctl.config.sampling import Sampling
-from twinctl.data.tokens import EVAL, read_tokens
+from twinctl.data.tokens import EVAL, evenly_spaced, read_tokens
 from twinctl.engine.generation import LocalModel
 from twinctl.engine.private_apis import GENERATION_MODES, INNER_TOKENIZER, WEIGHT_CAST, free_decoding_cache
+from twinctl.inference.chat_model import Answer
 
-OPENING = 32  # tokens of a text that answers nothing: the model goes on from there
+OPENING = 32  # tokens of a text that answers nothing, which the model continues
 ROOM = 512  # tokens of a prompt; of a longer one, the end
 BATCH_TOKENS = (
     4096  # tokens that a batch may cache, by the 512 at a time that Unsloth's cache grows by: 0.5 GiB for an 8B
@@ -26,7 +27,7 @@ BATCH_TOKENS = (
 
 
 @dataclass(frozen=True)
-class Asked:
+class SamplePrompt:
     """A prompt: its text for people, and its tokens."""
 
     text: str
@@ -36,7 +37,7 @@ class Asked:
 class Samples:
     """Fixed held-out prompts, and the answers that the model gives to them now.
 
-    `count` prompts at most, the author's first, spread evenly over the held-out rows and each another one; `longest` is
+    `count` prompts at most, the author's first, spread evenly over the held-out rows and all different; `longest` is
     an answer's length in tokens. The model may be wrapped in an adapter, and be in training or not.
     """
 
@@ -53,70 +54,62 @@ class Samples:
             return []
         with preserve_state(self._model, self._tokenizer):
             self._model.eval()
-            speaker = LocalModel(self._model, self._tokenizer, "")
-            texts = [answer for batch in self._batches() for answer in self._answers(speaker, batch)]
+            local = LocalModel(self._model, self._tokenizer, "")
+            widest = max(len(prompt.ids) for prompt in self.prompts) + ROOM + self._greedy.max_new_tokens
+            rows = max(BATCH_TOKENS // widest, 1)
+            batches = (self.prompts[start : start + rows] for start in range(0, len(self.prompts), rows))
+            answers = [answer for batch in batches for answer in self._answers(local, batch)]
         return [
-            {"prompt": asked.text, "text": answer.text, "finish": answer.finish}
-            for asked, answer in zip(self.prompts, texts, strict=True)
+            {"prompt": prompt.text, "text": answer.text, "finish": answer.finish}
+            for prompt, answer in zip(self.prompts, answers, strict=True)
         ]
 
-    def _chosen(self, rows: Any, count: int) -> list[Asked]:
+    def _chosen(self, rows: Any, count: int) -> list[SamplePrompt]:
         roles, texts = rows["role"].to_pylist(), rows["prompt"].to_pylist()
-        first = {text or place: place for place, text in reversed([*enumerate(texts)])}  # each question once
-        author = sorted(place for place in first.values() if roles[place] == "author")
-        others = sorted(place for place in first.values() if roles[place] != "author")
-        wanted = _spread(author, count)
-        wanted += _spread(others, count - len(wanted))
-        return [self._asked(rows.slice(place, 1).to_pylist()[0]) for place in wanted]
+        first = {text or index: index for index, text in reversed([*enumerate(texts)])}  # each question once
+        author = sorted(index for index in first.values() if roles[index] == "author")
+        others = sorted(index for index in first.values() if roles[index] != "author")
+        wanted = evenly_spaced(author, count)
+        wanted += evenly_spaced(others, count - len(wanted))
+        return [self._prompt(rows.slice(index, 1).to_pylist()[0]) for index in wanted]
 
-    def _asked(self, row: dict[str, Any]) -> Asked:
-        ids, begins = row["input_ids"], row["trained"][-2]
+    def _prompt(self, row: dict[str, Any]) -> SamplePrompt:
+        ids, answer_start = row["input_ids"], row["trained"][-2]
         if not row["prompt"]:
             ids = ids[:OPENING]
-            return Asked(self._tokenizer.decode(ids, skip_special_tokens=True), ids)
-        if begins == 0:  # the question is learnt as well, and nothing says where its answer begins
+            return SamplePrompt(self._tokenizer.decode(ids, skip_special_tokens=True), ids)
+        if answer_start == 0:  # the question is learnt as well, and nothing says where its answer begins
             ids = self._tokenizer(self._question(row), add_special_tokens=False)["input_ids"]
         else:
-            ids = ids[:begins]
-        return Asked(row["prompt"], ids[-self._room :])
+            ids = ids[:answer_start]
+        return SamplePrompt(row["prompt"], ids[-self._room :])
 
     def _question(self, row: dict[str, Any]) -> str:
-        """The row's text up to its last answer; the question as chat would ask it where that cannot be told."""
-        talk = [{"role": "user", "content": row["prompt"]}]
-        alone: str = self._tokenizer.apply_chat_template(talk, tokenize=False, add_generation_prompt=True)
+        """The row's text up to its last answer; if that cannot be found, the question as chat would render it."""
+        messages = [{"role": "user", "content": row["prompt"]}]
+        alone: str = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         text = self._tokenizer.decode(row["input_ids"], clean_up_tokenization_spaces=False)
         asks = alone.rpartition(row["prompt"])[2]
         before, found, _ = text.rpartition(asks) if asks else (text, "", "")
         return alone if text.startswith(alone) or not found else before + found
 
-    def _batches(self) -> Iterator[list[Asked]]:
-        widest = max(len(asked.ids) for asked in self.prompts) + ROOM + self._greedy.max_new_tokens
-        rows = max(BATCH_TOKENS // widest, 1)
-        return (self.prompts[start : start + rows] for start in range(0, len(self.prompts), rows))
-
-    def _answers(self, speaker: LocalModel, batch: list[Asked]) -> list[Any]:
+    def _answers(self, local: LocalModel, batch: list[SamplePrompt]) -> list[Answer]:
         import torch
 
-        width, pad = max(len(asked.ids) for asked in batch), self._tokenizer.pad_token_id
-        missing = [width - len(asked.ids) for asked in batch]
-        ids = [[pad] * short + asked.ids for short, asked in zip(missing, batch, strict=True)]
+        width, pad = max(len(prompt.ids) for prompt in batch), self._tokenizer.pad_token_id
+        missing = [width - len(prompt.ids) for prompt in batch]
+        ids = [[pad] * short + prompt.ids for short, prompt in zip(missing, batch, strict=True)]
         inputs = {
             "input_ids": torch.tensor(ids, device=self._model.device),
             "attention_mask": torch.tensor([[0] * n + [1] * (width - n) for n in missing], device=self._model.device),
         }
-        outputs = speaker.generate(inputs, self._greedy, disable_compile=True)[:, width:]
-        return [speaker.answer_of(row.tolist(), 0.0) for row in outputs]
-
-
-def _spread(places: list[int], count: int) -> list[int]:
-    """`count` of the places, or all, as far apart as they can be."""
-    count = min(max(count, 0), len(places))
-    return [places[(2 * number + 1) * len(places) // (2 * count)] for number in range(count)]
+        outputs = local.generate(inputs, self._greedy, disable_compile=True)[:, width:]
+        return [local.answer_of(row.tolist()) for row in outputs]
 
 
 @contextmanager
 def preserve_state(model: Any, tokenizer: Any) -> Iterator[None]:
-    """Whatever generation does inside to random states, modes and settings is undone; the memory it held is freed."""
+    """Inside, generation may change random states, modes and settings: they are restored, and its memory is freed."""
     with ExitStack() as stack:
         stack.callback(_free, model)
         for module in model.modules():
@@ -131,7 +124,7 @@ def preserve_state(model: Any, tokenizer: Any) -> Iterator[None]:
 
 
 def _put_back(stack: ExitStack, target: Any, *names: str) -> None:
-    """When the stack unwinds, let the attributes be as they are now, also those that are not there."""
+    """When the stack unwinds, restore the attributes as they are now; those that do not exist now are removed."""
     held = vars(target)
     before = {name: held[name] for name in names if name in held}
 
@@ -145,7 +138,7 @@ def _put_back(stack: ExitStack, target: Any, *names: str) -> None:
 
 @contextmanager
 def _forked(device: Any) -> Iterator[None]:
-    """Random numbers drawn inside are not missed outside, whoever draws them: python, numpy or torch."""
+    """The random states of python, numpy and torch are outside what they were, whatever is drawn inside."""
     import random
 
     import numpy as np

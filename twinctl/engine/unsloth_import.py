@@ -35,10 +35,10 @@ QUIET = {
 
 
 def start_unsloth(device: str = "auto") -> Any:
-    """Import Unsloth and return its module. Raises EngineError when it or the GPU that is there cannot be used."""
+    """Import Unsloth and return its module. Raises EngineError if Unsloth or the GPU cannot be used."""
     os.environ.update(QUIET)
     prepare_environment()
-    # Otherwise it writes code that it then imports into the working directory; a folder in /tmp could be anybody's.
+    # By default Unsloth writes code that it then imports to the working directory; a folder in /tmp could be anybody's.
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     os.environ.setdefault("UNSLOTH_COMPILE_LOCATION", str(cache / "twinctl" / "unsloth_compiled_cache"))
     if device == "cpu":
@@ -49,23 +49,23 @@ def start_unsloth(device: str = "auto") -> Any:
     warnings.filterwarnings("ignore")
     patch_varlen_gqa()
     is_first = "unsloth" not in sys.modules
-    gc.disable()  # what is imported stays: looking through it for garbage took a fifth of the time
+    gc.disable()  # imported modules stay: collecting among them took a fifth of the time
     try:
         import unsloth
     except Exception as error:  # it checks driver, torch build and packages, and raises many kinds
         raise EngineError(
-            f"Unsloth cannot start: {error}", "mend the installation as it says; in a clone of twinctl: uv sync"
+            f"Unsloth cannot start: {error}", "fix the installation as the message says; in a clone of twinctl: uv sync"
         ) from error
     finally:
-        if is_first:  # later there may be models, whose memory must be found again
-            gc.freeze()  # Unsloth has all that there is looked through nine times for a model, 0.3 s each
+        if is_first:  # later there may be models, whose memory must be freed
+            gc.freeze()  # Unsloth collects garbage nine times for a model, 0.3 s each
         gc.enable()
     return unsloth
 
 
 @contextmanager
 def into_log(path: Path) -> Iterator[None]:
-    """Inside, whatever the process prints, C libraries included, goes to the log and not to the terminal."""
+    """Inside, all output of the process, also of C libraries, goes to the log and not to the terminal."""
     path.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
