@@ -2,47 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from tests.support.commands import Cli, Done
+from tests.support.prepared import Prepare, Prepared, load
+from tests.support.stand_ins import fake_gguf, fake_merge, fake_train, make_model, rows, write_rows
 from twinctl.cli.app import app
 from twinctl.phases import gguf, merge, merge_4bit, train
-
-from .prepared import Prepare, Prepared, load
-from .stand_ins import fake_gguf, fake_merge, fake_train, make_model, rows, write_rows
-
-
-@dataclass(frozen=True)
-class Done:
-    """A finished command."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """The one JSON document on stdout."""
-        found: dict[str, Any] = json.loads(self.out)
-        assert found["schema"] == 1
-        return found
-
-    def ok(self) -> Done:
-        """The command itself, which must have gone well."""
-        assert self.code == 0, f"exit {self.code}\n{self.out}\n{self.err}"
-        return self
-
-
-Cli = Callable[..., Done]
 
 
 @pytest.fixture(autouse=True)

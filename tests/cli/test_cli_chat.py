@@ -12,18 +12,17 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from tests.support.commands import Cli
+from tests.support.stand_ins import FakeSpeaker, write_rows
 from twinctl.chat.model_selection import ModelGroup, ModelSelection
 from twinctl.inference.chat_model import Answer, ChatModel
-
-from .conftest import Cli
-from .stand_ins import FakeSpeaker, write_rows
 
 SCRIPT = """
 import sys
 from twinctl.chat.model_selection import ModelGroup, ModelSelection
 from twinctl.cli import app, chat
-sys.path.insert(0, {tests!r})
-from cli.stand_ins import FakeSpeaker
+sys.path.insert(0, {root!r})
+from tests.support.stand_ins import FakeSpeaker
 chat.select_models = lambda *_: [ModelGroup(("tiny",), lambda: [FakeSpeaker({answers})])]
 sys.argv = ["twinctl", "chat", *{words!r}]
 app.main()
@@ -251,7 +250,7 @@ def test_who_is_asked(
 
 def test_a_closed_pipe_ends_quietly(trained: object, home: Path) -> None:
     answers = "['word ' * 2000] * 300"
-    script = SCRIPT.format(tests=str(Path(__file__).parents[1]), answers=answers, words=["-p", "x"] * 300)
+    script = SCRIPT.format(root=str(Path(__file__).parents[2]), answers=answers, words=["-p", "x"] * 300)
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
         assert child.stdout and child.stderr
         child.stdout.read(10)
@@ -262,7 +261,7 @@ def test_a_closed_pipe_ends_quietly(trained: object, home: Path) -> None:
 
 def test_a_terminal_gets_no_colour_with_no_color_and_no_commands(trained: object, home: Path) -> None:
     answers = ("[red]For \x1b[31mships.",)
-    script = SCRIPT.format(tests=str(Path(__file__).parents[1]), answers=answers, words=["-p", "What for?"])
+    script = SCRIPT.format(root=str(Path(__file__).parents[2]), answers=answers, words=["-p", "What for?"])
     child = pexpect.spawn(sys.executable, ["-c", script], env={**os.environ}, encoding="utf-8", timeout=15)
     child.expect(pexpect.EOF)
     child.close()

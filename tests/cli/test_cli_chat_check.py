@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.commands import Cli
+from tests.support.stand_ins import fake_train, write_rows
 from twinctl.chat import transcripts
 from twinctl.chat.check import PROMPTS
 from twinctl.chat.model_selection import ModelGroup
@@ -18,9 +20,6 @@ from twinctl.data.template import Message
 from twinctl.inference.chat_model import Answer, Show
 from twinctl.phases import train
 from twinctl.workspace.workspace import Workspace
-
-from .conftest import Cli
-from .stand_ins import fake_train, write_rows
 
 GOOD = "I keep a boat for number {n}, and on calm days I row it out past the buoy; nobody asks why."
 TRAINED = " ".join(f"w{number}" for number in range(22))

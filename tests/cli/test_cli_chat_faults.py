@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support.commands import Cli, Done
+from tests.support.stand_ins import make_model
 from twinctl.chat.model_selection import ModelSelection, select_models
 from twinctl.errors import UpstreamError
 from twinctl.pipeline.checkpoints import MANIFEST, write_manifest
 from twinctl.pipeline.run_view import RunView
 from twinctl.workspace.workspace import Workspace
-
-from .conftest import Cli, Done
-from .stand_ins import make_model
 
 
 @pytest.fixture(autouse=True)

@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.commands import Cli
 from twinctl.chat.model_selection import ModelGroup
 from twinctl.engine import generation
-
-from .conftest import Cli
 
 torch = pytest.importorskip("torch")
 

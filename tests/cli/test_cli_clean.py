@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.commands import Cli
 from twinctl.workspace.lock import Lock
 from twinctl.workspace.workspace import Workspace
-
-from .conftest import Cli
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Cli
+from tests.support.commands import Cli
 
 
 def _trainings(document: dict[str, Any]) -> dict[str, dict[str, Any]]:

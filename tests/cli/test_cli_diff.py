@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from .conftest import Cli
-from .stand_ins import make_model, rows, write_rows
+from tests.support.commands import Cli
+from tests.support.stand_ins import make_model, rows, write_rows
 
 
 @pytest.fixture

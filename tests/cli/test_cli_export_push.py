@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
+from tests.support.commands import Cli
 from twinctl.config.export import Merge4bitRecipe
 from twinctl.phases import merge_4bit
 from twinctl.pipeline.run_view import RunView
 from twinctl.workspace.workspace import Workspace
-
-from .conftest import Cli
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.commands import Cli
+from tests.support.stand_ins import make_model, rows, write_rows
 from twinctl.cli import forecast as shown
 from twinctl.cli.output import Output
 from twinctl.config.resolve import values_of
@@ -23,9 +25,6 @@ from twinctl.planning.forecast import Forecast, forecast
 from twinctl.planning.gpu import Gpu
 from twinctl.workspace.files import append_line
 from twinctl.workspace.workspace import Workspace
-
-from .conftest import Cli
-from .stand_ins import make_model, rows, write_rows
 
 SHAPE_8B = {
     "hidden_size": 4096,

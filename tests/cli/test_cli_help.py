@@ -7,10 +7,9 @@ import re
 
 import pytest
 
+from tests.support.commands import Cli
 from twinctl import __version__
 from twinctl.cli.app import COMMANDS
-
-from .conftest import Cli
 
 
 def test_no_arguments_show_the_help(cli: Cli) -> None:

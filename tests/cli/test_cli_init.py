@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 import twinctl
+from tests.support.commands import Cli
 from twinctl.cli.init import SECTIONS
 from twinctl.config.presets import NAMES
-
-from .conftest import Cli
 
 
 @pytest.mark.parametrize("preset", NAMES)

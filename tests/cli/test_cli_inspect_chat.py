@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
+from tests.support.commands import Cli
 from twinctl.chat import transcripts
 from twinctl.config.sampling import Sampling
 from twinctl.inference.chat_model import Answer
 from twinctl.workspace.workspace import Workspace
-
-from .conftest import Cli
 
 HOW = Sampling(system="Be kind.")
 

@@ -11,9 +11,9 @@ from typing import Any
 import pexpect
 import pytest
 
-from .conftest import Cli
-from .prepared import Prepare, Prepared
-from .stand_ins import BOS, EOS, rows, write_rows
+from tests.support.commands import Cli
+from tests.support.prepared import Prepare, Prepared
+from tests.support.stand_ins import BOS, EOS, rows, write_rows
 
 Inspect = Callable[..., dict[str, Any]]
 

@@ -11,8 +11,8 @@ from typing import Any
 import pexpect
 import pytest
 
-from .conftest import Cli
-from .stand_ins import rows, write_rows
+from tests.support.commands import Cli
+from tests.support.stand_ins import rows, write_rows
 
 EVERY_COMMAND: list[list[str]] = [
     ["init"],

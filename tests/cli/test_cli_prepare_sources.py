@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.commands import Cli
+from tests.support.prepared import Prepare, Prepared
+from tests.support.stand_ins import BOS, EOS, rows, write_rows
 from twinctl.data.tokens import EVAL, TRAIN
-
-from .conftest import Cli
-from .prepared import Prepare, Prepared
-from .stand_ins import BOS, EOS, rows, write_rows
 
 WORDS = ["ropes", "tides", "gulls", "nets", "masts", "winds", "sails", "knots", "charts", "bells", "lamps", "piers"]
 

@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
+from tests.support.commands import Cli
 from twinctl.errors import CheckFailed
 from twinctl.verification import isolated_process, verify
 from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.lock import Lock
-
-from .conftest import Cli
 
 SUMMARY = {"kl": 2e-6, "top1": 0.995, "positions": 3072}
 FOUND = {"checks": {"distributions": SUMMARY}}

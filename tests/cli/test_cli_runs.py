@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.commands import Cli
 from twinctl.workspace.lock import Lock
 from twinctl.workspace.run import Runs
-
-from .conftest import Cli
 
 
 @pytest.fixture

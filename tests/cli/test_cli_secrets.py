@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from .conftest import Cli, Done
-from .stand_ins import rows, write_rows
+from tests.support.commands import Cli, Done
+from tests.support.stand_ins import rows, write_rows
 
 IN_ENV = {"HF_TOKEN": "hf_PlantedInTheEnvironment01", "COMET_API_KEY": "CometPlantedInTheEnvironment02"}
 IN_FILE = {"HF_TOKEN": "hf_PlantedInTheFile03", "COMET_API_KEY": "CometPlantedInTheFile04"}

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Cli
-from .stand_ins import rows, write_rows
+from tests.support.commands import Cli
+from tests.support.stand_ins import rows, write_rows
 
 ROWS = 6_000  # a second or two of work
 

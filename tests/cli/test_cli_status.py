@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
+from tests.support.commands import Cli
+from tests.support.stand_ins import rows, write_rows
 from twinctl.errors import EngineError
 from twinctl.phases import train
-
-from .conftest import Cli
-from .stand_ins import rows, write_rows
 
 
 def phases(cli: Cli) -> dict[str, dict[str, Any]]:

@@ -15,15 +15,14 @@ from typing import Any
 
 import pytest
 
+from tests.support.artifact_lock import held
+from tests.support.commands import Cli, Done
+from tests.support.stand_ins import fake_train, rows, write_rows
 from twinctl.cli.app import COMMANDS
 from twinctl.errors import EngineError, Interrupted
 from twinctl.phases import prepare as prepare_module
 from twinctl.phases import train as train_module
 from twinctl.pipeline.checkpoints import write_manifest
-
-from .conftest import Cli, Done
-from .stand_ins import fake_train, rows, write_rows
-from .test_cli_busy import held
 
 COMPLETE = {"prepare": "complete", "train": "complete"}
 

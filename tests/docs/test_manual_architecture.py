@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 import pytest
 
+from tests.support.manual_pages import ROOT, blocks, inline_code, rows
 from twinctl.cli import init, phase_args
 from twinctl.cli.app import COMMANDS
 from twinctl.config import push, resolve
@@ -23,8 +24,6 @@ from twinctl.pipeline.kind import Kind
 from twinctl.publishing.upload_plan import KINDS, SUFFIXES
 from twinctl.verification.verify_artifact import to_prove
 from twinctl.workspace.artifact import Record
-
-from .pages import ROOT, blocks, inline_code, rows
 
 PAGE = FOLDER / "architecture.md"
 PACKAGE = ROOT / "twinctl"

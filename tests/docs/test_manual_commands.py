@@ -8,11 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.manual_pages import (
+    PAGES,
+    README,
+    blocks,
+    command,
+    commands,
+    commands_of,
+    inline_code,
+    option_names,
+    rows,
+)
 from twinctl.cli.app import COMMANDS
 from twinctl.config.presets import NAMES
 from twinctl.docs.settings import TABLES
-
-from .pages import PAGES, README, blocks, command, commands, commands_of, inline_code, option_names, rows
 
 # Options of other programs that the pages mention.
 OF_OTHERS = {"--strict", "--cloud", "--sweep"}

@@ -8,12 +8,22 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.manual_pages import (
+    CONTRIBUTING,
+    PAGES,
+    README,
+    ROOT,
+    anchor,
+    blocks,
+    headings,
+    inline_code,
+    links,
+    rows,
+)
 from twinctl import errors
 from twinctl.docs.settings import MARKED, TABLES, page_of
 from twinctl.docs.topics import FOLDER, TOPICS, text_of, title_of
 from twinctl.verification.limits import LIMITS
-
-from .pages import CONTRIBUTING, PAGES, README, ROOT, anchor, blocks, headings, inline_code, links, rows
 
 
 def test_the_topics_are_the_pages() -> None:

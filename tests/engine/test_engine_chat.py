@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.engine import Folder, Once
 from twinctl.pipeline.checkpoints import MANIFEST
-
-from .conftest import Folder, Once
 
 ASKING = """
 import json, os, signal, sys

@@ -10,10 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.support.engine import Folder
 from twinctl.demo.author import sounds_like_author
 from twinctl.demo.showcase import BASE_AT_MOST, LOSS_FALLS_BY, TWIN_AT_LEAST
-
-from .conftest import Folder
 
 Demo = tuple[Folder, dict[str, Any]]
 PROMPTS = ["What is salt used for in winter?", "Where does an otter live?", "How do I make bread?"]

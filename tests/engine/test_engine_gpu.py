@@ -13,9 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.engine import Folder
 from twinctl.workspace.files import read_lines
-
-from .conftest import Folder
 
 pytestmark = pytest.mark.gpu
 

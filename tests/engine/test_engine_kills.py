@@ -23,11 +23,10 @@ from typing import Any
 
 import pytest
 
+from tests.support.engine import EXPORT, SAVE_EVERY, TRAIN, Folder, workers_below
 from twinctl.errors import EngineError
 from twinctl.pipeline.phase import REPORT
 from twinctl.workspace.artifact import manifest
-
-from .conftest import EXPORT, SAVE_EVERY, TRAIN, Folder, workers_below
 
 PREPARE = ("prepare", "--preset", "tiny")
 SLOTS = {"prepare", "train", "merge", "gguf-f32", "gguf-q8_0"}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Folder
+from tests.support.engine import Folder
 
 MEASURE = """
 import json, sys

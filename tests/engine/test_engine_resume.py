@@ -17,9 +17,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.engine import SECRETS, STEPS, TRAIN, Folder
 from twinctl.workspace.files import read_lines
-
-from .conftest import SECRETS, STEPS, TRAIN, Folder
 
 # By what share of the loss two splits of one batch can differ. The tiny model computes in bfloat16: 8 bits of
 # significand, so each result is rounded by up to 2^-9 of itself, and two runs that sum in another order differ by up to

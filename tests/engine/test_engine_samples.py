@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.engine import Folder
 from twinctl.bundled import BASE
-from twinctl.data.tokens import EVAL, Sample, TokensWriter
-
-from .conftest import Folder
+from twinctl.data.tokens import EVAL, TokenizedSample, TokensWriter
 
 STEPS, LONGEST = 6, 24
 
@@ -143,7 +142,9 @@ def _tokens(folder: Path, *rows: tuple[str, str, str, bool]) -> Path:
     with TokensWriter(folder, salt="") as writer:
         for text, prompt, role, completion in rows:
             begins = text.rindex("A: ") + 3 if completion else 0
-            writer.add(EVAL, Sample([ord(letter) for letter in text], [begins, len(text)], prompt, role, "s", "p"))
+            writer.add(
+                EVAL, TokenizedSample([ord(letter) for letter in text], [begins, len(text)], prompt, role, "s", "p")
+            )
     return folder
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from families import FAMILIES, NASTY, ONLY_ON_A_GPU, save_tokenizer
 
+from tests.support.families import FAMILIES, NASTY, ONLY_ON_A_GPU, save_tokenizer
 from twinctl.data.template import Message, load_template
 from twinctl.data.tokenizer import TextTokenizer
 
@@ -18,8 +18,8 @@ from twinctl.data.tokenizer import TextTokenizer
 LOAD = """
 import json, sys
 from pathlib import Path
-sys.path.insert(0, {tests!r})
-from families import ONLY_ON_A_GPU, save_model
+sys.path.insert(0, {checkout!r})
+from tests.support.families import ONLY_ON_A_GPU, save_model
 from twinctl.engine.unsloth_import import into_log, start_unsloth
 root = Path({root!r})
 asked = json.loads((root / "asked.json").read_text())
@@ -74,8 +74,8 @@ def theirs(samples: dict[str, Any], in_process: Callable[..., Any]) -> Any:
     root: Path = samples["root"]
     asked = {family: [each[:2] for each in rows] for family, rows in samples["found"].items()}
     (root / "asked.json").write_text(json.dumps(asked), encoding="utf-8")
-    tests = Path(__file__).parent.parent
-    return in_process(LOAD.format(tests=str(tests), root=str(root)), CUDA_VISIBLE_DEVICES="")
+    checkout = Path(__file__).parents[2]
+    return in_process(LOAD.format(checkout=str(checkout), root=str(root)), CUDA_VISIBLE_DEVICES="")
 
 
 @pytest.mark.parametrize("family", FAMILIES)

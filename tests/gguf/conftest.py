@@ -6,54 +6,14 @@ wrong moves the distributions, which near-uniform attention would hide.
 
 from __future__ import annotations
 
-import json
-import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-LLAMA3_REGEX = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
-    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-BOS, EOS, PAD = "<|begin_of_text|>", "<|end_of_text|>", "<|pad|>"
-ROWS = 640  # of the embeddings: more than there are tokens, as in many real models
-CORPUS = (
-    "The quick brown fox isn't lazy; it's 1234567 years old, they'll say. Ünïcödé, naïve café, 東京 and Москва. "
-    "def main(args):\n    return [x ** 2 for x in range(100)]\n\n\tI've seen we'd have been there\r\n   three spaces"
-)
-LLAMA3_ROPE = {
-    "rope_type": "llama3",
-    "rope_theta": 10_000.0,
-    "factor": 8.0,
-    "low_freq_factor": 1.0,
-    "high_freq_factor": 4.0,
-    "original_max_position_embeddings": 64,
-}
-
-
-def _build_tokenizer(regex: str = LLAMA3_REGEX, ignore_merges: bool = True, normalizer: Any = None) -> Any:
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-
-    tokenizer = Tokenizer(models.BPE(ignore_merges=ignore_merges))
-    if normalizer is not None:
-        tokenizer.normalizer = normalizer
-    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(regex), "isolated"), byte_level])
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=590, initial_alphabet=alphabet, show_progress=False)
-    tokenizer.train_from_iterator([CORPUS] * 8, trainer)
-    tokenizer.add_special_tokens([BOS, EOS, PAD])
-    tokenizer.add_tokens([AddedToken("<note>", normalized=False)])
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{BOS} $A", pair=f"{BOS} $A {BOS}:1 $B:1", special_tokens=[(BOS, tokenizer.token_to_id(BOS))]
-    )
-    return tokenizer
+from tests.support.gguf_models import BOS, EOS, LLAMA3_ROPE, PAD, POSITIONS, ROWS, Llama, build_tokenizer
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +24,7 @@ def save_tokenizer() -> Callable[..., Any]:
         from transformers import PreTrainedTokenizerFast
 
         tokenizer = PreTrainedTokenizerFast(
-            tokenizer_object=_build_tokenizer(**structure),
+            tokenizer_object=build_tokenizer(**structure),
             bos_token=BOS,
             eos_token=EOS,
             pad_token=PAD,
@@ -118,52 +78,9 @@ def llama_folder(tmp_path_factory: pytest.TempPathFactory, save_model: Callable[
     return folder, save_model(folder, rope_parameters=LLAMA3_ROPE, shard="1MB")
 
 
-class Llama:
-    """A GGUF file run by llama.cpp."""
-
-    def __init__(self, path: Path) -> None:
-        import xllamacpp
-
-        params = xllamacpp.CommonParams()
-        params.model.path = str(path)
-        params.n_ctx = 512
-        params.n_parallel = 1
-        params.cpuparams.n_threads = 2
-        params.warmup = False
-        params.verbosity = -1
-        # Its float16 cache and flash attention would blur by 1e-5 what is exact to 1e-11 without them.
-        params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
-        params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
-        self.server = xllamacpp.Server(params)
-        self.opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-    def post(self, route: str, body: dict[str, Any]) -> Any:
-        request = urllib.request.Request(
-            self.server.listening_address + route, json.dumps(body).encode(), {"Content-Type": "application/json"}
-        )
-        with self.opener.open(request, timeout=30) as answer:
-            return json.load(answer)
-
-    def tokenize(self, text: str) -> list[int]:
-        return list(self.post("/tokenize", {"content": text, "add_special": True, "parse_special": True})["tokens"])
-
-    def log_probs(self, ids: Sequence[int]) -> NDArray[np.float64]:
-        """The next token's log-probabilities after `ids`, normalised anew (the server's need not sum to one)."""
-        # The bias makes it pick token 0, for where it picks an end token it tells no probabilities; these are
-        # of the raw logits, before any bias.
-        body = {"prompt": list(ids), "n_predict": 1, "n_probs": ROWS, "logit_bias": [[0, 1000.0]]}
-        top = self.post("/completion", body)["completion_probabilities"][0]["top_logprobs"]
-        found = np.full(ROWS, -np.inf)
-        found[[entry["id"] for entry in top]] = [entry["logprob"] for entry in top]
-        return np.asarray(found - np.log(np.exp(found).sum()))
-
-
 @pytest.fixture
 def run_gguf() -> Iterator[type[Llama]]:
     yield Llama
-
-
-POSITIONS = (1, 2, 7, 33, 64, 65, 90, 150, 260, 400)  # lengths of prefixes; most go beyond the original 64
 
 
 @pytest.fixture(scope="session")

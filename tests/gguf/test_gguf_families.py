@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from families import FAMILIES, NASTY, save_tokenizer
 
+from tests.support.families import FAMILIES, NASTY, save_tokenizer
 from twinctl.gguf.vocabulary import read_vocabulary
 from twinctl.gguf.writer import write_gguf
 

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import families
 import pytest
 from gguf import TokenType
 
+from tests.support import families
 from twinctl.errors import ConfigError, UpstreamError
 from twinctl.gguf.vocabulary import read_vocabulary
 from twinctl.gguf.writer import write_gguf

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from .conftest import Client
-from .stand_in import HubStandIn, jsonl
+from tests.support.hub_client import Client
+from tests.support.hub_server import HubStandIn, jsonl
 
 TOKEN = "hf_" + "T" * 34
 STRANGER = "hf_" + "U" * 34

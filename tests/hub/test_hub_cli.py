@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.hub_client import Client
+from tests.support.hub_server import Fault, HubStandIn
 from twinctl.bundled import AUTHOR_ROWS, BASE
-
-from .conftest import Client
-from .stand_in import Fault, HubStandIn
 
 MODEL = {path.name: path.read_bytes() for path in BASE.iterdir()}
 DATA = {"train.jsonl": AUTHOR_ROWS.read_bytes()}

@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .conftest import Client
-from .stand_in import HubStandIn
+from tests.support.hub_client import Client
+from tests.support.hub_server import HubStandIn
 
 TOKEN = "hf_" + "S" * 34
 SHARDS = {f"model-0000{n}-of-00002.safetensors": bytes([n]) * 4096 for n in (1, 2)}

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import TOKEN, Client
-from .stand_in import Fault, HubStandIn, sha256
-from .waiting import hashes_of
+from tests.support.hub_client import TOKEN, Client
+from tests.support.hub_publish import CODE
+from tests.support.hub_server import Fault, HubStandIn, sha256
+from tests.support.waiting import hashes_of
 
 FILES = {
     "README.md": b"# a twin\n",
@@ -24,21 +25,6 @@ FILES = {
     "größe.safetensors": random.Random(3).randbytes(65_536),
     "twice.safetensors": random.Random(1).randbytes(100_000),
 }
-
-CODE = """
-from pathlib import Path
-from twinctl.hub import client, publish, remote
-client.TRANSFER_SECONDS = 2.0
-said = []
-def send(gone=(), **more):
-    files = [path for path in Path("stage").rglob("*") if path.is_file()]
-    local = {path.relative_to("stage").as_posix(): remote.LocalFile.of(path.read_bytes()) for path in files}
-    there = remote.check_push("me/twin", more.pop("revision", None), public=False)
-    how = {"public": False, "message": "m", "gone": gone, "say": said.append, "show_progress": False, **more}
-    done = publish.publish(there, Path("stage"), **how)
-    publish.require_same(done.remote, local)
-    return {"sha": done.sha, "url": done.commit_url, "revision": done.revision, "private": done.remote.private}
-"""
 
 
 @pytest.fixture

@@ -10,18 +10,17 @@ from typing import Any
 
 import pytest
 
+from tests.support.hub_client import TOKEN, Client
+from tests.support.hub_push import refused
+from tests.support.hub_server import Fault, HubStandIn
+from tests.support.hub_twin import SHARDS, weights
+from tests.support.waiting import until
 from twinctl.errors import ConfigError
 from twinctl.pipeline.kind import Kind
 from twinctl.pipeline.run_view import RunView
 from twinctl.publishing import hub_manifest
 from twinctl.publishing.provenance import travelling as travelling_of
 from twinctl.workspace.workspace import Workspace
-
-from .conftest import TOKEN, Client
-from .stand_in import Fault, HubStandIn
-from .test_push import refused
-from .twin import SHARDS, weights
-from .waiting import until
 
 PULL = ("pull", "me/my-twin", "-w", "there", "--json")
 

@@ -9,39 +9,16 @@ from typing import Any
 
 import pytest
 
-from .conftest import TOKEN, Client, Done
-from .stand_in import Fault, HubStandIn, Seen, sha256
-from .twin import SHARDS, weights
-from .waiting import hashes_of, until
-
-PUSH = ("push", "me/my-twin", "--json")
-MODEL = {
-    "README.md",
-    "config.json",
-    "loss_curve.png",
-    "model.safetensors.index.json",
-    "twinctl.json",
-    *SHARDS,
-}
-
-
-def writes(hub: HubStandIn) -> list[Seen]:
-    """What changed something on the Hub, or tried to."""
-    return [seen for seen in hub.seen if seen.method not in ("GET", "HEAD") and "validate-yaml" not in seen.path]
+from tests.support.hub_client import TOKEN, Client
+from tests.support.hub_push import MODEL, PUSH, refused, writes
+from tests.support.hub_server import Fault, HubStandIn, sha256
+from tests.support.hub_twin import SHARDS, weights
+from tests.support.waiting import hashes_of, until
 
 
 def puts(hub: HubStandIn, before: int = 0) -> list[str]:
     """The large files that were sent, by digest."""
     return [seen.path.removeprefix("/put/") for seen in hub.seen[before:] if seen.method == "PUT"]
-
-
-def refused(done: Done, code: int = 7) -> str:
-    """What the refusal says, message and hint."""
-    assert done.code == code, done
-    error = done.document["error"]
-    assert error["hint"], error
-    assert TOKEN not in done.out + done.err
-    return f"{error['message']} → {error['hint']}"
 
 
 def merge_record(client: Client) -> tuple[Path, dict[str, Any]]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .conftest import Client
-from .stand_in import Fault, HubStandIn
-from .test_push import refused, writes
+from tests.support.hub_client import Client
+from tests.support.hub_push import refused, writes
+from tests.support.hub_server import Fault, HubStandIn
 
 # `twinctl push` with stand-ins for what merges and writes, as in twin.py.
 PUSH = """
@@ -20,8 +19,8 @@ from contextlib import redirect_stdout
 from io import StringIO
 from dataclasses import replace
 from twinctl.phases import gguf, merge
-from cli.stand_ins import fake_gguf
-from hub.twin import sharded_merge
+from tests.support.stand_ins import fake_gguf
+from tests.support.hub_twin import sharded_merge
 for phase, run in ((merge, sharded_merge), (gguf, fake_gguf)):
     phase.PHASE = replace(phase.PHASE, run=run, in_worker=False)
 sys.argv = ["twinctl", "push", "me/my-twin", "--json", *WORDS]
@@ -33,7 +32,6 @@ with redirect_stdout(StringIO()) as out:
         assert not done.code, done.code
 show(json.loads(out.getvalue()))
 """
-TESTS = str(Path(__file__).parents[1])
 
 
 @pytest.fixture
@@ -41,7 +39,6 @@ def trained(twin: Client) -> Client:
     """A twin of which nothing is exported."""
     for phase in ("merge", "gguf"):
         shutil.rmtree(twin.home / ".twinctl/artifacts" / phase)
-    twin.env["PYTHONPATH"] += f":{TESTS}"
     return twin
 
 

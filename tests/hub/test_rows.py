@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .conftest import Client
-from .stand_in import HubStandIn, jsonl
+from tests.support.hub_client import Client
+from tests.support.hub_server import HubStandIn, jsonl
 
 ROWS = [{"text": f"row {n}"} for n in range(20)]
 FILES = {"train.jsonl": jsonl(ROWS), "test.jsonl": jsonl(ROWS[:2]), "README.md": b"# Posts\n"}

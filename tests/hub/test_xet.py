@@ -8,13 +8,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from .conftest import TOKEN, Client
-from .stand_in import Fault, HubStandIn, sha256
-from .test_publish import CODE
-from .test_push import MODEL, PUSH, refused
-from .twin import SHARDS, weights
-from .waiting import hashes_of, until
-from .xet_store import XetStore
+from tests.support.hub_client import TOKEN, Client
+from tests.support.hub_publish import CODE
+from tests.support.hub_push import MODEL, PUSH, refused
+from tests.support.hub_server import Fault, HubStandIn, sha256
+from tests.support.hub_twin import SHARDS, weights
+from tests.support.waiting import hashes_of, until
+from tests.support.xet_store import XetStore
 
 FILES = {f"{number}.safetensors": random.Random(number).randbytes(100_000) for number in range(2)}
 SEND = CODE + "show(call(send)); show(said)"

@@ -9,8 +9,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from chats import CHATS
 
+from tests.support.chats import CHATS
 from twinctl.ollama.modelfile import HOSTILE, commands, modelfile
 from twinctl.ollama.template_script import learn, messages_of
 

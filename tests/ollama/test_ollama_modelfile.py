@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from chats import CHATS, HALF_TRIMMED, NO_BOS, NUMBERED, SYSTEM_LAST, chat_of
-from families import save_tokenizer
 from tokenizers import Tokenizer
 
+from tests.support.chats import CHATS, HALF_TRIMMED, NO_BOS, NUMBERED, SYSTEM_LAST, chat_of
+from tests.support.families import save_tokenizer
 from twinctl.config.sampling import Sampling
 from twinctl.data.template import packaged
 from twinctl.errors import CheckFailed, ConfigError, TwinctlError

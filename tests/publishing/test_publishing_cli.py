@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from tests.support.written_records import Desk
 from twinctl.cli.app import app
-
-from .conftest import Desk
 
 
 @pytest.fixture

@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.written_records import Desk
 from twinctl.errors import ConfigError
 from twinctl.publishing import merge_with_existing
 from twinctl.publishing.user_edits import Parts, composed
-
-from .conftest import Desk
 
 DATA: dict[str, Any] = {"library_name": "peft", "license": "mit", "tags": ["twinctl"]}
 

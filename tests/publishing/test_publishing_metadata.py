@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 
+from tests.support.written_records import DATA_SHA, REAL_CARD_DATA, SHA, Desk, source
 from twinctl.pipeline.base_checkpoint import BaseCheckpoint
 from twinctl.pipeline.kind import Kind
 from twinctl.pipeline.run_view import RunView
 from twinctl.publishing import Card
-
-from .conftest import DATA_SHA, REAL_CARD_DATA, SHA, Desk, source
 
 BASE = "meta-llama/Llama-3.1-8B"
 

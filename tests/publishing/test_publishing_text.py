@@ -13,13 +13,12 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
+from tests.support.written_records import SHA, Desk, source
 from twinctl.errors import UpstreamError, UsageError
 from twinctl.pipeline.kind import Kind
 from twinctl.pipeline.run_view import RunView
 from twinctl.publishing import gguf_results, render
 from twinctl.publishing.markdown import code, fence, plain, quote, table
-
-from .conftest import SHA, Desk, source
 
 HOSTILE = [
     "](http://evil) <script>alert(1)</script>",

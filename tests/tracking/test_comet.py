@@ -14,10 +14,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.comet_server import CometStandIn
+from tests.support.comet_training import EXPERIMENT, KEY, SECRETS, Trainer, wait_for
 from twinctl.tracking import new_experiment_key
-
-from .conftest import EXPERIMENT, KEY, SECRETS, Trainer, wait_for
-from .stand_in import CometStandIn
 
 LOSSES: list[Any] = [(step, pytest.approx(1 / (step + 1))) for step in range(10)]
 ENDPOINTS = {

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from families import save_tokenizer
 
+from tests.support.families import save_tokenizer
 from twinctl.data import tokenizer, transformers_tokenizer
 from twinctl.data.tokenizer import TextTokenizer
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from families import FAMILIES, NASTY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.families import FAMILIES, NASTY
 from twinctl.data.shapes import MessagesRow, parse_row
 from twinctl.data.template import PROBE, Message, Template, load_template, packaged, template_text
 from twinctl.data.tokenizer import TextTokenizer

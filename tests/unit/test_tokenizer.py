@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from families import FAMILIES, NASTY, save_tokenizer
 
+from tests.support.families import FAMILIES, NASTY, save_tokenizer
 from twinctl.data import tokenizer, transformers_tokenizer
 from twinctl.data.tokenizer import TextTokenizer, special_pattern
 from twinctl.errors import ConfigError, UpstreamError

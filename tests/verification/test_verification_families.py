@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from families import CORPUS, FAMILIES, NASTY, save_model
 
-from twinctl.data.tokens import EVAL, Sample, TokensInfo, TokensWriter
+from tests.support.families import CORPUS, FAMILIES, NASTY, save_model
+from twinctl.data.tokens import EVAL, TokenizedSample, TokensInfo, TokensWriter
 from twinctl.gguf.writer import write_gguf
 from twinctl.verification.verify import prove_gguf
 
@@ -29,7 +29,7 @@ def test_a_sound_file_passes(family: str, tmp_path: Path) -> None:
     with TokensWriter(tmp_path / "tokens", salt="") as writer:
         for text in [*CORPUS[:4], *NASTY] * 3:
             ids = [*tokenizer(text)["input_ids"][:400], tokenizer.eos_token_id]
-            writer.add(EVAL, Sample(ids, [2, len(ids)], text, "", "", ""))
+            writer.add(EVAL, TokenizedSample(ids, [2, len(ids)], text, "", "", ""))
     info = TokensInfo(FAMILIES[family].template, 512, None)
     made = ask_trained_model(folder, None, tmp_path / "tokens", info, seconds=240, progress=lambda done, total: None)
     made.save(tmp_path / "reference")

@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
+from tests.support.verification import Made, apart, edited, tensor
 from twinctl.errors import CheckFailed
 from twinctl.gguf.quant_types import QUANTS
 from twinctl.verification.limits import LIMITS
 from twinctl.verification.verify import prove_gguf
-
-from .conftest import Made, apart, edited, tensor
 
 Edit = Callable[[Any], None]
 HEADS, KV_HEADS = 4, 2

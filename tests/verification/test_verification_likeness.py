@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from twinctl.data.tokens import EVAL, TRAIN, Sample, TokensInfo, TokensWriter
+from twinctl.data.tokens import EVAL, TRAIN, TokenizedSample, TokensInfo, TokensWriter
 from twinctl.errors import CheckFailed, UpstreamError
 from twinctl.verification import verify
 from twinctl.verification.divergence import compare_answers, compare_distributions, divergences
@@ -137,8 +137,8 @@ def test_rows_are_one_long_context_and_then_each_by_itself(tmp_path: Path, monke
     with TokensWriter(tmp_path, salt="") as writer:
         for row in range(6):
             learnt = [0, 10] if row in (1, 4) else [3, 10]
-            writer.add(EVAL, Sample([row] * 10, learnt, "" if row == 4 else "Why?", "", "", ""))
-        writer.add(TRAIN, Sample([7] * 10, [0, 10], "", "", "", ""))
+            writer.add(EVAL, TokenizedSample([row] * 10, learnt, "" if row == 4 else "Why?", "", "", ""))
+        writer.add(TRAIN, TokenizedSample([7] * 10, [0, 10], "", "", "", ""))
     asked = held_out(tmp_path, max_length=25)
     assert asked.split == "eval"
     assert asked.rows == [[0] * 10 + [1] * 10 + [2] * 5, [3] * 10, [4] * 10, [5] * 3]
@@ -147,7 +147,7 @@ def test_rows_are_one_long_context_and_then_each_by_itself(tmp_path: Path, monke
 
 def test_without_held_out_rows_those_of_the_training_are_asked(tmp_path: Path) -> None:
     with TokensWriter(tmp_path, salt="") as writer:
-        writer.add(TRAIN, Sample([7] * 10, [0, 10], "", "", "", ""))
+        writer.add(TRAIN, TokenizedSample([7] * 10, [0, 10], "", "", "", ""))
     asked = held_out(tmp_path, max_length=25)
     assert (asked.split, asked.rows, asked.prompts) == ("train", [[7] * 10], [[7] * 2])
 

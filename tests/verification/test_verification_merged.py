@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 
+from tests.support.verification import BASE, Made
 from twinctl.errors import CheckFailed
 from twinctl.verification import verify
 from twinctl.verification.isolated_process import Trained
 from twinctl.verification.reference import ModelOutput, Reference
 from twinctl.verification.verify import prove_gguf, prove_merged
-
-from .conftest import BASE, Made
 
 
 @pytest.fixture

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from tests.support.verification import Made
 from twinctl.errors import EngineError
 from twinctl.gguf import runtime
 from twinctl.gguf.runtime import Llama
-
-from .conftest import Made
 
 TEXT = "### Instruction:\nWhere does an otter live?\n\n### Response:\n"
 

@@ -16,9 +16,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from tests.support.verification import LONGEST, Made
 from twinctl.verification.reference import Reference
-
-from .conftest import LONGEST, Made
 
 VLLM = shutil.which("vllm")
 pytestmark = pytest.mark.skipif(VLLM is None, reason="no vllm on PATH")

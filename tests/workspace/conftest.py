@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from toy_phase import Toy
 
+from tests.support.toy_phase import Toy
 from twinctl.workspace.workspace import Workspace
 
 

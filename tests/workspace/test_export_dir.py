@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mounts import SMALL, mounted, run_again_in_a_namespace
 
+from tests.support.mounts import SMALL, mounted, run_again_in_a_namespace
 from twinctl.errors import BusyError, ConfigError
 from twinctl.phases import export_dir
 from twinctl.phases.export_dir import bring, take_away_lines

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_workspace_kills import MOST, EndsAt, _dies_at, _fails_at
-from toy_phase import RUN, Toy, files_below, text_of
 
+from tests.support.kills import MOST, EndsAt, dies_at, fails_at
+from tests.support.toy_phase import RUN, Toy, files_below, text_of
 from twinctl.errors import UpstreamError
 from twinctl.pipeline.phase import Plan
 from twinctl.workspace import clean as clean_module
@@ -84,7 +84,7 @@ def test_where_all_is_pointed_to_nothing_is_touched(workspace: Workspace, toy: T
     make(workspace, toy, "one")
     before = files_below(workspace.root)
     assert clean(workspace) == survey(workspace) == Sweep([], [])
-    assert not _dies_at(1, lambda: clean(workspace))
+    assert not dies_at(1, lambda: clean(workspace))
     assert files_below(workspace.root) == before
 
 
@@ -111,7 +111,7 @@ def test_what_was_replaced_goes_whole_and_the_rest_stays_to_the_byte(workspace: 
 
 def test_looking_says_the_same_and_writes_nothing(workspace: Workspace, toy: Toy) -> None:
     make(workspace, toy, "old"), make(workspace, toy, "new")
-    assert not _dies_at(1, lambda: survey(workspace))
+    assert not dies_at(1, lambda: survey(workspace))
     assert survey(workspace) == survey(workspace)
     assert survey(workspace).gone == clean(workspace).gone
 
@@ -339,7 +339,7 @@ def _mess(workspace: Workspace, toy: Toy) -> tuple[str, str]:
     return goes, stays
 
 
-@pytest.mark.parametrize("ends_at", [_dies_at, _fails_at])
+@pytest.mark.parametrize("ends_at", [dies_at, fails_at])
 def test_a_clean_that_ends_at_any_change_leaves_whole_artifacts_and_the_rest_to_the_next(
     tmp_path: Path, toy: Toy, ends_at: EndsAt
 ) -> None:

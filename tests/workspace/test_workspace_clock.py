@@ -14,9 +14,9 @@ from itertools import permutations
 from pathlib import Path
 
 import pytest
-from desk import PREPARE, Desk, copied, fake_phases, make_twin
-from toy_phase import RUN, Toy, text_of
 
+from tests.support.desk import PREPARE, Desk, copied, fake_phases, make_twin
+from tests.support.toy_phase import RUN, Toy, text_of
 from twinctl.errors import BusyError, ConfigError, Interrupted
 from twinctl.pipeline.kind import Kind
 from twinctl.pipeline.phase import Attempt

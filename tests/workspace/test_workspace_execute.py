@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toy_phase import RUN, Toy, files_below, text_of
 
+from tests.support.toy_phase import RUN, Toy, files_below, text_of
 from twinctl.errors import ConfigError, Interrupted, UpstreamError
 from twinctl.pipeline.phase import Attempt
 from twinctl.workspace.artifact import Artifact

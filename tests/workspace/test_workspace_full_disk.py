@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from desk import PREPARE, fake_phases, lay_out
-from mounts import SMALL, mounted, run_again_in_a_namespace
-from toy_phase import RUN, Toy, text_of
 
+from tests.support.desk import PREPARE, fake_phases, lay_out
+from tests.support.mounts import SMALL, mounted, run_again_in_a_namespace
+from tests.support.toy_phase import RUN, Toy, text_of
 from twinctl.errors import ConfigError, explained
 from twinctl.pipeline.phase import Attempt
 from twinctl.workspace import memo

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from desk import Desk
 
+from tests.support.desk import Desk
 from twinctl.cli.watch import event_text
 from twinctl.errors import UpstreamError
 from twinctl.phases import phase

@@ -6,89 +6,16 @@ failing, as on a full disk, so that the handlers run too. Both for every n.
 
 from __future__ import annotations
 
-import errno
-import os
-import signal
-import sys
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
-from toy_phase import RUN, Toy, text_of
 
-from twinctl.errors import ConfigError
+from tests.support.kills import MOST, EndsAt, dies_at, fails_at
+from tests.support.toy_phase import RUN, Toy, text_of
 from twinctl.pipeline.phase import Plan
 from twinctl.workspace.lock import is_locked
 from twinctl.workspace.memo import file_sha256
 from twinctl.workspace.workspace import Workspace
-
-DIED, FAILED = 9, 8
-CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir")
-WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
-CALLS = ("mkdir", "rename", "replace", "unlink", "rmdir", "fsync")
-MOST = 200
-EndsAt = Callable[[int, Callable[[], object]], bool]
-
-
-class _Countdown:
-    """Calls `ending` at the n-th tick, once."""
-
-    def __init__(self, point: int, ending: Callable[[], None]) -> None:
-        self._left, self._ending = point, ending
-
-    def tick(self) -> None:
-        self._left -= 1
-        if self._left == 0:
-            self._ending()
-
-
-def _dies_at(point: int, work: Callable[[], object]) -> bool:
-    """Whether `work`, in a child process, died before its n-th change; False when it came to its end."""
-    child = os.fork()
-    if child == 0:
-        signal.alarm(60)
-        countdown = _Countdown(point, lambda: os._exit(DIED))
-
-        def watch(event: str, arguments: tuple[Any, ...]) -> None:
-            if event in CHANGES or (event == "open" and arguments[2] & WRITES):
-                countdown.tick()
-
-        flush = os.fsync
-        os.fsync = lambda descriptor: (countdown.tick(), flush(descriptor))[1]
-        try:
-            sys.addaudithook(watch)
-            work()
-        except BaseException:
-            os._exit(FAILED)
-        os._exit(0)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert code in (0, DIED), f"the child failed: {code}"
-    return code == DIED
-
-
-def _fails_at(point: int, work: Callable[[], object]) -> bool:
-    """Whether `work` failed because its n-th change did; False when there was none."""
-
-    def full() -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    countdown = _Countdown(point, full)
-    with pytest.MonkeyPatch.context() as patch:
-        for name in CALLS:
-            patch.setattr(os, name, _counted(getattr(os, name), countdown))
-        with suppress(OSError, ConfigError):
-            work()
-        return countdown._left <= 0
-
-
-def _counted(function: Callable[..., Any], countdown: _Countdown) -> Callable[..., Any]:
-    def counted(*arguments: Any, **options: Any) -> Any:
-        countdown.tick()
-        return function(*arguments, **options)
-
-    return counted
 
 
 def _check_whole_or_absent(workspace: Workspace, plan: Plan, text: str) -> None:
@@ -110,7 +37,7 @@ def _check_same_call_succeeds(workspace: Workspace, toy: Toy, plan: Plan, text: 
     assert toy.execute(workspace, plan).cached
 
 
-@pytest.mark.parametrize("ends_at", [_dies_at, _fails_at])
+@pytest.mark.parametrize("ends_at", [dies_at, fails_at])
 def test_work_that_ends_at_any_change_is_whole_or_absent(workspace: Workspace, toy: Toy, ends_at: EndsAt) -> None:
     for point in range(1, MOST):
         plan = toy.plan(text=f"text {point}", times=1)
@@ -122,7 +49,7 @@ def test_work_that_ends_at_any_change_is_whole_or_absent(workspace: Workspace, t
     assert 30 < point < MOST - 1  # every change was met
 
 
-@pytest.mark.parametrize("ends_at", [_dies_at, _fails_at])
+@pytest.mark.parametrize("ends_at", [dies_at, fails_at])
 def test_a_restart_that_ends_at_any_change_is_whole_or_absent(workspace: Workspace, toy: Toy, ends_at: EndsAt) -> None:
     for point in range(1, MOST):
         toy.execute(workspace)
@@ -134,7 +61,7 @@ def test_a_restart_that_ends_at_any_change_is_whole_or_absent(workspace: Workspa
     assert 30 < point < MOST - 1
 
 
-@pytest.mark.parametrize("ends_at", [_dies_at, _fails_at])
+@pytest.mark.parametrize("ends_at", [dies_at, fails_at])
 def test_a_workspace_whose_making_ends_at_any_change_is_made_by_the_next_call(
     tmp_path: Path, toy: Toy, ends_at: EndsAt
 ) -> None:

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from toy_phase import Toy, files_below
 
+from tests.support.toy_phase import Toy, files_below
 from twinctl.errors import ConfigError, UpstreamError
 from twinctl.workspace import workspace as workspace_module
 from twinctl.workspace.workspace import Workspace

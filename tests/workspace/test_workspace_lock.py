@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_workspace_kills import _dies_at
-from toy_phase import Toy
 
+from tests.support.kills import dies_at
+from tests.support.toy_phase import Toy
 from twinctl.errors import BusyError
 from twinctl.workspace import lock as lock_module
 from twinctl.workspace.lock import Lock, is_locked, owner_text
@@ -186,9 +186,9 @@ def test_a_damaged_owner_file_only_costs_the_name(tmp_path: Path, content: str) 
 def test_looking_writes_nothing(tmp_path: Path) -> None:
     lock = Lock(tmp_path / "artifact")
     lock.acquire(wait=False)
-    assert not _dies_at(1, lambda: is_locked(lock.folder))
+    assert not dies_at(1, lambda: is_locked(lock.folder))
     lock.release()
-    assert not _dies_at(1, lambda: is_locked(lock.folder))
+    assert not dies_at(1, lambda: is_locked(lock.folder))
 
 
 def test_whoever_waits_on_a_folder_that_is_taken_away_gets_the_one_that_is_there_then(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from desk import PREPARE, Desk, copied, fake_phases, make_twin
 
+from tests.support.desk import PREPARE, Desk, copied, fake_phases, make_twin
 from twinctl.chat.model_files import base_files, twin_files
 from twinctl.config.export import MergeRecipe
 from twinctl.phases import merge

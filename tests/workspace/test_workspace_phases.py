@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import toy_align
-import toy_filter
-from desk import PREPARE, Desk, copied, fake_phases, lay_out
-from toy_align import AlignRecipe
-from toy_filter import FilterRecipe
 
+from tests.support import toy_align, toy_filter
+from tests.support.desk import PREPARE, Desk, copied, fake_phases, lay_out
+from tests.support.toy_align import AlignRecipe
+from tests.support.toy_filter import FilterRecipe
 from twinctl.chat.model_files import base_files, twin_files
 from twinctl.config.export import MergeRecipe
 from twinctl.phases import TABLE, merge, phase
@@ -32,7 +31,7 @@ from twinctl.workspace.memo import file_sha256
 SLOTS = ["prepare", "filter", "train", "align"]
 IN_WORKER = """
 from twinctl.phases import TABLE
-TABLE["align"] = "toy_align"
+TABLE["align"] = "tests.support.toy_align"
 """
 
 
@@ -41,8 +40,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """A run with all four, made with the toys in the table and without a worker."""
     with pytest.MonkeyPatch.context() as patch:
         fake_phases(patch)
-        patch.setitem(TABLE, "filter", "toy_filter")
-        patch.setitem(TABLE, "align", "toy_align")
+        patch.setitem(TABLE, "filter", "tests.support.toy_filter")
+        patch.setitem(TABLE, "align", "tests.support.toy_align")
         desk = lay_out(tmp_path_factory.mktemp("made"))
         desk.type(PREPARE).ok()
         with patch.context() as here:
@@ -235,7 +234,7 @@ def worker_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site = tmp_path / "site"
     site.mkdir()
     (site / "sitecustomize.py").write_text(IN_WORKER)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), str(Path(__file__).parent)]))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), str(Path(__file__).parents[2])]))
     monkeypatch.setattr(toy_align, "PHASE", replace(toy_align.PHASE, in_worker=True))
 
 

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli.conftest import Done
-from desk import PREPARE, Desk, copied, fake_phases, make_twin
-from mounts import mounted, run_again_in_a_namespace
 
+from tests.support.commands import Done
+from tests.support.desk import PREPARE, Desk, copied, fake_phases, make_twin
+from tests.support.mounts import mounted, run_again_in_a_namespace
 from twinctl.chat.model_files import base_files, twin_files
 from twinctl.pipeline.kind import Kind
 from twinctl.pipeline.run_view import RunView

@@ -9,9 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from test_workspace_kills import MOST, EndsAt, _dies_at, _fails_at
-from toy_phase import files_below
 
+from tests.support.kills import MOST, EndsAt, dies_at, fails_at
+from tests.support.toy_phase import files_below
 from twinctl.errors import BusyError, UpstreamError, UsageError
 from twinctl.workspace.lock import Lock
 from twinctl.workspace.run import Run, Runs
@@ -130,7 +130,7 @@ def test_a_pointer_that_is_where_it_is_wanted_writes_nothing(runs: Runs) -> None
         lambda: runs.use("a"),
     ]
     look: list[Callable[[], object]] = [runs.names, runs.current, lambda: runs.get("a"), lambda: runs.exists("b")]
-    assert [_dies_at(1, call) for call in (*same, *look)] == [False] * 7
+    assert [dies_at(1, call) for call in (*same, *look)] == [False] * 7
 
 
 @pytest.mark.parametrize("pins", [{"preset": "other"}, {"more": 1}])
@@ -235,7 +235,7 @@ def test_a_removed_current_run_leaves_none_and_the_others_are_told(workspace: Wo
 
 
 @pytest.mark.parametrize("current", ["a", "other"])
-@pytest.mark.parametrize("ends_at", [_dies_at, _fails_at])
+@pytest.mark.parametrize("ends_at", [dies_at, fails_at])
 def test_a_renaming_that_ends_at_any_change_loses_no_run_and_is_ended_by_the_same_call(
     tmp_path: Path, ends_at: EndsAt, current: str
 ) -> None:
@@ -259,7 +259,7 @@ def test_a_renaming_that_ends_at_any_change_loses_no_run_and_is_ended_by_the_sam
     assert 5 < point < MOST - 1
 
 
-@pytest.mark.parametrize("ends_at", [_dies_at, _fails_at])
+@pytest.mark.parametrize("ends_at", [dies_at, fails_at])
 def test_a_removal_that_ends_at_any_change_leaves_whole_runs_and_no_wrong_current(
     tmp_path: Path, ends_at: EndsAt
 ) -> None:

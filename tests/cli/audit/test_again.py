@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cli.audit.conftest import add_special, prepared_from
-from cli.conftest import Cli
-from cli.prepared import Prepare
-from cli.stand_ins import EOS, make_model, rows
+from tests.support.audit import add_special, prepared_from
+from tests.support.commands import Cli
+from tests.support.prepared import Prepare
+from tests.support.stand_ins import EOS, make_model, rows
 
 
 def _reasons(cli: Cli) -> list[str]:

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from cli.audit.conftest import ALL_OF_IT, prepared_from, row_of, talk
-from cli.conftest import Cli
-from cli.prepared import Prepare
-from cli.stand_ins import BOS, EOS, PAD, rows, write_rows
+from tests.support.audit import ALL_OF_IT, prepared_from, row_of, talk
+from tests.support.commands import Cli
+from tests.support.prepared import Prepare
+from tests.support.stand_ins import BOS, EOS, PAD, rows, write_rows
 
 ALIKE = "The keeper of the light at the end of the long pier wrote down every ship that came in from the open sea."
 REPEATED = [

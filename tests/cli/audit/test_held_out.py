@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cli.audit.conftest import prepared_from, row_of
-from cli.prepared import Prepare
-from cli.stand_ins import rows, write_rows
+from tests.support.audit import prepared_from, row_of
+from tests.support.prepared import Prepare
+from tests.support.stand_ins import rows, write_rows
 from twinctl.data.tokens import EVAL, TRAIN
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from cli.audit.conftest import prepared_from, talk
-from cli.conftest import Cli
-from cli.prepared import Prepare
-from cli.stand_ins import BOS, EOS, PAD, rows, write_rows
+from tests.support.audit import prepared_from, talk
+from tests.support.commands import Cli
+from tests.support.prepared import Prepare
+from tests.support.stand_ins import BOS, EOS, PAD, rows, write_rows
 from twinctl.data.tokenizer import TextTokenizer
 
 

@@ -9,12 +9,8 @@ from typing import Any
 
 import pytest
 
-from cli.conftest import Cli
-from cli.doctor.conftest import (
-    KEY,
-    TOKEN,
-    finding,
-)
+from tests.support.commands import Cli
+from tests.support.doctor import KEY, TOKEN, finding
 
 
 def fine(**rights: Any) -> dict[str, Any]:
@@ -35,7 +31,7 @@ def test_a_token_s_rights_are_told(
     cli: Cli, hub: Any, only: Any, home: Path, access: dict[str, Any], state: str, text: str
 ) -> None:
     only("hub")
-    hub.accounts[TOKEN] = access
+    hub.rights[TOKEN] = access
     (home / ".env").write_text(f"HF_TOKEN={TOKEN}\n")
     done = cli("doctor", "--json").ok()
     found = finding(done, "hf token")
@@ -76,7 +72,7 @@ def test_a_token_no_header_can_carry_is_said_without_it(
     done = cli("doctor", "--json")
     assert done.code == 8
     assert TOKEN not in done.out + done.err
-    assert hub.seen == []
+    assert hub.asked == hub.seen == []
 
 
 @pytest.mark.parametrize(

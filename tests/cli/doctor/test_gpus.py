@@ -9,11 +9,8 @@ from typing import Any
 
 import pytest
 
-from cli.conftest import Cli
-from cli.doctor.conftest import (
-    GIB,
-    NAMES,
-)
+from tests.support.commands import Cli
+from tests.support.doctor import GIB, NAMES
 from twinctl.doctor import probe
 
 

@@ -11,13 +11,8 @@ from typing import Any
 
 import pytest
 
-from cli.conftest import Cli
-from cli.doctor.conftest import (
-    COMMAND,
-    NAMES,
-    TOKEN,
-    finding,
-)
+from tests.support.commands import Cli
+from tests.support.doctor import COMMAND, NAMES, TOKEN, finding
 
 
 def test_a_library_that_raises_is_a_finding_with_its_mend(

@@ -12,14 +12,7 @@ from typing import Any
 
 import pytest
 
-from cli.doctor.conftest import (
-    COMMAND,
-    KEY,
-    NAMES,
-    TOKEN,
-    comet_with_account,
-    hub_with_accounts,
-)
+from tests.support.doctor import COMMAND, KEY, NAMES, TOKEN, CometWithAccount, HubWithTokens
 
 
 @dataclass
@@ -44,8 +37,8 @@ class Real:
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Real:
     folder = tmp_path_factory.mktemp("doctor")
-    with hub_with_accounts() as hub, comet_with_account() as comet:
-        hub.accounts[TOKEN] = {"role": "write"}
+    with HubWithTokens() as hub, CometWithAccount(KEY) as comet:
+        hub.rights[TOKEN] = {"role": "write"}
         kept = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
         own = {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "COMET_API_KEY": KEY, "COMET_URL_OVERRIDE": comet.url}
         pipe, began = subprocess.PIPE, time.monotonic()
@@ -55,7 +48,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Real:
             err = process.stderr.read()
         left = [path for path in folder.rglob("*") if path.name != "__pycache__"]
         seconds, lines = zip(*came, strict=True)
-        return Real([*lines], [*seconds], err, process.returncode, left, hub.seen, len(comet.experiments))
+        return Real([*lines], [*seconds], err, process.returncode, left, hub.asked, len(comet.experiments))
 
 
 def test_the_real_command_finds_this_machine_in_order(real: Real) -> None:

@@ -11,12 +11,8 @@ from typing import Any
 import pexpect
 import pytest
 
-from cli.conftest import Cli
-from cli.doctor.conftest import (
-    COMMAND,
-    GIB,
-    finding,
-)
+from tests.support.commands import Cli
+from tests.support.doctor import COMMAND, GIB, finding
 from twinctl.doctor import checks
 from twinctl.errors import ConfigError
 from twinctl.workspace.workspace import Workspace

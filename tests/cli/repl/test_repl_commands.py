@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.prepared import Prepare
-
-from .conftest import Start, kept, questions
+from tests.support.prepared import Prepare
+from tests.support.repl import Start, kept, questions
 
 
 def test_help_lists_every_command(start: Start) -> None:

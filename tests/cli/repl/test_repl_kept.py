@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .conftest import Start, kept
+from tests.support.repl import Start, kept
 
 
 def test_a_talk_is_taken_up_again(start: Start, home: Path) -> None:
@@ -55,7 +55,7 @@ def test_a_folder_that_cannot_be_written_stops_no_talk(start: Start, home: Path)
 def test_a_closed_pipe_ends_it_without_a_traceback(home: Path) -> None:
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from cli.talking import Talker\n"
+        "from tests.support.terminal import Talker\n"
         "from twinctl.chat.repl import run_repl\n"
         "from twinctl.chat.transcripts import Transcript\n"
         "from twinctl.config.sampling import Sampling\n"
@@ -64,7 +64,7 @@ def test_a_closed_pipe_ends_it_without_a_traceback(home: Path) -> None:
     )
     reader, writer = os.pipe()
     os.close(reader)
-    words = [sys.executable, "-c", code, str(Path(__file__).parents[2])]
+    words = [sys.executable, "-c", code, str(Path(__file__).parents[3])]
     done = subprocess.run(words, input="a\nb\n", stdout=writer, stderr=subprocess.PIPE, text=True, timeout=30)
     os.close(writer)
     assert (done.returncode, "Traceback" in done.stderr) == (3, False)

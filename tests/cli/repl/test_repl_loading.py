@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from .conftest import KEPT, TWO, Start, questions
+from tests.support.repl import KEPT, TWO, Start, questions
 
 
 def test_a_question_can_be_typed_while_the_model_loads(start: Start) -> None:

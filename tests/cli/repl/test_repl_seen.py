@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from .conftest import Start, kept
+from tests.support.repl import Start, kept
 
 
 def test_the_oldest_turns_are_dropped_and_said_so(start: Start) -> None:

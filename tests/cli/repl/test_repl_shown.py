@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .conftest import KEPT, TWO, Start, questions
+from tests.support.repl import KEPT, TWO, Start, questions
 
 
 def test_answers_are_text_and_never_commands_to_the_terminal(start: Start) -> None:

@@ -6,7 +6,7 @@ import signal
 import time
 from pathlib import Path
 
-from .conftest import GREETING, KEPT, TWO, Start, kept, questions
+from tests.support.repl import GREETING, KEPT, TWO, Start, kept, questions
 
 
 def test_a_talk_remembers_and_its_whole_transcript(start: Start, home: Path) -> None:

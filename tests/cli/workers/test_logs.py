@@ -14,13 +14,12 @@ from typing import Any
 import pexpect
 import pytest
 
-from cli.conftest import Cli
+from tests.support.commands import Cli
+from tests.support.workers import Work, begin, type_
 from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.files import append_line
 from twinctl.workspace.lock import is_locked
 from twinctl.workspace.workspace import Workspace
-
-from .conftest import Work, begin, type_
 
 
 @pytest.fixture

@@ -10,15 +10,14 @@ from typing import Any
 
 import pytest
 
-from cli.conftest import Cli
+from tests.support.commands import Cli
+from tests.support.workers import HOLDER, WAITER, Start, Work
 from twinctl.errors import BusyError
 from twinctl.pipeline.watch import signal_worker, watch_to_the_end
 from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.files import append_line
 from twinctl.workspace.lock import is_locked, write_owner
 from twinctl.workspace.workspace import Workspace
-
-from .conftest import HOLDER, WAITER, Start, Work
 
 
 def test_a_stale_owner_is_never_signalled(artifact: Artifact, start: Start) -> None:

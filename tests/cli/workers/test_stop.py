@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 
-from cli.conftest import Cli
+from tests.support.commands import Cli
+from tests.support.workers import HOLDER, MANY, Start, Work, begin, type_
 from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.files import write_json
 from twinctl.workspace.lock import is_locked, write_owner
 from twinctl.workspace.workspace import Workspace
-
-from .conftest import HOLDER, MANY, Start, Work, begin, type_
 
 
 def test_stop_keeps_a_checkpoint_and_says_how_to_go_on(cli: Cli, artifact: Artifact, work: Work) -> None:

@@ -11,14 +11,13 @@ from typing import Any
 
 import pytest
 
+from tests.support.workers import WATCHER, Start, Work, until
 from twinctl import errors
 from twinctl.errors import BusyError, ConfigError, EngineError, Interrupted, Terminated, UpstreamError
 from twinctl.pipeline.watch import signal_worker, watch_to_the_end, what_happened
 from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.files import write_json
 from twinctl.workspace.lock import write_owner
-
-from .conftest import WATCHER, Start, Work, until
 
 
 def test_an_attached_viewer_has_the_whole_history_and_its_ctrl_c_stops_the_worker(

@@ -11,13 +11,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import ipc, parquet
 
-from files.conftest import (
-    ROWS,
-    WRITERS,
-    as_jsonl,
-    passed_over,
-    rows_of,
-)
+from tests.support.row_files import ROWS, WRITERS, as_jsonl, passed_over, rows_of
 from twinctl.data.files import file_rows
 from twinctl.errors import ConfigError
 

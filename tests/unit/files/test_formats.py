@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from files.conftest import (
+from tests.support.row_files import (
     ROWS,
     WRITERS,
     Rows,

@@ -7,13 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from files.conftest import (
-    WRITERS,
-    Rows,
-    passed_over,
-    read,
-    rows_of,
-)
+from tests.support.row_files import WRITERS, Rows, passed_over, read, rows_of
 from twinctl.data import json_files
 from twinctl.data.files import file_rows
 from twinctl.errors import ConfigError

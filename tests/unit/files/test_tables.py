@@ -8,11 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from files.conftest import (
-    passed_over,
-    read,
-    rows_of,
-)
+from tests.support.row_files import passed_over, read, rows_of
 from twinctl.data.files import file_rows
 from twinctl.errors import ConfigError
 

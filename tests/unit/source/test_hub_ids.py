@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from source.conftest import OTHER, ROW, SHA, pipe, put_file, resolve, source_at
+from tests.support.sources import OTHER, ROW, SHA, pipe, put_file, resolve, source_at
 from twinctl import hub
 from twinctl.data.source import BUNDLED, Source, read_rows
 from twinctl.errors import ConfigError, HubError

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from source.conftest import ROW, SHA, put_file, resolve, source_at
+from tests.support.sources import ROW, SHA, put_file, resolve, source_at
 from twinctl.data.source import Source, source_changes, with_unique_names
 from twinctl.errors import ConfigError
 from twinctl.workspace.memo import DigestMemo

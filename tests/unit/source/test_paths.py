@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from source.conftest import ROW, names_of, places_of, put_file, source_at
+from tests.support.sources import ROW, names_of, places_of, put_file, source_at
 from twinctl.data.source import BUNDLED, read_rows
 from twinctl.errors import ConfigError
 from twinctl.workspace.memo import file_sha256

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from source.conftest import ROW, places_of, put_file, source_at
+from tests.support.sources import ROW, places_of, put_file, source_at
 from twinctl.data.locate import digest_of
 from twinctl.data.source import read_rows
 from twinctl.errors import ConfigError, UpstreamError

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from source.conftest import ROW, pipe, places_of, put_file, source_at
+from tests.support.sources import ROW, pipe, places_of, put_file, source_at
 from twinctl.data.source import read_rows
 from twinctl.errors import ConfigError
 

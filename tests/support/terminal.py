@@ -25,6 +25,7 @@ from typing import Any
 
 import pyte
 
+from tests.support.stand_ins import FakeSpeaker
 from twinctl.chat import transcripts
 from twinctl.chat.repl import run_repl
 from twinctl.cli import app
@@ -33,8 +34,6 @@ from twinctl.data.template import Message
 from twinctl.errors import EngineError, SigTerm, TwinctlError
 from twinctl.inference.chat_model import Answer, ChatModel, Show
 from twinctl.workspace.workspace import Workspace
-
-from .stand_ins import FakeSpeaker
 
 PROMPTS = ["What is a harbour for?", "Who bakes the bread?"]
 ASKED = "asked.json"
@@ -122,8 +121,8 @@ class Terminal:
         self.process, self._end = pty.fork()
         if self.process == 0:
             kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS")}
-            about = {"PYTHONPATH": str(Path(__file__).parents[1]), "TERM": "xterm"}
-            words = [sys.executable, "-m", "cli.talking", json.dumps(how)]
+            about = {"PYTHONPATH": str(Path(__file__).parents[2]), "TERM": "xterm"}
+            words = [sys.executable, "-m", "tests.support.terminal", json.dumps(how)]
             os.execve(sys.executable, words, {**kept, **about, **env})
         fcntl.ioctl(self._end, termios.TIOCSWINSZ, size)
 

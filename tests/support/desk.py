@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli.conftest import Done
-from cli.stand_ins import fake_gguf, fake_merge, fake_train, make_model, rows, write_rows
 from typer.testing import CliRunner
 
+from tests.support.commands import Done
+from tests.support.stand_ins import fake_gguf, fake_merge, fake_train, make_model, rows, write_rows
 from twinctl.cli.app import app
 from twinctl.phases import gguf, merge, train
 from twinctl.workspace.workspace import Workspace

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli.stand_ins import a_proof, fake_gguf, fake_train, make_model, rows, write_rows
 from typer.testing import CliRunner
 
+from tests.support.stand_ins import a_proof, fake_gguf, fake_train, make_model, rows, write_rows
 from twinctl.cli.app import app
 from twinctl.phases import gguf, merge, train
 from twinctl.pipeline.phase import Attempt, Produced

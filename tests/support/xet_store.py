@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from . import stand_in
+from tests.support import hub_server as stand_in
 
 if TYPE_CHECKING:
-    from .stand_in import Handler, HubStandIn
+    from tests.support.hub_server import Handler, HubStandIn
 
 
 @dataclass

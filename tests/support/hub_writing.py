@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from . import stand_in
+from tests.support import hub_server as stand_in
 
 if TYPE_CHECKING:
-    from .stand_in import Content, Handler, HubStandIn, Repo
+    from tests.support.hub_server import Content, Handler, HubStandIn, Repo
 
 WHEN = "2026-11-01T00:00:00.000Z"
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-import threading
-import time
 from dataclasses import dataclass, field
 from typing import Any
 
-import uvicorn
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+
+from tests.support.http_server import HttpServer
 
 _INVALID_KEY, _EXISTS = 90212, 90999
 
@@ -27,40 +26,22 @@ class Experiment:
     parameters: dict[str, Any] = field(default_factory=dict)
 
 
-class CometStandIn:
+class CometStandIn(HttpServer):
     """The server: `with CometStandIn("a good key") as comet:` runs it in a thread."""
 
     def __init__(self, key: str) -> None:
+        super().__init__()
         self.key = key
         self.experiments: dict[str, Experiment] = {}
         self.bodies: list[tuple[str, Any]] = []
         """Path and decoded body of every request."""
         self.hang = False
         """Take requests and never answer."""
-        config = uvicorn.Config(
-            self._app, host="127.0.0.1", port=0, interface="asgi3", log_level="error", lifespan="off"
-        )
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, daemon=True)
 
     @property
     def url(self) -> str:
         """What COMET_URL_OVERRIDE is to be."""
-        return f"http://127.0.0.1:{self._server.servers[0].sockets[0].getsockname()[1]}/clientlib/"
-
-    def __enter__(self) -> CometStandIn:
-        self._thread.start()
-        while not self._server.started:
-            time.sleep(0.01)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        """Close the port: from then on nobody answers."""
-        self._server.should_exit = self._server.force_exit = True
-        self._thread.join(5)
+        return f"http://127.0.0.1:{self.port}/clientlib/"
 
     async def _app(self, scope: Any, receive: Any, send: Any) -> None:
         request = Request(scope, receive)

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cli.prepared import Prepare, Prepared
-from cli.stand_ins import write_rows
+from tests.support.prepared import Prepare, Prepared
+from tests.support.stand_ins import write_rows
 
 ALL_OF_IT = ["--eval-fraction", "0"]
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from families import FAMILIES
-
+from tests.support.families import FAMILIES
 from twinctl.data.template import MODEL, Template, template_text
 from twinctl.ollama.chat_format import Chat
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from .stand_in import sha256
+from tests.support.hub_server import sha256
 
 _HASHES = """
 import json, sys, hf_xet

@@ -11,16 +11,15 @@ import asyncio
 import hashlib
 import json
 import re
-import threading
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
-import uvicorn
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+
+from tests.support.http_server import HttpServer
 
 LFS_SUFFIXES = (".safetensors", ".gguf", ".parquet")
 
@@ -126,10 +125,11 @@ class Refusal(Exception):
         return JSONResponse({"error": self.message}, self.status, headers)
 
 
-class HubStandIn:
+class HubStandIn(HttpServer):
     """The server: `with HubStandIn() as hub:` runs it in a thread; `hub.add(...)` puts repos on it."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.repos: dict[tuple[str, str], Repo] = {}
         self.tokens: set[str] = set()
         self.accounts: dict[str, Account] = {}
@@ -152,11 +152,6 @@ class HubStandIn:
         """Answer everything with a web page, as a network that wants a login does."""
         self.hang = False
         """Take requests and never answer."""
-        config = uvicorn.Config(
-            self._app, host="127.0.0.1", port=0, interface="asgi3", log_level="error", lifespan="off"
-        )
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, daemon=True)
 
     def add(self, kind: str, name: str, files: Mapping[str, bytes], **rights: Any) -> str:
         """Put a repo on the Hub with one commit on main; gives the commit's sha."""
@@ -170,29 +165,9 @@ class HubStandIn:
         return token
 
     @property
-    def port(self) -> int:
-        """Where it listens."""
-        port: int = self._server.servers[0].sockets[0].getsockname()[1]
-        return port
-
-    @property
     def url(self) -> str:
         """What HF_ENDPOINT is to be."""
         return f"http://127.0.0.1:{self.port}"
-
-    def __enter__(self) -> HubStandIn:
-        self._thread.start()
-        while not self._server.started:
-            time.sleep(0.01)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        """Close the port: from then on nobody answers."""
-        self._server.should_exit = self._server.force_exit = True
-        self._thread.join(5)
 
     async def _app(self, scope: Any, receive: Any, send: Any) -> None:
         request = Request(scope, receive)
@@ -415,6 +390,6 @@ def jsonl(rows: list[dict[str, Any]]) -> bytes:
     return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
 
-from . import writing, xet_store  # noqa: E402
+from tests.support import hub_writing, xet_store  # noqa: E402
 
-ROUTES += writing.ROUTES + xet_store.ROUTES
+ROUTES += hub_writing.ROUTES + xet_store.ROUTES
