@@ -22,7 +22,7 @@ def doctor(
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Check this machine: Python, GPU, libraries, disk, tokens, Comet, llama.cpp; each with the line that mends it.
+    """Check this machine: Python, GPU, libraries, disk, tokens, Comet, llama.cpp; each with the command that fixes it.
 
     \b
       twinctl doctor
@@ -40,11 +40,11 @@ def doctor(
         session.output.document({"command": "doctor", "checks": [asdict(finding) for finding in findings]})
         raise typer.Exit(CheckFailed.exit_code if failed else 0)
     if failed:
-        raise CheckFailed(f"not in order: {', '.join(failed)}", "mend it as said above, then again: twinctl doctor")
+        raise CheckFailed(f"not in order: {', '.join(failed)}", "fix it as shown above, then: twinctl doctor")
 
 
 def _show(output: Output, finding: Finding) -> None:
-    """A line for what was found, and one below for what mends it."""
+    """A line for what was found, and one below for its hint."""
     output.table([[f"{finding.name:<11}", f"{finding.state:<7}", finding.found]])
-    if finding.mend:
-        output.table([[" " * 11, f"{'→':>7}", finding.mend]])
+    if finding.hint:
+        output.table([[" " * 11, f"{'→':>7}", finding.hint]])

@@ -29,18 +29,18 @@ SMALL_MODELS = "small models train here all the same (twinctl demo); for an 8B m
 
 @dataclass(frozen=True)
 class Finding:
-    """One check's result: `found` is what there is, `mend` what to type or change where something is amiss."""
+    """One check's result: `found` is what there is, `hint` what to type or change where something is wrong."""
 
     name: str
     state: Literal["ok", "warning", "failed"]
     found: str
-    mend: str = ""
+    hint: str = ""
 
 
-def checked(name: str, check: Callable[[str], Finding], mend: str, *, tell: bool = True) -> Finding:
-    """The check's finding; an exception is one, with `mend` where it brings none of its own.
+def checked(name: str, check: Callable[[str], Finding], hint: str, *, show_text: bool = True) -> Finding:
+    """The check's finding; an exception is one, with `hint` where it has none of its own.
 
-    `tell=False` shows the exception's class alone, where its text could quote a secret.
+    `show_text=False` shows the exception's class alone, where its text could quote a secret.
     """
     try:
         return check(name)
@@ -48,45 +48,45 @@ def checked(name: str, check: Callable[[str], Finding], mend: str, *, tell: bool
         raise
     except (Exception, SystemExit) as error:
         if known := explained(error):
-            return Finding(name, "failed", known.message, known.hint or mend)
-        text = " ".join(str(error).split())[:300] if tell else ""
-        return Finding(name, "failed", f"{type(error).__name__}{text and ': '}{text}", mend)
+            return Finding(name, "failed", known.message, known.hint or hint)
+        text = " ".join(str(error).split())[:300] if show_text else ""
+        return Finding(name, "failed", f"{type(error).__name__}{text and ': '}{text}", hint)
 
 
 def python(name: str) -> Finding:
     """Whether twinctl's own requirement is met, which pip looks at only when it installs."""
     wanted = metadata("twinctl")["Requires-Python"]
-    found = f"{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}"
-    if _within(sys.version_info[:2], wanted):
-        return Finding(name, "ok", f"{found} at {sys.executable}")
-    return Finding(name, "failed", f"{found}, and twinctl wants {wanted}", "uv python install 3.12")
+    version = f"{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}"
+    if _satisfies(sys.version_info[:2], wanted):
+        return Finding(name, "ok", f"{version} at {sys.executable}")
+    return Finding(name, "failed", f"{version}, and twinctl wants {wanted}", "uv python install 3.12")
 
 
-def _within(version: tuple[int, int], wanted: str) -> bool:
+def _satisfies(version: tuple[int, int], wanted: str) -> bool:
     compare = {">=": operator.ge, "<": operator.lt}
     bounds = re.findall(r"(>=|<)\s*(\d+)\.(\d+)", wanted)
     return all(compare[sign](version, (int(major), int(minor))) for sign, major, minor in bounds)
 
 
 def locks(name: str, root: Path) -> Finding:
-    """Whether a workspace at `root` can be written and its locks hold; tried in a folder beside, which goes again."""
-    place = nearest_existing(root)
-    with tempfile.TemporaryDirectory(dir=place, prefix=".twinctl-doctor-") as trial:
+    """Whether a workspace at `root` can be written and its locks hold; tried in a temporary folder next to it."""
+    folder = nearest_existing(root)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".twinctl-doctor-") as trial:
         try:
             Workspace(Path(trial)).create()
         except ConfigError as error:
-            raise ConfigError(error.message.replace(trial, str(place)), error.hint) from error
-    return Finding(name, "ok", f"locks, renames and flushes hold at {place.absolute()}")
+            raise ConfigError(error.message.replace(trial, str(folder)), error.hint) from error
+    return Finding(name, "ok", f"locks, renames and flushes hold at {folder.absolute()}")
 
 
-def disk(name: str, folder: Path, mend: str) -> Finding:
+def disk(name: str, folder: Path, hint: str) -> Finding:
     """The room on the disk where the folder is or would be made."""
     free = shutil.disk_usage(nearest_existing(folder)).free / GIB
-    found = f"{free:.1f} GiB free at {folder.absolute()}"
+    facts = f"{free:.1f} GiB free at {folder.absolute()}"
     if free >= ROOM_FOR_8B:
-        return Finding(name, "ok", found)
-    found += f"; an 8B model takes about {ROOM_FOR_8B} (base 16, merged 16, GGUF 5)"
-    return Finding(name, "warning" if free >= ROOM_AT_ALL else "failed", found, mend)
+        return Finding(name, "ok", facts)
+    facts += f"; an 8B model takes about {ROOM_FOR_8B} (base 16, merged 16, GGUF 5)"
+    return Finding(name, "warning" if free >= ROOM_AT_ALL else "failed", facts, hint)
 
 
 def model_cache(name: str) -> Finding:
@@ -103,7 +103,7 @@ def nearest_existing(folder: Path) -> Path:
 
 def driver(name: str) -> Finding:
     """The NVIDIA driver, as twinctl decides by it between GPU and CPU."""
-    found = nvidia_driver()
-    if found is None:
+    version = nvidia_driver()
+    if version is None:
         return Finding(name, "warning", "no NVIDIA driver: training runs on the CPU", SMALL_MODELS)
-    return Finding(name, "ok", "NVIDIA's, under Windows" if found == "present" else f"NVIDIA {found}")
+    return Finding(name, "ok", "NVIDIA's, under Windows" if version == "present" else f"NVIDIA {version}")

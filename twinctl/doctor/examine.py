@@ -1,7 +1,7 @@
 """All checks, one after the other: the light ones here, the heavy ones each group in a process of its own.
 
-What must stay true: the same checks are told of on every machine; a probe ends within its time, or is killed; where it
-dies or hangs is a finding; what libraries print beside the findings is thrown away.
+What must stay true: the same checks are reported on every machine; a probe ends within its time, or is killed; where it
+dies or hangs is a finding; what libraries print besides the findings is thrown away.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from twinctl.doctor.probe import PROBES, Probe
 
 
 def examine(root: Path, say: Callable[[str], None]) -> Iterator[Finding]:
-    """What is found on this machine for a workspace at `root`, each as soon as it is known; `say` tells of waits."""
+    """What is found on this machine for a workspace at `root`, each as soon as it is known; `say` reports waits."""
     elsewhere = "twinctl clean --dry-run shows what can go; or choose another disk: --workspace DIR"
     yield checked("python", python, "uv sync")
     yield checked("workspace", partial(locks, root=root), "choose another folder: --workspace DIR")
-    yield checked("disk", partial(disk, folder=root, mend=elsewhere), elsewhere)
+    yield checked("disk", partial(disk, folder=root, hint=elsewhere), elsewhere)
     yield checked("model cache", model_cache, "uv sync")
     yield checked("driver", driver, "nvidia-smi")
     for group, probe in PROBES.items():
@@ -37,8 +37,15 @@ def probed(group: str, probe: Probe) -> Iterator[Finding]:
     """A finding for each of the probe's checks, also for the one where it hung or died, and for those after."""
     expired = threading.Event()
     names, failed = list(probe.checks), ""
-    with _started(group) as process:
-        timer = threading.Timer(probe.seconds, _expire, (process, expired))
+    command = [sys.executable, "-m", "twinctl.doctor.probe", group]
+    nothing = subprocess.DEVNULL
+    with subprocess.Popen(command, stdin=nothing, stdout=subprocess.PIPE, stderr=nothing, text=True) as process:
+
+        def expire() -> None:
+            expired.set()
+            process.kill()
+
+        timer = threading.Timer(probe.seconds, expire)
         timer.start()
         try:
             for line in process.stdout or ():
@@ -54,21 +61,10 @@ def probed(group: str, probe: Probe) -> Iterator[Finding]:
             timer.cancel()
     if names and not failed:
         failed = names.pop(0)
-        mend = f"{probe.mend}; what it prints: {sys.executable} -m twinctl.doctor.probe {group}"
-        yield Finding(failed, "failed", _end(process.returncode, expired.is_set(), probe.seconds), mend)
+        hint = f"{probe.hint}; what it prints: {sys.executable} -m twinctl.doctor.probe {group}"
+        yield Finding(failed, "failed", _end(process.returncode, expired.is_set(), probe.seconds), hint)
     for name in names:
-        yield Finding(name, "warning", f"not looked at, since {failed} failed", f"mend {failed} first")
-
-
-def _started(group: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "twinctl.doctor.probe", group]
-    nothing = subprocess.DEVNULL
-    return subprocess.Popen(command, stdin=nothing, stdout=subprocess.PIPE, stderr=nothing, text=True)
-
-
-def _expire(process: subprocess.Popen[str], expired: threading.Event) -> None:
-    expired.set()
-    process.kill()
+        yield Finding(name, "warning", f"not looked at, since {failed} failed", f"fix {failed} first")
 
 
 def _end(code: int, expired: bool, seconds: float) -> str:

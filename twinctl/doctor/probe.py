@@ -33,41 +33,41 @@ TORCH_FOR_DRIVER = "uv pip install --torch-backend=auto --reinstall-package torc
 
 @dataclass(frozen=True)
 class Probe:
-    """What one process checks, within which time, and what to type when it cannot say so itself."""
+    """What one process checks, within which time, and the hint where a check has none of its own."""
 
     checks: Mapping[str, Callable[[str], Finding]]
     seconds: float
-    mend: str
+    hint: str
     wait: str = ""
-    tell: bool = True
+    show_text: bool = True
 
 
 def torch_build(name: str) -> Finding:
     """Whether torch is built for what the driver can do; any build will do where there is no driver."""
     import torch
 
-    found = f"{torch.__version__}, built for " + (f"CUDA {torch.version.cuda}" if torch.version.cuda else "the CPU")
+    facts = f"{torch.__version__}, built for " + (f"CUDA {torch.version.cuda}" if torch.version.cuda else "the CPU")
     if nvidia_driver() is None:
-        return Finding(name, "ok", found)
+        return Finding(name, "ok", facts)
     able = _cuda_of_driver()
     if torch.version.cuda is None:
-        return Finding(name, "failed", f"{found}, and there is an NVIDIA driver", TORCH_FOR_DRIVER)
+        return Finding(name, "failed", f"{facts}, and there is an NVIDIA driver", TORCH_FOR_DRIVER)
     if able and int(torch.version.cuda.split(".")[0]) > able // 1000:
         limit = f"{able // 1000}.{able % 1000 // 10}"
-        return Finding(name, "failed", f"{found}; the driver knows CUDA up to {limit}", TORCH_FOR_DRIVER)
-    return Finding(name, "ok", found)
+        return Finding(name, "failed", f"{facts}; the driver knows CUDA up to {limit}", TORCH_FOR_DRIVER)
+    return Finding(name, "ok", facts)
 
 
 def _cuda_of_driver() -> int:
     """The newest CUDA that the driver knows, 12.8 as 12080; 0 where it does not say."""
     import ctypes
 
-    found = ctypes.c_int(0)
+    facts = ctypes.c_int(0)
     try:
-        ctypes.CDLL("libcuda.so.1").cuDriverGetVersion(ctypes.byref(found))
+        ctypes.CDLL("libcuda.so.1").cuDriverGetVersion(ctypes.byref(facts))
     except (OSError, AttributeError):
         return 0
-    return found.value
+    return facts.value
 
 
 def gpu(name: str) -> Finding:
@@ -81,13 +81,11 @@ def gpu(name: str) -> Finding:
     if not torch.cuda.is_available():
         return Finding(name, "failed", "there is an NVIDIA driver, but torch cannot use a GPU", TORCH_FOR_DRIVER)
     devices = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
-    found = ", ".join(
-        f"{each.name} (sm_{each.major}{each.minor}, {each.total_memory / GIB:.0f} GiB)" for each in devices
-    )
-    if min(each.major for each in devices) >= 8:
-        return Finding(name, "ok", f"{found}, bf16")
+    facts = ", ".join(f"{gpu.name} (sm_{gpu.major}{gpu.minor}, {gpu.total_memory / GIB:.0f} GiB)" for gpu in devices)
+    if min(gpu.major for gpu in devices) >= 8:
+        return Finding(name, "ok", f"{facts}, bf16")
     return Finding(
-        name, "warning", f"{found}, no bf16", "training uses float16 there; for bf16 an A10, L4, A100 or newer"
+        name, "warning", f"{facts}, no bf16", "training uses float16 there; for bf16 an A10, L4, A100 or newer"
     )
 
 
@@ -102,21 +100,21 @@ def kernel(name: str) -> Finding:
         product = (left.to(device, torch.bfloat16) @ right.to(device, torch.bfloat16)).double().cpu()
         worst = float((product - exact).abs().max() / exact.abs().max())
         if not worst < 2**-7:
-            found = f"a bf16 matrix product on {device} is wrong by {worst:.0%} of its largest number"
+            facts = f"a bf16 matrix product on {device} is wrong by {worst:.0%} of its largest number"
             return Finding(
-                name, "failed", found, "look for errors: nvidia-smi -q -d ECC,PERFORMANCE; then another driver or GPU"
+                name, "failed", facts, "look for errors: nvidia-smi -q -d ECC,PERFORMANCE; then another driver or GPU"
             )
     return Finding(name, "ok", f"a bf16 matrix product on {', '.join(_devices())} is right")
 
 
 def memory(name: str) -> Finding:
     """Free memory: of the GPU with the least, else the machine's."""
-    free, total, least, mend = _of_machine() if _devices() == ["cpu"] else _of_gpus()
-    found = f"{free / GIB:.1f} of {total / GIB:.1f} GiB free"
-    return Finding(name, "ok", found) if free >= least * GIB else Finding(name, "warning", found, mend)
+    free, total, least, hint = _machine_memory() if _devices() == ["cpu"] else _gpu_memory()
+    facts = f"{free / GIB:.1f} of {total / GIB:.1f} GiB free"
+    return Finding(name, "ok", facts) if free >= least * GIB else Finding(name, "warning", facts, hint)
 
 
-def _of_gpus() -> tuple[int, int, int, str]:
+def _gpu_memory() -> tuple[int, int, int, str]:
     import torch
 
     free, total = min(torch.cuda.mem_get_info(device) for device in _devices())
@@ -125,7 +123,7 @@ def _of_gpus() -> tuple[int, int, int, str]:
     return free, total, LORA_8B, f"{fits}; who has the rest: nvidia-smi"
 
 
-def _of_machine() -> tuple[int, int, int, str]:
+def _machine_memory() -> tuple[int, int, int, str]:
     rows = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
     free, total = (int(rows[name].split()[0]) * 1024 for name in ("MemAvailable", "MemTotal"))
     return free, total, RAM, "end other programs: ps aux --sort=-rss | head"
@@ -172,7 +170,7 @@ def gguf(name: str) -> Finding:
 
 
 @functools.cache
-def _hub_says() -> httpx.Response:
+def _hub_answer() -> httpx.Response:
     """What the Hub answers to “who am I?”, asked once and not retried (without a token: 401). Raises HubError."""
     from huggingface_hub.constants import ENDPOINT
     from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
@@ -197,9 +195,9 @@ def hub(name: str) -> Finding:
     from twinctl.hub.client import offline
 
     if offline():
-        found = "network off (HF_HUB_OFFLINE is set): models and rows come from the local cache only"
-        return Finding(name, "warning", found, "unset HF_HUB_OFFLINE")
-    answer = _hub_says()
+        facts = "network off (HF_HUB_OFFLINE is set): models and rows come from the local cache only"
+        return Finding(name, "warning", facts, "unset HF_HUB_OFFLINE")
+    answer = _hub_answer()
     return Finding(name, "ok", f"{answer.url.host} answers in {answer.elapsed.total_seconds():.1f} s")
 
 
@@ -213,7 +211,7 @@ def hf_token(name: str) -> Finding:
         return Finding(name, "warning", "none: gated models (Llama 3.1) and private repos stay shut", _new_token())
     if offline():
         return Finding(name, "ok", "there is one; not tried (HF_HUB_OFFLINE is set)")
-    answer = _hub_says()
+    answer = _hub_answer()
     if answer.status_code == 401:
         return Finding(name, "failed", "the Hub does not accept the token (401)", _new_token())
     if answer.status_code == 404:
@@ -228,10 +226,10 @@ def _scopes(name: str, account: dict[str, Any]) -> Finding:
     rights = {right for scope in fine.get("scoped", []) for right in scope.get("permissions", [])}
     writes = role == "write" or "repo.write" in rights
     kind = "fine-grained" if role == "fineGrained" else f"role {role}"
-    found = f"{account.get('name')}'s, {kind}: reads, " + ("writes" if writes else "does not write (push wants that)")
+    facts = f"{account.get('name')}'s, {kind}: reads, " + ("writes" if writes else "does not write (push wants that)")
     if role == "fineGrained" and not fine.get("canReadGatedRepos"):
-        return Finding(name, "warning", f"{found}, no gated models", f"tick “gated repos” at {_tokens_page()}")
-    return Finding(name, "ok", found)
+        return Finding(name, "warning", f"{facts}, no gated models", f"tick “gated repos” at {_tokens_page()}")
+    return Finding(name, "ok", facts)
 
 
 def _tokens_page() -> str:
@@ -241,7 +239,7 @@ def _tokens_page() -> str:
 
 
 def _new_token() -> str:
-    """The mend of a token that is missing or refused."""
+    """The hint for a token that is missing or refused."""
     return f"make one at {_tokens_page()} and put it into .env: {ENV}"
 
 
@@ -249,8 +247,8 @@ def comet(name: str) -> Finding:
     """Whether Comet takes the key: asked for the account, so that no experiment is made."""
     key = os.environ.get("COMET_API_KEY")
     if not key:
-        found = "no COMET_API_KEY: training is followed by twinctl alone, which is enough"
-        return Finding(name, "warning", found, f"to have it on Comet too: {COMET_KEY}")
+        facts = "no COMET_API_KEY: training is followed by twinctl alone, which is enough"
+        return Finding(name, "warning", facts, f"to have it on Comet too: {COMET_KEY}")
     from twinctl.tracking import prepare_environment
 
     prepare_environment()
@@ -261,15 +259,15 @@ def comet(name: str) -> Finding:
     try:
         account = comet_ml.API(api_key=key, cache=False).get_account_details()
     except Exception as error:
-        return _comet_says_no(name, type(error).__name__)
+        return _comet_refusal(name, type(error).__name__)
     return Finding(name, "ok", f"takes the key, workspace {account.get('defaultWorkspaceName') or 'unnamed'}")
 
 
-def _comet_says_no(name: str, kind: str) -> Finding:
+def _comet_refusal(name: str, kind: str) -> Finding:
     if kind in ("Unauthorized", "InvalidAPIKey"):
         return Finding(name, "failed", "Comet does not accept COMET_API_KEY", COMET_KEY)
-    found = f"Comet cannot be asked ({kind}); metrics then go to an archive for `comet upload`"
-    return Finding(name, "warning", found, "check the connection, or: twinctl train --tracking none")
+    facts = f"Comet cannot be asked ({kind}); metrics then go to an archive for `comet upload`"
+    return Finding(name, "warning", facts, "check the connection, or: twinctl train --tracking none")
 
 
 def _reinstall(package: str) -> str:
@@ -280,8 +278,8 @@ PROBES: Mapping[str, Probe] = {
     "torch": Probe({"torch": torch_build, "gpu": gpu, "kernel": kernel, "memory": memory}, 120, _reinstall("torch")),
     "llama.cpp": Probe({"llama.cpp": llama_cpp}, 60, _reinstall("xllamacpp")),
     "gguf": Probe({"gguf": gguf}, 60, _reinstall("gguf")),
-    "hub": Probe({"hub": hub, "hf token": hf_token}, 20, "check HF_ENDPOINT and the connection", tell=False),
-    "comet": Probe({"comet": comet}, 20, _reinstall("comet-ml"), tell=False),
+    "hub": Probe({"hub": hub, "hf token": hf_token}, 20, "check HF_ENDPOINT and the connection", show_text=False),
+    "comet": Probe({"comet": comet}, 20, _reinstall("comet-ml"), show_text=False),
     "unsloth": Probe(
         {"unsloth": unsloth}, 300, _reinstall("unsloth"), "importing Unsloth as training does takes 10 to 20 seconds"
     ),
@@ -294,7 +292,7 @@ def main(group: str) -> None:
     report = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     for name, check in probe.checks.items():
-        finding = checked(name, check, probe.mend, tell=probe.tell)
+        finding = checked(name, check, probe.hint, show_text=probe.show_text)
         report.write(json.dumps(asdict(finding)) + "\n")
         if finding.state == "failed":
             break

@@ -36,7 +36,7 @@ def test_a_token_s_rights_are_told(
     done = cli("doctor", "--json").ok()
     found = finding(done, "hf token")
     assert (found["state"], text in found["found"]) == (state, True), found
-    assert bool(found["mend"]) == (state != "ok")
+    assert bool(found["hint"]) == (state != "ok")
     assert finding(done, "hub")["state"] == "ok"
     assert TOKEN not in done.out + done.err
 
@@ -61,7 +61,7 @@ def test_no_token_is_a_warning(cli: Cli, hub: Any, only: Any) -> None:
     assert finding(done, "hub")["state"] == "ok"
     found = finding(done, "hf token")
     assert found["state"] == "warning"
-    assert "/settings/tokens" in found["mend"]
+    assert "/settings/tokens" in found["hint"]
 
 
 def test_a_token_no_header_can_carry_is_said_without_it(
@@ -90,7 +90,7 @@ def test_a_hub_that_is_not_there_fails_at_once(
     assert done.code == 8
     found = finding(done, "hub")
     assert (found["state"], text in found["found"]) == ("failed", True), found
-    assert found["mend"]
+    assert found["hint"]
     assert finding(done, "hf token")["found"] == "not looked at, since hub failed"
 
 
@@ -109,7 +109,7 @@ def test_network_off_is_said_as_such(cli: Cli, only: Any, monkeypatch: pytest.Mo
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     done = cli("doctor", "--json").ok()
     found = finding(done, "hub")
-    assert (found["state"], found["mend"]) == ("warning", "unset HF_HUB_OFFLINE")
+    assert (found["state"], found["hint"]) == ("warning", "unset HF_HUB_OFFLINE")
     assert "network off" in found["found"]
     assert "not tried" in finding(done, "hf token")["found"]
 
@@ -129,7 +129,7 @@ def test_a_key_that_comet_refuses(cli: Cli, comet: Any, only: Any, monkeypatch: 
     assert done.code == 8
     found = finding(done, "comet")
     assert found["found"] == "Comet does not accept COMET_API_KEY"
-    assert "apiKeys" in found["mend"]
+    assert "apiKeys" in found["hint"]
     assert bad not in done.out + done.err
 
 

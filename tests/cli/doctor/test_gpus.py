@@ -35,7 +35,7 @@ def test_a_torch_too_new_for_the_driver(monkeypatch: pytest.MonkeyPatch, able: i
     assert found.state == state
     if state == "failed":
         assert found.found == "2.14.1, built for CUDA 13.0; the driver knows CUDA up to 12.8"
-        assert "--torch-backend=auto" in found.mend
+        assert "--torch-backend=auto" in found.hint
 
 
 def test_the_gpus_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,17 +49,17 @@ def test_the_gpus_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert probe.gpu("gpu").state == "ok"
     pretend(monkeypatch)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert probe.gpu("gpu").mend == "unset CUDA_VISIBLE_DEVICES"
+    assert probe.gpu("gpu").hint == "unset CUDA_VISIBLE_DEVICES"
 
 
 @pytest.mark.parametrize(
-    ("free", "state", "mend"), [(79, "ok", ""), (12, "warning", "--method qlora"), (3, "warning", "--preset tiny")]
+    ("free", "state", "hint"), [(79, "ok", ""), (12, "warning", "--method qlora"), (3, "warning", "--preset tiny")]
 )
-def test_free_memory_of_the_gpu(monkeypatch: pytest.MonkeyPatch, free: int, state: str, mend: str) -> None:
+def test_free_memory_of_the_gpu(monkeypatch: pytest.MonkeyPatch, free: int, state: str, hint: str) -> None:
     pretend(monkeypatch, mem_get_info=lambda name: (free * GIB, 80 * GIB))
     found = probe.memory("memory")
     assert (found.state, found.found) == (state, f"{free}.0 of 80.0 GiB free")
-    assert mend in found.mend
+    assert hint in found.hint
 
 
 def test_the_document_is_one_and_nothing_else_is_said(cli: Cli, only: Any) -> None:
@@ -67,5 +67,5 @@ def test_the_document_is_one_and_nothing_else_is_said(cli: Cli, only: Any) -> No
     done = cli("doctor", "--json").ok()
     document = json.loads(done.out)
     assert (document["command"], done.err) == ("doctor", "")
-    assert all(set(check) == {"name", "state", "found", "mend"} for check in document["checks"])
+    assert all(set(check) == {"name", "state", "found", "hint"} for check in document["checks"])
     assert [check["name"] for check in document["checks"]] == NAMES[:5]

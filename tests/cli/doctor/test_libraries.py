@@ -45,7 +45,7 @@ def test_a_library_that_dies_or_hangs_is_a_finding(cli: Cli, only: Any, library:
     assert done.code == 8
     found = finding(done, "gguf")
     assert (found["state"], found["found"]) == ("failed", text)
-    assert "--reinstall-package gguf" in found["mend"]
+    assert "--reinstall-package gguf" in found["hint"]
 
 
 def test_what_could_not_be_looked_at_is_said(cli: Cli, only: Any, library: Any) -> None:

@@ -26,9 +26,9 @@ def test_room_on_the_disks(
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free * GIB))
     done = cli("doctor", "--json")
     assert done.code == code
-    for name, mend in (("disk", "--workspace"), ("model cache", "HF_HOME")):
+    for name, hint in (("disk", "--workspace"), ("model cache", "HF_HOME")):
         found = finding(done, name)
-        assert (found["state"], mend in found["mend"]) == (state, state != "ok")
+        assert (found["state"], hint in found["hint"]) == (state, state != "ok")
         assert f"{free:.1f} GiB free" in found["found"]
 
 
@@ -53,7 +53,7 @@ def test_a_file_system_without_locks_is_named(cli: Cli, only: Any, home: Path, m
         "name": "workspace",
         "state": "failed",
         "found": f"the file system of {home} does not keep locks",
-        "mend": "choose a local disk: --workspace DIR",
+        "hint": "choose a local disk: --workspace DIR",
     }
 
 
@@ -61,7 +61,7 @@ def test_another_python_than_the_range(cli: Cli, only: Any, monkeypatch: pytest.
     only()
     monkeypatch.setattr(checks, "metadata", lambda name: {"Requires-Python": "<3.5,>=3.3"})
     found = finding(cli("doctor", "--json"), "python")
-    assert (found["state"], found["mend"]) == ("failed", "uv python install 3.12")
+    assert (found["state"], found["hint"]) == ("failed", "uv python install 3.12")
     assert found["found"].endswith("and twinctl wants <3.5,>=3.3")
 
 
