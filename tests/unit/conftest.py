@@ -33,7 +33,7 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Loaded]:
 
         folder = save_tokenizer(family, root / family.replace(" ", "-"))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(tokenizer, "_ask", transformers_tokenizer.loaded)  # in this process: transformers starts once
+            patch.setattr(tokenizer, "_ask", transformers_tokenizer.load)  # in this process: transformers starts once
             ours = TextTokenizer.load(folder)
         return Loaded(folder, ours, AutoTokenizer.from_pretrained(folder, legacy=False))
 

@@ -1,8 +1,8 @@
 """A base model's tokenizer, through the `tokenizers` library alone: loading Llama 3's takes milliseconds.
 
-What must stay true: the ids are those of the tokenizer that transformers and Unsloth load from the same folder, so they
-are asked wherever they would change what its file says (see as_loaded); EOS is the model's real stop token, and one of
-its embedding's.
+What must stay true: the ids are those of the tokenizer that transformers and Unsloth load from the same folder, so
+transformers is asked wherever they would change what its file says (see transformers_tokenizer); EOS is the model's
+real stop token, and one of its embedding's.
 """
 
 from __future__ import annotations
@@ -18,12 +18,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from twinctl.data.transformers_tokenizer import added_tokens, is_taken_as_stored, named_tokens
 from twinctl.errors import ConfigError, UpstreamError
 
-TOKEN_FLAGS = ("content", "special", "normalized", "lstrip", "rstrip", "single_word")
-NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
-# What transformers takes from tokenizer.json as it is. Of other classes and models it builds many anew.
-AS_STORED = ((None, "PreTrainedTokenizerFast", "TokenizersBackend"), (None, "llama"))
 ANOTHER = "choose a model with a fast tokenizer: --model ID_OR_PATH"
 
 
@@ -64,7 +61,7 @@ class TextTokenizer:
             adds_bos,
             vocabulary=int(_of_text_model(model, "vocab_size") or backend.get_vocab_size()),
             pad_id=backend.token_to_id(pad) if pad else None,
-            specials={token.content: place for place, token in _added(backend).items() if token.special},
+            specials={token.content: place for place, token in added_tokens(backend).items() if token.special},
             named=named,
         )
 
@@ -89,7 +86,7 @@ class TextTokenizer:
             and split is not None
             and _keeps_bytes(json.loads(split.__getstate__()))
             and all(self.backend.token_to_id(byte) is not None for byte in pre_tokenizers.ByteLevel.alphabet())
-            and all(_stands_as_written(token) for token in _added(self.backend).values())
+            and all(_stands_as_written(token) for token in added_tokens(self.backend).values())
         )
 
     def encode(self, texts: list[str]) -> list[list[int]]:
@@ -132,8 +129,8 @@ def special_pattern(tokenizer: TextTokenizer) -> re.Pattern[str]:
 def _loaded(folder: Path, model: Mapping[str, Any]) -> tuple[Any, dict[str, str]]:
     """The backend, and the texts of the named special tokens, EOS among them, as transformers has them."""
     config, stored = _json(folder / "tokenizer_config.json"), _stored(folder)
-    backend, named = stored, _named(config)
-    if not _is_taken_as_stored(folder, config, model, stored):
+    backend, named = stored, named_tokens(config)
+    if not is_taken_as_stored(folder, config, model, stored):
         answer = _ask(folder)
         backend, named = type(stored).from_str(answer["tokenizer"]), answer["named"]
     eos = named.get("eos_token") or _by_id(backend, _of_text_model(model, "eos_token_id"))
@@ -157,38 +154,8 @@ def _stored(folder: Path) -> Any:
         raise UpstreamError(f"{path} is damaged: {error}", "download the model again") from error
 
 
-def _is_taken_as_stored(folder: Path, config: Mapping[str, Any], model: Mapping[str, Any], stored: Any) -> bool:
-    """Whether transformers changes nothing: a class that it does not build anew, and no token that it would add."""
-    classes, models = AS_STORED
-    if config.get("tokenizer_class") not in classes or model.get("model_type") not in models or "auto_map" in config:
-        return False
-    if "added_tokens_decoder" not in config and (folder / "special_tokens_map.json").exists():
-        return False  # then it has the last word on which tokens are special
-    known = _added(stored)
-    listed = {int(place): entry for place, entry in config.get("added_tokens_decoder", {}).items()}
-    same = all(
-        place in known and all(getattr(known[place], flag) == entry.get(flag) for flag in TOKEN_FLAGS)
-        for place, entry in listed.items()
-    )
-    return same and _specials_named_in(config) <= {token.content for token in known.values() if token.special}
-
-
-def _specials_named_in(config: Mapping[str, Any]) -> set[str]:
-    more = [config.get(name) or () for name in ("additional_special_tokens", "extra_special_tokens")]
-    lists = [entry.values() if isinstance(entry, dict) else entry for entry in more]
-    return {_token_text(token) for tokens in (_named(config).values(), *lists) for token in tokens}
-
-
-def _added(backend: Any) -> dict[int, Any]:
-    return dict(backend.get_added_tokens_decoder())
-
-
-def _named(config: Mapping[str, Any]) -> dict[str, str]:
-    return {name: text for name in NAMES if (text := _token_text(config.get(name)))}
-
-
 def _ask(folder: Path) -> Any:
-    """What as_loaded says of the folder."""
+    """What transformers_tokenizer prints for the folder."""
     command = [sys.executable, "-P", "-m", "twinctl.data.transformers_tokenizer", str(folder)]
     quiet = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TRANSFORMERS_VERBOSITY": "error"}
     done = subprocess.run(
@@ -200,7 +167,7 @@ def _ask(folder: Path) -> Any:
         check=False,
     )
     if done.returncode:
-        why = (done.stderr.strip().splitlines() or ["it ended with no word"])[-1]
+        why = (done.stderr.strip().splitlines() or ["it printed no reason"])[-1]
         raise ConfigError(f"transformers cannot load the tokenizer in {folder}: {why}", ANOTHER)
     return json.loads(done.stdout)
 
@@ -227,11 +194,6 @@ def _json(path: Path) -> dict[str, Any]:
 def _of_text_model(model: Mapping[str, Any], name: str) -> Any:
     """A setting of the model, or of its text half where it also sees."""
     return model.get(name, (model.get("text_config") or {}).get(name))
-
-
-def _token_text(value: Any) -> str:
-    """tokenizer_config.json has a token as a text or as {"content": text}."""
-    return str(value.get("content", "")) if isinstance(value, dict) else str(value or "")
 
 
 def _by_id(backend: Any, value: Any) -> str:
