@@ -95,9 +95,9 @@ def push(
 
 
 def _check_words(repo: str, revision: str | None, message: str, pr: bool) -> None:
-    from twinctl.hub.remote import require_name
+    from twinctl.hub.names import require_new_name
 
-    require_name(repo)
+    require_new_name(repo)
     for what, value in (("the repository's name", repo), ("the branch", revision), ("the message", message)):
         refuse_secret(what, value)
     if pr and revision:

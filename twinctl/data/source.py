@@ -8,7 +8,6 @@ that a run has pinned stays until it is refreshed.
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from twinctl.config.prepare import DataSource
 
 BUNDLED, INPUT, HUB = "bundled:author", "-", "hf:"
-HUB_ID = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(?::(?P<split>.+))?")
 Role = Literal["author", "general"]
 
 
@@ -177,16 +175,19 @@ def _format(path: Path) -> str:
 
 
 def _on_hub(wanted: DataSource, role: Role) -> Source:
+    from twinctl.hub.names import is_repo_id
+
     locator = wanted.source
-    match = HUB_ID.fullmatch(locator.removeprefix(HUB))
-    if match is None or (not locator.startswith(HUB) and _can_only_be_a_path(locator)):
+    repo, colon, named_split = locator.removeprefix(HUB).partition(":")
+    is_path = not locator.startswith(HUB) and _can_only_be_a_path(locator)
+    if is_path or not is_repo_id(repo) or bool(colon) != bool(named_split):
         what = "no file matches" if has_magic(locator) else "there is no file"
         hint = nearby(locator) or "give a file, a folder, or a Hub data set: OWNER/NAME:train"
         raise ConfigError(f"{what} {locator}", hint)
-    if match["split"] and wanted.split not in (None, match["split"]):
+    if named_split and wanted.split not in (None, named_split):
         raise ConfigError(f"{locator} names a split, and split names another: {wanted.split}", "leave one of them out")
-    split = match["split"] or wanted.split or "train"
-    return Source(role, match["repo"], locator, repo=match["repo"], split=split, revision=wanted.revision)
+    split = named_split or wanted.split or "train"
+    return Source(role, repo, locator, repo=repo, split=split, revision=wanted.revision)
 
 
 def _can_only_be_a_path(locator: str) -> bool:

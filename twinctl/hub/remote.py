@@ -7,20 +7,15 @@ byte of a file is sent; a remote file is compared by size and digest, never by n
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from twinctl.errors import HubError, UsageError
+from twinctl.errors import HubError
 from twinctl.hub.client import SECONDS, api, offline, progress_hidden
 from twinctl.hub.failures import Target, hub_errors, settings_page
 
-# The Hub's own rule for names: letters, digits, “-”, “_” and “.”, at most 96, no “--” or “..”, no such mark at an end.
-REPO_NAME = re.compile(
-    r"(?!.*(--|\.\.))(?!.*\.git$)[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9]([A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
-)
 Change = Literal["new", "changed", "same", "gone"]
 LARGE = 2**24  # above this, and below it for some names, the Hub knows a file by its sha256
 _MAY_WRITE = ("admin", "write", "contributor")
@@ -70,14 +65,6 @@ class LocalFile:
             content = content.read_bytes()
         blob = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
         return cls(len(content), hashlib.sha256(content).hexdigest(), blob)
-
-
-def require_name(repo: str) -> None:
-    """Raise UsageError unless the Hub takes this name."""
-    if not REPO_NAME.fullmatch(repo):
-        raise UsageError(
-            f"“{repo}” is not a repository's name", "write OWNER/NAME, for example: twinctl push me/my-twin --dry-run"
-        )
 
 
 def has_token() -> bool:

@@ -29,9 +29,10 @@ from twinctl.workspace.workspace import Workspace
 def open_repo(repo: str, revision: str | None) -> tuple[Travelling, str]:
     """What a repo that twinctl pushed tells of itself, and its commit. Raises HubError, ConfigError for another."""
     from twinctl.hub.fetch import remote_to_pull, require_pullable
-    from twinctl.hub.remote import require_name, small_file
+    from twinctl.hub.names import require_new_name
+    from twinctl.hub.remote import small_file
 
-    require_name(repo)
+    require_new_name(repo)
     remote = remote_to_pull(repo, revision)
     text = small_file(remote, FILE)
     if text is None:

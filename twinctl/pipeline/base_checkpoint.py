@@ -20,7 +20,6 @@ from twinctl.workspace.run import Run
 
 BUNDLED = "bundled:base"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
-HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
 
 
 @dataclass(frozen=True)
@@ -134,7 +133,9 @@ def find_base_model(
     if not locator.startswith("hf:") and path.is_dir():
         return BaseCheckpoint(locator, path=str(path.resolve()), files=_local_files(path, memo))
     repo = locator.removeprefix("hf:")
-    if locator.startswith((".", "/", "~")) or not HUB_ID.fullmatch(repo):
+    from twinctl.hub.names import is_repo_id
+
+    if locator.startswith((".", "/", "~")) or not is_repo_id(repo):
         raise ConfigError(f"there is no model at {locator}", "give a model's folder or a Hub id: --model OWNER/NAME")
     if pinned and not refresh and pinned.get("repo") == repo and pinned.get("revision") == revision:
         return BaseCheckpoint(**pinned)
