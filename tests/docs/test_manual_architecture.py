@@ -14,6 +14,7 @@ from twinctl.cli import init, phase_args
 from twinctl.cli.app import COMMANDS
 from twinctl.config import push, resolve
 from twinctl.config.recipe import Options
+from twinctl.config.train import TrainRecipe
 from twinctl.data.files import DOCUMENTS, READERS
 from twinctl.data.shapes import PARSERS, SHAPES
 from twinctl.docs.settings import TABLES
@@ -106,6 +107,13 @@ def test_every_phase_is_in_all_the_places_of_a_phase(name: str) -> None:
         assert declared.section in resolve.SECTIONS
         assert models <= set(init.SECTIONS[declared.section])
         assert models <= shown
+
+
+@pytest.mark.parametrize("field", TrainRecipe.model_fields)
+def test_every_hyperparameter_is_used_by_the_engine(field: str) -> None:
+    """What is hashed and shown without being used would be a promise that nobody keeps."""
+    used = [*(PACKAGE / "engine").glob("*.py"), PACKAGE / "config" / "train.py"]
+    assert any(re.search(rf"\b_?(?:recipe|self)\.{field}\b", path.read_text(encoding="utf-8")) for path in used)
 
 
 def test_every_section_of_the_settings_is_on_the_page_and_in_the_file_that_init_writes() -> None:
