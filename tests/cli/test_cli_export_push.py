@@ -56,7 +56,7 @@ def test_second_export_is_a_hit(cli: Cli, exported: dict[str, Any]) -> None:
 
 def test_one_merge_serves_every_gguf(cli: Cli, exported: dict[str, Any]) -> None:
     document = cli("export", "-q", "f16", "-q", "q8_0", "--json").ok().document
-    assert [name for name, _, _ in listed(document)] == ["tiny-f16.gguf", "tiny-q8_0.gguf"]
+    assert [name for name, _, _ in listed(document)] == ["Modelfile", "tiny-f16.gguf", "Modelfile", "tiny-q8_0.gguf"]
     assert [artifact["cached"] for artifact in document["artifacts"]] == [False, False]
     assert cli("export", "--merged", "--json").ok().document["fingerprint"] == exported["fingerprint"]
 
@@ -101,7 +101,7 @@ def test_a_folder_that_cannot_take_the_files_is_refused_before_any_work(cli: Cli
 def test_quantisations_of_the_config_file(cli: Cli, trained: object, home: Path) -> None:
     (home / "twinctl.toml").write_text('[export]\nquant = ["bf16", "f16"]\n')
     document = cli("export", "--gguf", "--json").ok().document
-    assert [name for name, _, _ in listed(document)] == ["tiny-bf16.gguf", "tiny-f16.gguf"]
+    assert [name for name, _, _ in listed(document)] == ["Modelfile", "tiny-bf16.gguf", "Modelfile", "tiny-f16.gguf"]
 
 
 def test_adapter_is_handed_out_as_it_was_trained(cli: Cli, trained: dict[str, Any]) -> None:

@@ -58,7 +58,7 @@ def push(client: Client, *words: str) -> dict[str, Any]:
 def test_a_push_exports_what_it_sends(hub: HubStandIn, trained: Client) -> None:
     document = push(trained, "--gguf")
     assert [file["name"] for file in document["metrics"]["files"]] == [
-        *("README.md", "loss_curve.png", "params", "template", "tiny-q4_k_m.gguf", "twinctl.json"),
+        *("Modelfile", "README.md", "loss_curve.png", "params", "template", "tiny-q4_k_m.gguf", "twinctl.json"),
     ]
     assert exported(trained) == ["gguf", "merge"]
     (record,) = (trained.home / ".twinctl/artifacts/gguf").glob("*/record.json")

@@ -14,6 +14,7 @@ from twinctl.config.export import GgufRecipe
 from twinctl.config.sampling import Sampling
 from twinctl.data.template import Message
 from twinctl.inference.chat_model import Answer
+from twinctl.phases.gguf import MODELFILE
 from twinctl.pipeline.phase import Attempt, Produced
 
 BOS, EOS, PAD = "<|begin_of_text|>", "<|end_of_text|>", "<|pad|>"
@@ -92,10 +93,11 @@ def fake_merge(attempt: Attempt) -> Produced:
 
 
 def fake_gguf(attempt: Attempt) -> Produced:
-    """Leave one GGUF file of the wanted name."""
+    """Leave one GGUF file of the wanted name, and a Modelfile."""
     recipe = attempt.recipe
     assert isinstance(recipe, GgufRecipe)
     (attempt.out / f"{recipe.name}-{recipe.quant}.gguf").write_bytes(b"GGUF" + recipe.quant.encode())
+    (attempt.out / MODELFILE).write_text("FROM it", encoding="utf-8")
     return Produced(metrics={"bytes": 8, "proof": a_proof(attempt)})
 
 

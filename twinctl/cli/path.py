@@ -57,5 +57,7 @@ def path(
 
 def _location(result: Result) -> str:
     """The file of a GGUF result, the folder of another."""
-    is_file = result.kind == Kind.GGUF
-    return str((result.out / result.record.files[0]["name"] if is_file else result.out).resolve())
+    if result.kind != Kind.GGUF:
+        return str(result.out.resolve())
+    names = [file["name"] for file in result.record.files]  # a Modelfile and a report are next to it
+    return str((result.out / next(name for name in names if name.endswith(".gguf"))).resolve())
