@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter, dequantize
 
-from twinctl.errors import CheckFailed, ConfigError, EngineError, TwinctlError, UpstreamError
+from twinctl.errors import CheckFailed, ConfigError, EngineError, TwinctlError, UpstreamError, explained
 from twinctl.gguf import encoding, writer
 from twinctl.gguf.writer import Provenance, write_gguf
 
@@ -221,8 +221,9 @@ def test_a_full_disk_is_said_before_and_during(folder: Path, tmp_path: Path, mon
 
     with monkeypatch.context() as patch:
         patch.setattr(GGUFWriter, "write_padding", full)
-        with pytest.raises(EngineError, match="No space left"):
+        with pytest.raises(OSError, match="No space left") as caught:
             write_gguf(folder, target, "f16", name="x")
+    assert isinstance(explained(caught.value), ConfigError)
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
         with pytest.raises(EngineError, match="GiB free"):

@@ -14,7 +14,7 @@ import pytest
 from twinctl.errors import UpstreamError
 from twinctl.pipeline.watch import follow
 from twinctl.workspace.artifact import Artifact
-from twinctl.workspace.files import append_line, read_json, read_lines, write_json
+from twinctl.workspace.files import append_line, atomic_write, publish, read_json, read_lines, write_json
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -46,6 +46,41 @@ def test_a_write_that_fails_leaves_the_old_content_and_nothing_beside_it(
         write_json(tmp_path / "a.json", "new")
     assert read_json(tmp_path / "a.json") == "old"
     assert os.listdir(tmp_path) == ["a.json"]
+
+
+@pytest.mark.parametrize("single_writer", [False, True])
+def test_a_block_that_fails_leaves_the_old_file_and_no_partial_one(tmp_path: Path, single_writer: bool) -> None:
+    target = tmp_path / "a.bin"
+    target.write_bytes(b"old")
+    with pytest.raises(ZeroDivisionError), atomic_write(target, single_writer=single_writer) as partial:
+        partial.write_bytes(b"half")
+        assert target.read_bytes() == b"old"
+        raise ZeroDivisionError
+    assert (target.read_bytes(), os.listdir(tmp_path)) == (b"old", ["a.bin"])
+    with atomic_write(target, single_writer=single_writer) as partial:
+        partial.write_bytes(b"new")
+    assert (target.read_bytes(), os.listdir(tmp_path)) == (b"new", ["a.bin"])
+
+
+def test_two_processes_write_to_different_partial_files_and_a_single_writer_to_the_same_one(tmp_path: Path) -> None:
+    with atomic_write(tmp_path / "a") as partial:
+        assert str(os.getpid()) in partial.name
+        partial.touch()
+    with atomic_write(tmp_path / "a", single_writer=True) as partial:
+        assert partial.name == ".a.partial"
+        partial.touch()
+
+
+def test_a_folder_is_published_with_everything_in_it_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append(os.readlink(f"/proc/self/fd/{descriptor}")))
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "a").write_text("a")
+    publish(tmp_path / "new", tmp_path / "final")
+    assert flushed == [str(tmp_path / "new" / "a"), str(tmp_path / "new"), str(tmp_path)]
+    assert [path.name for path in tmp_path.rglob("*")] == ["final", "a"]
 
 
 @pytest.mark.parametrize("content", [b"", b'{"a": 1', b"\xff\xfe", b"{} {}"])

@@ -20,6 +20,7 @@ from typing import Any
 
 from twinctl.data.transformers_tokenizer import added_tokens, is_taken_as_stored, named_tokens
 from twinctl.errors import ConfigError, UpstreamError
+from twinctl.workspace.files import read_json
 
 ANOTHER = "choose a model with a fast tokenizer: --model ID_OR_PATH"
 
@@ -184,10 +185,7 @@ def _adds_bos(backend: Any, bos: str, model: Mapping[str, Any]) -> bool:
 def _json(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UpstreamError(f"{path} is damaged: {error}", "download the model again") from error
+    value = read_json(path, "download the model again")
     return value if isinstance(value, dict) else {}
 
 

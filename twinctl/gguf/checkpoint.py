@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from twinctl.errors import ConfigError, UpstreamError
 from twinctl.gguf.thread_buffers import scratch
+from twinctl.workspace.files import read_json
 
 Array = NDArray[Any]
 Float32 = NDArray[np.float32]
@@ -78,16 +79,16 @@ class StoredTensor:
         return stored.astype(np.float32, copy=False)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file. Raises UpstreamError, naming the file, where it is missing or is not one."""
+def read_model_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file of a model folder. Raises UpstreamError, naming the file, where it is missing or is not
+    one.
+    """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path, "download the model again, or write it again")
     except FileNotFoundError:
         raise UpstreamError(
             f"{path} is missing", "a model folder holds config.json, tokenizer.json and its weights"
         ) from None
-    except (OSError, ValueError) as error:
-        raise UpstreamError(f"{path} cannot be read: {error}") from error
     if not isinstance(document, dict):
         raise UpstreamError(f"{path} is not a JSON object")
     return document
@@ -102,7 +103,7 @@ def stored_tensors(model_dir: Path) -> dict[str, StoredTensor]:
     """
     if (model_dir / _SINGLE).is_file() or not (model_dir / _INDEX).is_file():
         return _read_header(model_dir / _SINGLE)
-    index = read_json(model_dir / _INDEX).get("weight_map")
+    index = read_model_json(model_dir / _INDEX).get("weight_map")
     if not isinstance(index, dict) or not index:
         raise _damaged(model_dir / _INDEX, "it has no weight_map")
     present = {path.name: path for path in model_dir.iterdir() if path.suffix == ".safetensors"}

@@ -21,6 +21,7 @@ from twinctl.gguf.families import find_family
 from twinctl.gguf.model import read_hyperparameters
 from twinctl.gguf.quant_types import find_quant
 from twinctl.gguf.vocabulary import read_vocabulary
+from twinctl.workspace.files import atomic_write
 
 FOLDER = "UNSLOTH_LLAMA_CPP_PATH"
 _CONVERTERS, _QUANTIZER = ("convert_hf_to_gguf.py", "convert-hf-to-gguf.py"), "llama-quantize"
@@ -74,17 +75,16 @@ def write_by_llama_cpp(model_dir: Path, target: Path, quant: str, *, name: str, 
     find_quant(quant)
     direct = quant in _BY_THE_CONVERTER
     target.parent.mkdir(parents=True, exist_ok=True)
-    whole, partial = (target.with_name(f".{target.name}.{part}") for part in ("bf16", "partial"))
-    converted = partial if direct else whole
-    try:
-        kind = ["--outtype", quant if direct else "bf16"]
-        _run([sys.executable, tools.converter, model_dir, "--outfile", converted, *kind, "--model-name", name])
-        if not direct:
-            _run([tools.quantizer, whole, partial, quant.upper(), str(available_cores())])
-        partial.replace(target)
-    finally:
-        for left in (whole, partial):
-            left.unlink(missing_ok=True)
+    whole = target.with_name(f".{target.name}.bf16")
+    with atomic_write(target, single_writer=True) as partial:
+        try:
+            converted, kind = (partial, quant) if direct else (whole, "bf16")
+            arguments: list[str | Path] = ["--outfile", converted, "--outtype", kind, "--model-name", name]
+            _run([sys.executable, tools.converter, model_dir, *arguments])
+            if not direct:
+                _run([tools.quantizer, whole, partial, quant.upper(), str(available_cores())])
+        finally:
+            whole.unlink(missing_ok=True)
 
 
 def _run(command: list[str | Path]) -> None:

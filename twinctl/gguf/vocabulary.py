@@ -14,7 +14,7 @@ from typing import Any
 from gguf import TokenType
 
 from twinctl.errors import UpstreamError
-from twinctl.gguf.checkpoint import read_json
+from twinctl.gguf.checkpoint import read_model_json
 from twinctl.gguf.pretokenizers import Splitting, as_object, read_splitting, scored_types, steps_of, unknown
 
 _ALWAYS_NAMED = ("bos", "eos", "pad", "unk")
@@ -47,8 +47,8 @@ def read_vocabulary(model_dir: Path, size: int) -> Vocabulary:
     llama.cpp would run differently.
     """
     path, config_path = model_dir / "tokenizer.json", model_dir / "tokenizer_config.json"
-    tokenizer = read_json(path)
-    config = read_json(config_path) if config_path.is_file() else {}
+    tokenizer = read_model_json(path)
+    config = read_model_json(config_path) if config_path.is_file() else {}
     try:
         return _read(model_dir, tokenizer, config, size)
     except (KeyError, TypeError, ValueError, AttributeError) as error:

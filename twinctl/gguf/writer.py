@@ -6,10 +6,8 @@ about one tensor at a time; and the final name only ever holds a whole file, wha
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -18,7 +16,7 @@ import numpy as np
 from gguf import GGML_QUANT_VERSION, GGMLQuantizationType, GGUFWriter, RopeScalingType, size_label
 
 from twinctl.errors import ConfigError, EngineError
-from twinctl.gguf.checkpoint import StoredTensor, read_json, stored_tensors
+from twinctl.gguf.checkpoint import StoredTensor, read_model_json, stored_tensors
 from twinctl.gguf.encoding import Tensor, available_cores, encoded
 from twinctl.gguf.families import Family, Weight, find_family
 from twinctl.gguf.ggml import require_ggml
@@ -26,6 +24,7 @@ from twinctl.gguf.model import Hyperparameters, assign, read_hyperparameters
 from twinctl.gguf.quant_types import Quant, Shape, find_quant
 from twinctl.gguf.rope import Rope, frequency_factors
 from twinctl.gguf.vocabulary import Vocabulary, read_vocabulary
+from twinctl.workspace.files import atomic_write
 
 Progress = Callable[[int, int], None]
 _STEPS = 200  # calls of a progress, about
@@ -92,13 +91,13 @@ def write_gguf(
     and at the end, with bytes of tensor data. `threads` (all available cores unless said) changes no byte; each
     takes some 30 MiB.
     Raises ConfigError for a model or quant that cannot be written, UpstreamError for a folder that is incomplete,
-    damaged or contradicts itself, CheckFailed for numbers that do not fit, EngineError for a disk that is full. After
+    damaged or contradicts itself, CheckFailed for numbers that do not fit, OSError for a disk that is full. After
     any of them `target` is as it was before.
     """
     plan = _plan(model_dir, find_quant(quant))
     target.parent.mkdir(parents=True, exist_ok=True)
     _require_space(target.parent, plan.size)
-    with _whole_or_nothing(target) as partial:
+    with atomic_write(target, single_writer=True) as partial:
         writer = GGUFWriter(partial, plan.family.arch)
         try:
             _add_general(writer, plan, name, provenance or Provenance())
@@ -112,7 +111,7 @@ def write_gguf(
 
 
 def _plan(model_dir: Path, quant: Quant) -> _Plan:
-    config = read_json(model_dir / "config.json")
+    config = read_model_json(model_dir / "config.json")
     family = find_family(config)
     if config.get("quantization_config"):
         raise ConfigError(
@@ -241,31 +240,3 @@ def _require_space(folder: Path, needed: int) -> None:
     if free < needed:
         lack = f"{folder} has {free / 2**30:.1f} GiB free, the file needs {needed / 2**30:.1f}"
         raise EngineError(lack, "free some space, or choose a smaller quant")
-
-
-@contextmanager
-def _whole_or_nothing(target: Path) -> Iterator[Path]:
-    """A name beside `target` to write to; moved onto it when the block ends well, removed when it does not.
-
-    The name is always the same, so that what a killed process left is overwritten, not added to.
-    """
-    partial = target.with_name(f".{target.name}.partial")
-    partial.unlink(missing_ok=True)
-    try:
-        yield partial
-        _sync(partial)
-        partial.replace(target)
-        _sync(target.parent)
-    except OSError as error:
-        raise EngineError(f"{target} was not written: {error}", "is the disk full, or the folder read-only?") from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file's bytes, or a folder's names, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -22,6 +22,7 @@ from twinctl.errors import HubError
 from twinctl.hub.failures import Target, hub_errors
 from twinctl.hub.interrupt import Connections
 from twinctl.hub.retry_messages import HttpWaits, reason_for
+from twinctl.workspace.files import write_text
 
 if TYPE_CHECKING:
     import httpx
@@ -179,6 +180,4 @@ def _remember(target: Target, sha: str) -> None:
     note = Path(HF_HUB_CACHE, repo_folder_name(repo_id=target.repo_id, repo_type=target.kind), "refs", name)
     with suppress(OSError):  # a cache that cannot be written serves the commits it has
         note.parent.mkdir(parents=True, exist_ok=True)
-        draft = note.with_name(f"{note.name}.{os.getpid()}.tmp")
-        draft.write_text(sha)
-        draft.replace(note)
+        write_text(note, sha)

@@ -26,7 +26,7 @@ from pathlib import Path
 from shlex import quote
 
 from twinctl.errors import BusyError, ConfigError
-from twinctl.workspace.files import fsync_path
+from twinctl.workspace.files import publish
 
 FICLONE = 0x40049409  # Linux's ioctl
 LINK_FROM = 64 * 2**20  # what is smaller is worth a copy
@@ -151,10 +151,8 @@ def _put_all(wanted: Sequence[tuple[Path, Path]], folder: Path) -> None:
         if not any(_try(way, file, passing) for way in ways):
             _require_room(folder, file.stat().st_size)
             _copy(file, passing)
-        fsync_path(passing)
-        os.replace(passing, target)
-        passing.unlink(missing_ok=True)  # a rename onto the very same file does nothing
-    fsync_path(folder)
+        publish(passing, target)
+        passing.unlink(missing_ok=True)  # a rename onto a hard link of the same file does nothing
 
 
 def _may_link(file: Path, folder: Path) -> bool:

@@ -51,11 +51,11 @@ def plan(view: RunView, recipe: GgufRecipe, *, verify: bool = True) -> Plan:
 
 def require_writable(view: RunView) -> None:
     """Raise ConfigError when no GGUF file can be made of the run's family: neither by us nor by a llama.cpp here."""
-    from twinctl.gguf.checkpoint import read_json
+    from twinctl.gguf.checkpoint import read_model_json
     from twinctl.gguf.llama_cpp_fallback import require_family
 
     folder = view.base.folder(weights=False)
-    require_family(read_json(folder / "config.json"), folder)
+    require_family(read_model_json(folder / "config.json"), folder)
 
 
 def run(attempt: Attempt) -> Produced:
@@ -94,12 +94,12 @@ def _write(attempt: Attempt, recipe: GgufRecipe, model: Path, target: Path) -> t
     """Ourselves; or, for another family, by llama.cpp's programs where they are installed. The metrics, and of which
     texts llama.cpp makes other tokens than training did.
     """
-    from twinctl.gguf.checkpoint import read_json
+    from twinctl.gguf.checkpoint import read_model_json
     from twinctl.gguf.llama_cpp_fallback import require_family, write_by_llama_cpp
     from twinctl.gguf.writer import Provenance, write_gguf
 
     attempt.stage(f"writing {target.name}")
-    tools = require_family(read_json(model / "config.json"), model)
+    tools = require_family(read_model_json(model / "config.json"), model)
     if tools is not None:
         attempt.note(writer=str(tools.converter.name))
         attempt.stage(f"writing {target.name} by llama.cpp's {tools.converter.name}")

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 
 from twinctl.engine.models import tensor_names
 from twinctl.errors import TwinctlError
-from twinctl.gguf.checkpoint import read_json, stored_tensors
+from twinctl.gguf.checkpoint import read_model_json, stored_tensors
 
 REQUIRED_FILES = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json")
 SETTINGS = ("architectures", "model_type", "vocab_size", "hidden_size", "num_hidden_layers", "eos_token_id")
@@ -29,7 +29,7 @@ def model_dir_problems(folder: Path, *, quantised: bool = False) -> list[str]:
     problems += [f"{path.name} is no safetensors file" for path in sorted(folder.iterdir()) if path.suffix in PICKLED]
     try:
         names = tensor_names(folder) if quantised else list(stored_tensors(folder))
-        config = read_json(folder / "config.json")
+        config = read_model_json(folder / "config.json")
     except TwinctlError as error:
         return [*problems, error.message]
     except SafetensorError as error:

@@ -7,7 +7,6 @@ pickled; the folder holds people's writing, so it is never part of a result that
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 
 from twinctl.errors import UpstreamError
 from twinctl.verification.probes import TokenizerProbe
-from twinctl.workspace.files import read_json, write_json
+from twinctl.workspace.files import publish, read_json, write_json
 
 Ids = NDArray[np.int32]
 ReportProgress = Callable[[int, int], None]  # (done, total)
@@ -80,7 +79,7 @@ class Reference:
         facts |= {"ended": self.answers.ended, "cut": self.answers.cut}
         facts["probes"] = [asdict(probe) for probe in self.probes]
         write_json(partial / _FACTS, facts)
-        os.rename(partial, folder)
+        publish(partial, folder)
 
     @classmethod
     def load(cls, folder: Path) -> Reference:

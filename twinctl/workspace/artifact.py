@@ -7,7 +7,6 @@ relative.
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +16,7 @@ from shlex import quote
 from typing import Any
 
 from twinctl.errors import UpstreamError
-from twinctl.workspace.files import append_line, fsync_path, fsync_tree, read_json, read_lines, write_json
+from twinctl.workspace.files import append_line, publish, read_json, read_lines, write_json
 from twinctl.workspace.lock import is_locked
 from twinctl.workspace.memo import file_sha256, read_all
 
@@ -132,12 +131,10 @@ class Artifact:
     def commit(self, record: Record) -> None:
         """Make work/out, whose files the record lists, the artifact's result: flush, rename, then write the record."""
         built = self.work / "out"
-        fsync_tree(built)
         (self.path / "record.json").unlink(missing_ok=True)
         if self.out.exists():
             shutil.rmtree(self.out)
-        os.rename(built, self.out)
-        fsync_path(self.path)
+        publish(built, self.out)
         write_json(self.path / "record.json", asdict(record))
         self.tidy()
 

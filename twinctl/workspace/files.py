@@ -1,7 +1,8 @@
-"""Small files that are either whole or not there, and lines that are appended.
+"""Files that are either whole or not there, and lines that are appended.
 
-What must stay true: `write_json` leaves the old content or the new one, never a mixture, also through a power cut; a
-reader of appended lines passes over a last line that a crash cut short; a damaged file is an error that names it.
+What must stay true: `atomic_write`, and so `write_json`, leaves the old content or the new one, never a mixture, also
+through a power cut; a reader of appended lines passes over a last line that a crash cut short; a damaged file is an
+error that names it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -33,21 +35,36 @@ def fsync_tree(folder: Path) -> None:
         fsync_path(Path(parent))
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replace the file's content in one step."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+def publish(partial: Path, target: Path) -> None:
+    """Give a finished file or folder its final name: flush the content, rename it, flush the folder that it is in."""
+    fsync_tree(partial) if partial.is_dir() else fsync_path(partial)
+    os.replace(partial, target)
+    fsync_path(target.parent)
+
+
+@contextmanager
+def atomic_write(target: Path, *, single_writer: bool = False) -> Iterator[Path]:
+    """The path of a partial file next to `target`, for the block to write. When the block ends, the file becomes
+    `target` in one step; when the block raises, the file is removed and `target` is as it was.
+
+    `single_writer`: no other process writes this target at the same time. The partial file then has a fixed name, so
+    that the next attempt overwrites what a killed process left; this matters for large files.
+    """
+    partial = target.with_name(f".{target.name}.partial" if single_writer else f"{target.name}.{os.getpid()}.partial")
     try:
-        with open(partial, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(partial, path)
+        yield partial
+        publish(partial, target)
     except OSError as error:
-        error.filename = error.filename or str(path)  # a write that finds no room names no file
+        error.filename = error.filename or str(target)  # a write to a full disk names no file
         raise
     finally:
         partial.unlink(missing_ok=True)
-    fsync_path(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace the file's content in one step."""
+    with atomic_write(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -55,14 +72,16 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """The file's value. Raises UpstreamError when it is damaged; a missing file raises FileNotFoundError."""
+def read_json(path: Path, hint: str = "") -> Any:
+    """The file's value. Raises UpstreamError, with the hint, when it is damaged; a missing file raises
+    FileNotFoundError. Without `hint` the file is one of the workspace's, which its phase writes again.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UpstreamError(
             f"{path} is damaged: {error}",
-            f"move it away, then run the phase again: mv {quote(str(path))} {quote(str(path))}.bad",
+            hint or f"move it away, then run the phase again: mv {quote(str(path))} {quote(str(path))}.bad",
         ) from error
 
 
