@@ -26,7 +26,7 @@ def spoken(prepared: dict[str, Any], home: Path) -> Workspace:
             talk.ask(question, HOW)
             talk.answer("base", Answer("I am the base.", 5, "length", 0.5), HOW, beside=True)
             talk.answer("tiny", Answer("I am \x1b[2Jthe twin.", 5, "stop", 0.5, seed=3), HOW)
-    talk.mend("I am I.")
+    talk.edit("I am I.")
     transcripts.append_check(
         workspace, "tiny", {"speaker": "tiny", "passed": False, "failures": ["2 of 12 answers: loops"]}
     )
@@ -53,7 +53,7 @@ def test_the_talks_the_last_in_full_and_the_checks(cli: Cli, spoken: Workspace) 
         "> And [31m[b]now[/b]?",
         "base (5 tokens, seed 0, cut):",
         "I am the base.",
-        "tiny (5 tokens, seed 3, mended):",
+        "tiny (5 tokens, seed 3, edited):",
         "I am I.",
     ]
 

@@ -12,10 +12,10 @@ from twinctl.workspace.workspace import Workspace
 
 Start = Callable[..., Terminal]
 GREETING = (
-    "temperature 0.7, top-p 0.95, min-p 0.05, at most 256 tokens, seed 0; /help lists what there is, Ctrl-D leaves"
+    "temperature 0.7, top-p 0.95, min-p 0.05, at most 256 tokens, seed 0; /help lists the commands, Ctrl-D leaves"
 )
 TWO = "[2 tokens, 4.0 tokens/s, ended by itself]"
-KEPT = "kept as talk 1; to go on with it: twinctl chat --resume 1"
+KEPT = "saved as conversation 1; to resume it: twinctl chat --resume 1"
 
 
 def kept(home: Path) -> list[Transcript]:

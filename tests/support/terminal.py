@@ -208,7 +208,7 @@ class Terminal:
 
 
 def _prompts(lines: list[str]) -> int:
-    return sum(bool(re.match(r"(tiny|base|mended)( \+ all)?>( |$)", line)) for line in lines)
+    return sum(bool(re.match(r"(tiny|base|edited)( \+ all)?>( |$)", line)) for line in lines)
 
 
 if __name__ == "__main__":

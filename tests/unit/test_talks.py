@@ -51,7 +51,7 @@ def test_what_was_read_back_is_what_was_said(workspace: Workspace) -> None:
     spoken(talk, ("three", "c"))
     talk.answer("base", said("beside"), HOW, beside=True)
     talk.answer("tiny", said("c again", seed=1), HOW)
-    talk.mend("c, mended")
+    talk.edit("c, mended")
     read = transcripts.list_transcripts(workspace, "tiny")[0]
     assert read.turns == talk.turns
     assert texts(read) == [("one", "a"), ("three", "c, mended")]
@@ -96,17 +96,17 @@ def test_resume_takes_the_last_or_the_named_one(workspace: Workspace) -> None:
 
 
 def test_what_is_not_there_cannot_be_resumed(workspace: Workspace) -> None:
-    with pytest.raises(UpstreamError, match="has no talk yet"):
+    with pytest.raises(UpstreamError, match="has no conversation yet"):
         transcripts.resume(workspace, "tiny")
     spoken(transcripts.begin(workspace, "tiny"), ("one", "a"))
-    with pytest.raises(UpstreamError, match="no talk 7; talks of run “tiny”: 1"):
+    with pytest.raises(UpstreamError, match="no conversation 7; conversations of run “tiny”: 1"):
         transcripts.resume(workspace, "tiny", 7)
     assert not (transcripts.folder(workspace, "tiny") / "7.jsonl").exists()
 
 
 def test_what_goes_on_elsewhere_cannot_be_resumed(workspace: Workspace) -> None:
     spoken(talk := transcripts.begin(workspace, "tiny"), ("one", "a"))
-    with pytest.raises(BusyError, match="talk 1 of run “tiny” is going on elsewhere"):
+    with pytest.raises(BusyError, match="conversation 1 of run “tiny” is open in another process"):
         transcripts.resume(workspace, "tiny")
     close(talk)
     assert transcripts.resume(workspace, "tiny").turns == talk.turns
@@ -153,7 +153,7 @@ def test_rows_are_whole_answers_and_the_last_system_message(workspace: Workspace
     talk.ask("two", replace_system("Be kind."))
     talk.answer("tiny", said("cut", finish="length"), HOW)
     assert talk.rows() == ([{"messages": _pair("one", "a"), "talk": "tiny/1"}], 1)
-    talk.mend("whole")
+    talk.edit("whole")
     system = {"role": "system", "content": "Be kind."}
     assert talk.rows() == ([{"messages": [system, *_pair("one", "a"), *_pair("two", "whole")], "talk": "tiny/1"}], 0)
     rows, _ = talk.rows(each_turn=True)

@@ -1,1 +1,1 @@
-"""Talking to a model: the protocol that speakers fulfil, and the prompt loop over it."""
+"""Conversations with a model: which one is loaded, the prompt loop, transcripts, and the quick check of a twin."""

@@ -6,7 +6,7 @@ the answers are compared to (held-out rows) was never trained on; a result says 
 The limits, and why. Endless: a long answer may be cut at 256 tokens, but most must end by themselves. Copies: a run of
 50 tokens is what studies of memorisation call verbatim (Carlini and others, “Quantifying memorization across neural
 language models”, 2023); an author who repeats himself does so in held-out rows too, and then their longest run counts.
-Anything else is wrong in one answer already.
+Any other fault fails the check in one answer.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ from twinctl.chat.memorization import Corpus
 from twinctl.chat.quality_checks import TemplateText, faults_of
 from twinctl.chat.style import Author, Style
 from twinctl.config.sampling import Sampling
+from twinctl.data.template import Message
 from twinctl.data.tokenizer import TextTokenizer
-from twinctl.data.tokens import EVAL, IGNORED, read_tokens, samples
+from twinctl.data.tokens import EVAL, IGNORED, evenly_spaced, read_tokens, samples
 from twinctl.inference.chat_model import Answer, ChatModel, Show, opening
+from twinctl.inference.context_window import Exchange
 from twinctl.pipeline.run_view import RunView
 
 PROMPTS = (
@@ -48,11 +50,11 @@ FAULTS = {
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a check compares to. `held_out`: (question, the author's answer), never trained on."""
+    """What a check compares to. `held_out`: questions and the author's answers, never trained on."""
 
-    held_out: list[tuple[str, str]]
+    held_out: list[Exchange]
     corpus: Corpus
-    frame: TemplateText
+    template: TemplateText
     tokenizer: TextTokenizer
 
     @classmethod
@@ -65,14 +67,14 @@ class Evidence:
         jinja = Template(MODEL, template, tokenizer.bos, stop, -1, {**tokenizer.named, "eos_token": stop})
         question = "twinctl asks"
         prompt = jinja.prompt([{"role": "user", "content": question}])
-        frame = TemplateText.of(prompt, question, tokenizer.specials)
-        held_out = _held_out(tokens, tokenizer, asks=prompt.rpartition(question)[2])
-        return cls(held_out, Corpus.read(tokens), frame, tokenizer)
+        text = TemplateText.of(prompt, question, tokenizer.specials)
+        held_out = _held_out(tokens, tokenizer, after_question=prompt.rpartition(question)[2])
+        return cls(held_out, Corpus.read(tokens), text, tokenizer)
 
     @property
     def most_repeated(self) -> int:
         """The longest run, in tokens, that a held-out answer has in common with the training rows."""
-        return max((self.copied(answer)[1] for _, answer in self.held_out), default=0)
+        return max((self.copied(row.answer)[1] for row in self.held_out), default=0)
 
     def copied(self, text: str) -> tuple[str, int]:
         """(text, tokens) of the longest run that the text has in common with the training rows."""
@@ -81,22 +83,22 @@ class Evidence:
         return self.tokenizer.decode([ids[start : start + length]])[0], length
 
 
-def _held_out(tokens: Path, tokenizer: TextTokenizer, asks: str) -> list[tuple[str, str]]:
-    """The author's held-out rows: question and last answer. `asks`: what the template writes between the two."""
+def _held_out(tokens: Path, tokenizer: TextTokenizer, after_question: str) -> list[Exchange]:
+    """The author's held-out rows. `after_question`: what the template writes between question and answer."""
     table = read_tokens(tokens, EVAL)
     roles, prompts = table["role"].to_pylist(), table["prompt"].to_pylist()
-    wanted = [place for place, role in enumerate(roles) if role == "author"] or range(len(roles))
+    wanted = [index for index, role in enumerate(roles) if role == "author"] or range(len(roles))
     learnt = [labels[labels != IGNORED].tolist() for _, labels in samples(table)]
-    texts = tokenizer.decode([_answer_of(learnt[place], asks, tokenizer) for place in wanted])
-    return [(prompts[place], text) for place, text in zip(wanted, texts, strict=True)]
+    texts = tokenizer.decode([_answer_of(learnt[index], after_question, tokenizer) for index in wanted])
+    return [Exchange(prompts[index], text) for index, text in zip(wanted, texts, strict=True)]
 
 
-def _answer_of(ids: list[int], asks: str, tokenizer: TextTokenizer) -> list[int]:
-    """The learnt ids without special tokens; where the question is learnt as well, what comes behind it."""
+def _answer_of(ids: list[int], after_question: str, tokenizer: TextTokenizer) -> list[int]:
+    """The learnt ids without special tokens; where the question is learnt as well, those of the answer."""
     (text,) = tokenizer.decode([ids])
-    if asks and asks in text:
-        (ids,) = tokenizer.encode([text.rpartition(asks)[2]])
-    return [each for each in ids if each not in tokenizer.special_ids]
+    if after_question and after_question in text:
+        (ids,) = tokenizer.encode([text.rpartition(after_question)[2]])
+    return [token for token in ids if token not in tokenizer.special_ids]
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ class CheckedAnswer:
     run: str
 
     def document(self) -> dict[str, Any]:
-        """For --json, and to keep."""
+        """The JSON document of the answer."""
         answer = self.answer
         about = {"prompt": self.prompt, "text": answer.text, "tokens": answer.tokens, "finish": answer.finish}
         return {**about, "faults": list(self.faults), "copied": self.copied, "run": self.run}
@@ -118,7 +120,7 @@ class CheckedAnswer:
 
 @dataclass
 class ChatCheck:
-    """The outcome. `styles`: of the author, the speaker and the base beside it."""
+    """The outcome. `speaker`: the name of the model that answered; `styles`: of the author, this model and the base."""
 
     speaker: str
     sampling: Sampling
@@ -130,31 +132,31 @@ class ChatCheck:
     @property
     def counts(self) -> dict[str, int]:
         """How many answers have each fault."""
-        found = Counter(fault for each in self.answers for fault in each.faults)
-        return {name: found[name] for name in FAULTS}
+        counts = Counter(fault for answer in self.answers for fault in answer.faults)
+        return {name: counts[name] for name in FAULTS}
 
     @property
     def failures(self) -> list[str]:
         """What makes the check fail, in words."""
-        allowed = {"endless": int(MAY_BE_CUT * len(self.answers))}
         total = len(self.answers)
-        found = [
+        allowed = {"endless": int(MAY_BE_CUT * total)}
+        failures = [
             f"{count} of {total} answers: {FAULTS[name]}"
             for name, count in self.counts.items()
             if count > allowed.get(name, 0)
         ]
-        if (near := self.is_nearer) is not None and not near:
-            found.append("the twin is no nearer to the author's style than the base")
-        return found
+        if self.is_nearer is False:
+            failures.append("the twin is no nearer to the author's style than the base")
+        return failures
 
     @property
     def is_nearer(self) -> bool | None:
-        """Whether the speaker is nearer to the author's style than the base; None where that cannot be told."""
+        """Whether the model is nearer to the author's style than the base; None where that cannot be measured."""
         own, base = (self.styles[name].distance if name in self.styles else None for name in (self.speaker, "base"))
         return None if own is None or base is None else own < base
 
     def document(self) -> dict[str, Any]:
-        """For --json, and to keep."""
+        """The JSON document of the check."""
         return {
             "speaker": self.speaker,
             "passed": not self.failures,
@@ -163,12 +165,12 @@ class ChatCheck:
             "copy_limit": self.copy_limit,
             "sampling": self.sampling.model_dump(mode="json"),
             "styles": {name: style.rounded() for name, style in self.styles.items()},
-            "answers": [each.document() for each in self.answers],
+            "answers": [answer.document() for answer in self.answers],
         }
 
 
 def check(
-    speaker: ChatModel,
+    model: ChatModel,
     base: ChatModel | None,
     evidence: Evidence,
     sampling: Sampling,
@@ -177,23 +179,23 @@ def check(
     show: Show,
     done: Callable[[CheckedAnswer], None],
 ) -> ChatCheck:
-    """Ask the speaker all prompts, streaming, and the base those that the author answered as well.
+    """Ask the model all prompts, streaming, and the base those that the author answered as well.
 
-    `ask` gets each prompt, `show` the answer's pieces, `done` what was seen. Ctrl-C ends it, with what came.
+    `ask` gets each prompt, `show` the answer's pieces, `done` the checked answer. Ctrl-C ends it, with what came.
     """
     fixed = as_checked(sampling)
-    found = ChatCheck(speaker.name, fixed, max(COPY, evidence.most_repeated + 1))
-    held_out = spread([row for row in evidence.held_out if row[0].strip()], HELD_OUT)
-    for prompt in (*PROMPTS, *(question for question, _ in held_out)):
+    result = ChatCheck(model.name, fixed, max(COPY, evidence.most_repeated + 1))
+    asked = spread([row for row in evidence.held_out if row.question.strip()], HELD_OUT)
+    for prompt in (*PROMPTS, *(row.question for row in asked)):
         ask(prompt)
-        answer = speaker.answer(_talk(prompt, fixed), fixed, show)
+        answer = model.answer(_messages(prompt, fixed), fixed, show)
         if answer.finish == "interrupted":
-            found.stopped = True
-            return found
-        found.answers.append(_checked(prompt, answer, evidence, found.copy_limit))
-        done(found.answers[-1])
-    _compare(found, base, held_out, evidence, fixed)
-    return found
+            result.stopped = True
+            return result
+        result.answers.append(_checked(prompt, answer, evidence, result.copy_limit))
+        done(result.answers[-1])
+    _measure_styles(result, base, asked, evidence)
+    return result
 
 
 def as_checked(sampling: Sampling) -> Sampling:
@@ -202,38 +204,35 @@ def as_checked(sampling: Sampling) -> Sampling:
 
 
 def suggested(view: RunView) -> list[str]:
-    """What one could ask: the check's own prompts, and questions of held-out rows."""
+    """Prompts to try: the check's own, and questions of held-out rows."""
     from twinctl.chat.model_files import evidence_files
 
     table = read_tokens(evidence_files(view)["tokens"], EVAL)
-    questions = [(text, "") for text in table["prompt"].to_pylist() if text.strip()]
-    return [*PROMPTS, *(question for question, _ in spread(questions, HELD_OUT))]
+    questions = [Exchange(text, "") for text in table["prompt"].to_pylist() if text.strip()]
+    return [*PROMPTS, *(row.question for row in spread(questions, HELD_OUT))]
 
 
 def _checked(prompt: str, answer: Answer, evidence: Evidence, limit: int) -> CheckedAnswer:
     run, length = evidence.copied(answer.text)
     copy = ("copy",) if length >= limit else ()
-    return CheckedAnswer(prompt, answer, (*faults_of(answer, evidence.frame), *copy), length, run)
+    return CheckedAnswer(prompt, answer, (*faults_of(answer, evidence.template), *copy), length, run)
 
 
-def _compare(
-    found: ChatCheck, base: ChatModel | None, asked: Sequence[tuple[str, str]], evidence: Evidence, sampling: Sampling
-) -> None:
+def _measure_styles(result: ChatCheck, base: ChatModel | None, asked: Sequence[Exchange], evidence: Evidence) -> None:
     """Measure the styles of all answers to the held-out prompts, the author's own too, against his other rows."""
-    author = Author([text for row in evidence.held_out if row not in asked for text in row[1:]])
-    found.styles["author"] = author.measure([text for _, text in asked])
-    found.styles[found.speaker] = author.measure([each.answer.text for each in found.answers[len(PROMPTS) :]])
+    author = Author([row.answer for row in evidence.held_out if row not in asked])
+    result.styles["author"] = author.measure([row.answer for row in asked])
+    result.styles[result.speaker] = author.measure([each.answer.text for each in result.answers[len(PROMPTS) :]])
     if base is not None:
-        answers = base.answers([_talk(question, sampling) for question, _ in asked], sampling)
-        found.styles["base"] = author.measure([answer.text for answer in answers])
+        answers = base.answers([_messages(row.question, result.sampling) for row in asked], result.sampling)
+        result.styles["base"] = author.measure([answer.text for answer in answers])
 
 
-def _talk(prompt: str, sampling: Sampling) -> list[dict[str, str]]:
+def _messages(prompt: str, sampling: Sampling) -> list[Message]:
     return [*opening(sampling), {"role": "user", "content": prompt}]
 
 
-def spread(rows: Sequence[tuple[str, str]], count: int) -> list[tuple[str, str]]:
-    """`count` rows of different questions, or all, as far apart as they can be."""
-    different = list({question: (question, text) for question, text in reversed(rows)}.values())[::-1]
-    count = min(count, len(different))
-    return [different[(2 * number + 1) * len(different) // (2 * count)] for number in range(count)]
+def spread(rows: Sequence[Exchange], count: int) -> list[Exchange]:
+    """`count` rows of different questions, or all of them, as far from each other as possible."""
+    different = list({row.question: row for row in reversed(rows)}.values())[::-1]
+    return evenly_spaced(different, count)

@@ -50,14 +50,15 @@ def run_command(conversation: Conversation, line: str) -> None:
 
 
 def complete(conversation: Conversation, begun: str) -> list[str]:
-    """The lines that a begun line can become."""
+    """The lines that `begun` can be completed to."""
     name, space, words = begun.removeprefix("/").partition(" ")
     if not begun.startswith("/") or "\n" in begun:
         return []
     if not space:
-        return [f"/{each}{' ' if COMMANDS[each].arguments else ''}" for each in COMMANDS if each.startswith(name)]
+        names = [command for command in COMMANDS if command.startswith(name)]
+        return [f"/{command}{' ' if COMMANDS[command].arguments else ''}" for command in names]
     command = COMMANDS.get(name)
-    return [f"/{name} {each}" for each in command.complete(conversation, words)] if command else []
+    return [f"/{name} {argument}" for argument in command.complete(conversation, words)] if command else []
 
 
 def _help(conversation: Conversation, words: str) -> None:
@@ -66,23 +67,23 @@ def _help(conversation: Conversation, words: str) -> None:
 
 
 def _base(conversation: Conversation, words: str) -> None:
-    others = [name for name in conversation.speakers if name != conversation.home]
+    others = [name for name in conversation.models if name != conversation.home]
     if not others:
-        raise UsageError(f"nobody but {conversation.home} is here", "start with: twinctl chat --compare")
+        raise UsageError(f"{conversation.home} is the only model", "start with: twinctl chat --compare")
     other = "base" if "base" in others else others[0]
     conversation.name = other if conversation.name == conversation.home else conversation.home
     conversation.screen.note(f"{conversation.name} answers now")
 
 
 def _compare(conversation: Conversation, words: str) -> None:
-    if len(names := list(conversation.speakers)) < 2:
-        raise UsageError(f"nobody but {names[0]} is here", "start with: twinctl chat --compare")
+    if len(names := list(conversation.models)) < 2:
+        raise UsageError(f"{names[0]} is the only model", "start with: twinctl chat --compare")
     if words:
         conversation.ask(words, together=True)
         return
     conversation.together = not conversation.together
     who = f"{' and '.join(names)} answer" if conversation.together else f"{conversation.name} alone answers"
-    conversation.screen.note(f"{who} from now on; the talk goes on from what {conversation.name} says")
+    conversation.screen.note(f"{who} from now on; the conversation continues with what {conversation.name} says")
 
 
 def _system(conversation: Conversation, words: str) -> None:
@@ -102,7 +103,8 @@ def _set(conversation: Conversation, words: str) -> None:
         raise _unknown(name)
     else:
         sampling = conversation.sampling
-        _table(conversation, [(f"{each} = {_value(sampling, each)}", str(fields[each].description)) for each in fields])
+        rows = [(f"{name} = {_value(sampling, name)}", str(fields[name].description)) for name in fields]
+        _table(conversation, rows)
 
 
 def with_value(sampling: Sampling, name: str, value: str) -> Sampling:
@@ -125,45 +127,41 @@ def _unknown(name: str) -> UsageError:
 
 
 def _meant(name: str, known: Sequence[str]) -> str:
-    """What begins like it, or is near to it; empty for neither."""
-    begun = [each for each in known if name and each.startswith(name)]
-    return next(iter(begun or get_close_matches(name, known, n=1)), "")
-
-
-def _retry(conversation: Conversation, words: str) -> None:
-    conversation.retry()
+    """The name that begins with it, or is similar; empty for none."""
+    longer = [candidate for candidate in known if name and candidate.startswith(name)]
+    return next(iter(longer or get_close_matches(name, known, n=1)), "")
 
 
 def _undo(conversation: Conversation, words: str) -> None:
     question = conversation.last.question
-    conversation.talk.undo()
+    conversation.transcript.undo()
     conversation.screen.line(f"undone: {_short(question)}")
 
 
 def _clear(conversation: Conversation, words: str) -> None:
-    conversation.talk.clear()
-    conversation.forget()
-    conversation.screen.line("cleared: the next question begins anew")
+    conversation.transcript.clear()
+    conversation.reset()
+    conversation.screen.line("cleared: the next question starts a new conversation")
 
 
 def _edit(conversation: Conversation, words: str) -> None:
     if not (answer := conversation.last.answer):
         raise UsageError("the last question has no answer", "ask it again: /retry")
-    text = words or conversation.line_input.read("mended", answer.text)
+    text = words or conversation.line_input.read("edited", answer.text)
     if not text.strip() or text == answer.text:
         conversation.screen.line("the answer stays as it was")
         return
-    conversation.talk.mend(text)
-    conversation.screen.line("the talk goes on from this answer; to keep it to train on: /save")
+    conversation.transcript.edit(text)
+    conversation.screen.line("the conversation continues with this answer; to save it to train on: /save")
 
 
 def _save(conversation: Conversation, words: str) -> None:
-    """Add the talk to the file, or put it in place of what the same talk was when it was saved there before."""
+    """Add the conversation to the file, in place of its own rows from an earlier /save."""
     conversation.last  # there must be something  # noqa: B018
-    single = conversation.speakers[conversation.name].is_single_turn
-    rows, left = conversation.talk.rows(each_turn=single)
+    single = conversation.models[conversation.name].is_single_turn
+    rows, left = conversation.transcript.rows(each_turn=single)
     if not rows:
-        raise UsageError("no answer is whole, so there is nothing to train on", "mend the last one: /edit")
+        raise UsageError("no answer is whole, so there is nothing to train on", "correct the last one: /edit")
     path = Path(words or f"talk-{rows[0]['talk'].replace('/', '-')}.jsonl").expanduser()
     try:
         before = [line for line in _lines(path) if json.loads(line).get("talk") != rows[0]["talk"]]
@@ -172,12 +170,12 @@ def _save(conversation: Conversation, words: str) -> None:
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror or error}", "choose another file: /save FILE.jsonl") from error
     turns = "1 turn that has" if left == 1 else f"{left} turns that have"
-    cut = f" without {turns} no whole answer (/edit mends one)" if left else ""
+    cut = f" without {turns} no whole answer (/edit corrects one)" if left else ""
     conversation.screen.line(f"saved{cut}; to train on it: twinctl prepare -d {shlex.quote(str(path))}")
 
 
 def _lines(path: Path) -> list[str]:
-    """The file's rows. Raises ConfigError for a file of another kind, which is not to be overwritten."""
+    """The file's rows. Raises ConfigError for a file of another kind, which must not be overwritten."""
     if not path.exists():
         return []
     try:
@@ -219,15 +217,12 @@ def _numbers(conversation: Conversation, begun: str) -> list[str]:
 
 def _files(conversation: Conversation, begun: str) -> list[str]:
     folder, _, start = begun.rpartition("/")
-    there = Path(f"{folder}/" if folder or begun.startswith("/") else ".").expanduser()
-    entries = sorted(there.iterdir()) if there.is_dir() else []
-    found = [entry for entry in entries if entry.name.startswith(start) and (start or entry.name[0] != ".")]
+    path = Path(f"{folder}/" if folder or begun.startswith("/") else ".").expanduser()
+    entries = sorted(path.iterdir()) if path.is_dir() else []
+    named = [entry for entry in entries if entry.name.startswith(start) and (start or entry.name[0] != ".")]
+    fitting = [entry for entry in named if entry.is_dir() or entry.suffix in (".jsonl", ".json")]
     before = begun[: len(begun) - len(start)]
-    return [f"{before}{entry.name}{'/' if entry.is_dir() else ''}" for entry in found if _fits(entry)]
-
-
-def _fits(entry: Path) -> bool:
-    return entry.is_dir() or entry.suffix in (".jsonl", ".json")
+    return [f"{before}{entry.name}{'/' if entry.is_dir() else ''}" for entry in fitting]
 
 
 def _value(sampling: Sampling, name: str) -> str:
@@ -240,7 +235,7 @@ def _short(text: str) -> str:
 
 
 def _table(conversation: Conversation, rows: Sequence[tuple[str, str]]) -> None:
-    """What is typed and what it does: in two columns, or in a narrow window below one another."""
+    """What is typed and what it does: in two columns, or in a narrow window one below the other."""
     widest = max(len(name) for name, _ in rows)
     narrow = conversation.screen.width < widest + 2 + max(len(text) for _, text in rows)
     for name, text in rows:
@@ -250,14 +245,14 @@ def _table(conversation: Conversation, rows: Sequence[tuple[str, str]]) -> None:
 COMMANDS: dict[str, Command] = {
     "help": Command(_help, "this list"),
     "base": Command(_base, "talk to the base model, and back to the twin"),
-    "compare": Command(_compare, "ask all who are here, this or from now on", "[TEXT]"),
+    "compare": Command(_compare, "ask all models, this or from now on", "[TEXT]"),
     "system": Command(_system, "the system message; none takes it out", "[TEXT]"),
     "set": Command(_set, "the sampling, as it is or changed", "[NAME VALUE]", _names),
-    "retry": Command(_retry, "the same question with another seed"),
-    "edit": Command(_edit, "mend the last answer", "[TEXT]"),
+    "retry": Command(lambda conversation, words: conversation.retry(), "the same question with another seed"),
+    "edit": Command(_edit, "correct the last answer", "[TEXT]"),
     "undo": Command(_undo, "take the last question back"),
-    "clear": Command(_clear, "forget what was said"),
-    "save": Command(_save, "the talk as rows to train on", "[FILE]", _files),
+    "clear": Command(_clear, "forget the turns so far"),
+    "save": Command(_save, "save the conversation as rows to train on", "[FILE]", _files),
     "prompts": Command(_prompts, "held-out questions to try", "[NUMBER]", _numbers),
     "exit": Command(_exit, "leave, as Ctrl-D does"),
 }

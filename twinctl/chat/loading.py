@@ -1,6 +1,6 @@
-"""A model that loads while its first question is typed.
+"""A model is loaded while its first question is typed.
 
-What must stay true: what goes wrong in loading is raised where the model is asked for, never lost in the thread.
+What must stay true: an error of loading is raised where the model is used, never lost in the thread.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ Load = Callable[[], Sequence[ChatModel]]
 
 
 class Loading(threading.Thread):
-    """Loads speakers."""
+    """Loads chat models in a thread."""
 
     def __init__(self, load: Load) -> None:
         super().__init__(daemon=True)
         self._load = load
         self._began = time.monotonic()
-        self._speakers: Mapping[str, ChatModel] = {}
+        self._models: Mapping[str, ChatModel] = {}
         self._done = threading.Event()  # a join that Ctrl-C interrupts would count the thread as ended (Python 3.11)
         self.error: BaseException | None = None
 
     def run(self) -> None:
-        """Load them."""
+        """Load the models."""
         try:
-            self._speakers = {speaker.name: speaker for speaker in self._load()}
+            self._models = {model.name: model for model in self._load()}
         except BaseException as error:
             self.error = error
         finally:
@@ -37,18 +37,18 @@ class Loading(threading.Thread):
 
     @property
     def is_under_way(self) -> bool:
-        """Whether they are not there yet."""
+        """Whether the models are still being loaded."""
         return not self._done.is_set()
 
     @property
     def label(self) -> str:
-        """What to show until then."""
+        """What to show while they are loaded."""
         return f"loading the model … {time.monotonic() - self._began:.0f} s"
 
-    def speakers(self, screen: Screen) -> Mapping[str, ChatModel]:
-        """The speakers by name, as soon as they are there. Raises what loading raised."""
+    def models(self, screen: Screen) -> Mapping[str, ChatModel]:
+        """The models by name, as soon as they are loaded. Raises what loading raised."""
         if self.is_under_way:
             screen.wait(self._done, lambda: self.label)
         if self.error is not None:
             raise self.error
-        return self._speakers
+        return self._models

@@ -27,7 +27,7 @@ def run_repl(
     name: str,
     load: Load,
     sampling: Sampling,
-    kept: Transcript,
+    transcript: Transcript,
     *,
     prompts: Callable[[], Sequence[str]] = lambda: (),
     together: bool = False,
@@ -36,20 +36,20 @@ def run_repl(
     command: str = "twinctl chat",
     stream: TextIO | None = None,
 ) -> None:
-    """Talk with `name`, one of the speakers that `load` returns, until the person leaves.
+    """Read questions to the model `name`, one of those that `load` returns, and answer them until the person leaves.
 
-    `load` runs in a thread beside and must print nothing. `prompts` are those of /prompts; `together` asks everybody
-    from the start; `history` is the file of what was typed; `command` is how this conversation was begun, to say how to
-    go on with it. Raises what loading raised.
+    `load` runs in another thread and must print nothing. `prompts` are those of /prompts; `together` asks all models
+    from the start; `history` is the file of what was typed; `command` is how this conversation was started, to say how
+    to resume it. Raises what loading raised.
     """
     screen, loading = Screen(stream, quiet=quiet), Loading(load)
-    conversation = Conversation(screen, loading, name, _resumed(sampling, kept), kept, prompts)
+    conversation = Conversation(screen, loading, name, _resumed(sampling, transcript), transcript, prompts)
     conversation.together = together
     _greet(conversation)
     conversation.line_input = line_input(screen, loading, history, lambda begun: complete(conversation, begun))
     loading.start()
     if isinstance(conversation.line_input, Lines):
-        _ = conversation.speakers
+        _ = conversation.models
     try:
         while _next(conversation):
             pass
@@ -59,15 +59,16 @@ def run_repl(
     except Interrupted as error:
         _end_loading(conversation, loading, error)
         raise
-    if kept.path and kept.path.exists():
-        screen.note(f"kept as talk {kept.number}; to go on with it: {command} --resume {kept.number}")
+    if transcript.path and transcript.path.exists():
+        number = transcript.number
+        screen.note(f"saved as conversation {number}; to resume it: {command} --resume {number}")
     _end_loading(conversation, loading)
-    for speaker in loading.speakers(screen).values():
-        speaker.close()
+    for model in loading.models(screen).values():
+        model.close()
 
 
 def _end_loading(conversation: Conversation, loading: Loading, error: Interrupted | None = None) -> None:
-    """Who leaves while the model loads leaves at once: an import can neither be stopped nor outlive Python's end."""
+    """End the process at once if the model is still loading: an import can neither be stopped nor outlive Python."""
     if loading.is_under_way:
         if error:
             conversation.screen.line(error.message)
@@ -75,7 +76,7 @@ def _end_loading(conversation: Conversation, loading: Loading, error: Interrupte
 
 
 def _next(conversation: Conversation) -> bool:
-    """One line and what it leads to. False when it was the last."""
+    """Read one line and do what it says. False if it was the last."""
     screen = conversation.screen
     try:
         line = conversation.line_input.read(conversation.label)
@@ -94,28 +95,27 @@ def _next(conversation: Conversation) -> bool:
     return True
 
 
-def _resumed(sampling: Sampling, kept: Transcript) -> Sampling:
-    """The sampling with the talk's own system message, unless another is asked for."""
-    system = kept.turns[-1].system if kept.turns else ""
+def _resumed(sampling: Sampling, transcript: Transcript) -> Sampling:
+    """The sampling with the transcript's system message, unless another is given."""
+    system = transcript.turns[-1].system if transcript.turns else ""
     return sampling if sampling.system or not system else sampling.model_copy(update={"system": system})
 
 
 def _greet(conversation: Conversation) -> None:
-    screen, sampling, turns = conversation.screen, conversation.sampling, conversation.talk.turns
+    screen, sampling, turns = conversation.screen, conversation.sampling, conversation.transcript.turns
     longest = f"at most {sampling.max_new_tokens} tokens"
-    screen.note(f"{_how(sampling)}, {longest}, seed {sampling.seed}; /help lists what there is, Ctrl-D leaves")
+    screen.note(f"{_how(sampling)}, {longest}, seed {sampling.seed}; /help lists the commands, Ctrl-D leaves")
     if sampling.system:
         screen.note(f"system: {sampling.system}")
     if turns:
-        screen.note(
-            f"talk {conversation.talk.number}, {len(turns)} turn{'s' if len(turns) > 1 else ''} so far; the last:"
-        )
+        count = f"{len(turns)} turn{'s' if len(turns) > 1 else ''}"
+        screen.note(f"conversation {conversation.transcript.number}, {count} so far; the last:")
         screen.text(f"{conversation.name}> {turns[-1].question}")
         screen.text(turns[-1].answer.text if turns[-1].answer else "(not answered; /retry asks it again)")
 
 
 def _how(sampling: Sampling) -> str:
-    """What decides on the next token."""
+    """The sampling in words."""
     penalty = {"repetition_penalty": sampling.repetition_penalty}
     used = {**sampling.model_dump(include=set(IDLE)), **penalty} if sampling.temperature else penalty
     drawn = f"temperature {sampling.temperature:g}" if sampling.temperature else "greedy"

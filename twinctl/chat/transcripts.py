@@ -1,8 +1,8 @@
-"""The talks of a run, kept as they go: <workspace>/talks/<run>/<number>.jsonl, and checks.jsonl beside them.
+"""Transcripts of a run's conversations: <workspace>/talks/<run>/<number>.jsonl; the results of checks: checks.jsonl.
 
-What must stay true: a file is only ever appended to, and a talk is what its lines say when they are read in order, so
-a kill loses at most the answer that was being given; a question is written before it is asked; two processes never
-write into the same talk; no secret is written. A folder that cannot be written to stops no conversation.
+What must stay true: a file is only ever appended to, and a transcript is what its lines say when they are read in
+order, so a kill loses at most the answer that was being given; a question is written before it is asked; two processes
+never write to the same transcript; no secret is written. A folder that cannot be written to stops no conversation.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ UNFINISHED = ("length", "interrupted")
 
 @dataclass(frozen=True)
 class StoredAnswer:
-    """An answer as it was kept. `finish` is the answer's, or "mended" once somebody has written it anew."""
+    """An answer as it was saved. `speaker`: the model's name; `finish`: the answer's, or "mended" after an edit."""
 
     speaker: str
     text: str
@@ -43,7 +43,7 @@ class StoredAnswer:
 
 @dataclass(frozen=True)
 class Turn:
-    """A question and what was answered: the answer that the talk goes on from, and what others said to the same."""
+    """A question, the answer that the conversation continues with, and `beside` it those of other models."""
 
     question: str
     time: float = 0.0
@@ -54,7 +54,7 @@ class Turn:
 
 @dataclass
 class Transcript:
-    """A talk, in memory and in its file; with no file it is kept nowhere. Read it from `turns`.
+    """A conversation's turns, in memory and in its file; with no file it is not saved.
 
     `fault` says why nothing is written any more.
     """
@@ -66,27 +66,27 @@ class Transcript:
 
     @property
     def number(self) -> int:
-        """Its number in the run; 0 while it has no file."""
+        """The number in the run; 0 if it has no file."""
         return int(self.path.stem) if self.path else 0
 
     @property
     def speakers(self) -> list[str]:
-        """Who answered in it."""
-        said = (each for turn in self.turns for each in (turn.answer, *turn.beside) if each)
-        return list(dict.fromkeys(each.speaker for each in said))
+        """The names of the models that answered."""
+        answers = (answer for turn in self.turns for answer in (turn.answer, *turn.beside) if answer)
+        return list(dict.fromkeys(answer.speaker for answer in answers))
 
     def ask(self, question: str, sampling: Sampling) -> None:
         """Begin a turn."""
         self._add({"role": "user", "text": question, "system": sampling.system})
 
     def answer(self, speaker: str, answer: Answer, sampling: Sampling, *, beside: bool = False) -> None:
-        """The last turn's answer; or one `beside` it, that the talk does not go on from. Each in place of an older."""
+        """Set the last turn's answer; or, with `beside`, one that the conversation does not continue with."""
         how = sampling.model_dump(mode="json", exclude={"system"})
         line = {"role": "assistant", "speaker": speaker, **asdict(answer), "sampling": how}
         self._add({**line, "beside": True} if beside else line)
 
-    def mend(self, text: str) -> None:
-        """Another text for the last answer."""
+    def edit(self, text: str) -> None:
+        """Replace the last answer's text."""
         self._add({"event": "mend", "text": text})
 
     def undo(self) -> None:
@@ -98,30 +98,31 @@ class Transcript:
         self._add({"event": "clear"})
 
     def rows(self, *, each_turn: bool = False) -> tuple[list[dict[str, Any]], int]:
-        """The talk as rows that prepare takes, and how many turns were left out: they have no whole answer.
+        """The conversation as rows that prepare takes, and how many turns were left out, as they have no whole answer.
 
-        One row for the talk, or for a template of single turns one for `each_turn`.
+        One row for the conversation, or one for `each_turn`, as a template of single turns needs it.
         """
-        whole = [turn for turn in self.turns if turn.answer and turn.answer.text.strip()]
-        whole = [turn for turn in whole if turn.answer and turn.answer.finish not in UNFINISHED]
-        talks = [[turn] for turn in whole] if each_turn else [whole] if whole else []
+        answered = [(turn, turn.answer) for turn in self.turns if turn.answer and turn.answer.text.strip()]
+        whole = [turn for turn, answer in answered if answer.finish not in UNFINISHED]
+        conversations = [[turn] for turn in whole] if each_turn else [whole] if whole else []
         name = f"{self.path.parent.name}/{self.number}" if self.path else "talk"
-        return [{"messages": _messages(talk), "talk": name} for talk in talks], len(self.turns) - len(whole)
+        rows = [{"messages": _messages(turns), "talk": name} for turns in conversations]
+        return rows, len(self.turns) - len(whole)
 
     def _add(self, line: Mapping[str, Any]) -> None:
-        """Write the line, then let it count."""
+        """Write the line, then apply it."""
         line = _stamped(line)
         if self.path and not self.fault:
             try:
-                self._stream = self._stream or self._claimed(self.path)
+                self._stream = self._stream or self._create(self.path)
                 self._stream.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
                 self._stream.flush()
             except OSError as error:
                 self.fault = f"{self.path}: {error.strerror or error}"
-        self._count(line)
+        self._apply(line)
 
-    def _claimed(self, path: Path) -> BinaryIO:
-        """The file, made with the first line; of two that want the same number, the second takes the next."""
+    def _create(self, path: Path) -> BinaryIO:
+        """Create the file; if another process has taken the number meanwhile, take the next."""
         path.parent.mkdir(parents=True, exist_ok=True)
         while True:
             try:
@@ -131,8 +132,8 @@ class Transcript:
             except FileExistsError:
                 path = path.with_name(f"{int(path.stem) + 1}.jsonl")
 
-    def _count(self, line: Mapping[str, Any]) -> None:
-        """What a line means; one that a newer twinctl wrote means nothing."""
+    def _apply(self, line: Mapping[str, Any]) -> None:
+        """Change the turns as a line says; a line that only a newer twinctl knows changes nothing."""
         text, turns = line.get("text", ""), self.turns
         if line.get("role") == "user":
             turns.append(Turn(text, line.get("time", 0.0), system=line.get("system", "")))
@@ -141,9 +142,10 @@ class Transcript:
         elif not turns:
             return
         elif line.get("role") == "assistant":
-            said = StoredAnswer(**{name: line[name] for name in StoredAnswer.__dataclass_fields__ if name in line})
-            others = (*(each for each in turns[-1].beside if each.speaker != said.speaker), said)
-            turns[-1] = replace(turns[-1], **({"beside": others} if line.get("beside") else {"answer": said}))
+            answer = StoredAnswer(**{name: line[name] for name in StoredAnswer.__dataclass_fields__ if name in line})
+            others = [other for other in turns[-1].beside if other.speaker != answer.speaker]
+            changed = {"beside": (*others, answer)} if line.get("beside") else {"answer": answer}
+            turns[-1] = replace(turns[-1], **changed)
         elif line.get("event") == "undo":
             turns.pop()
         elif line.get("event") == "mend" and (old := turns[-1].answer):
@@ -151,49 +153,51 @@ class Transcript:
 
 
 def folder(workspace: Workspace, run: str) -> Path:
-    """Where the run's talks and check results are kept; `runs rename` carries it along, `runs rm` leaves it."""
+    """The folder of the run's transcripts and check results; `runs rename` moves it, `runs rm` leaves it."""
     return workspace.root / TALKS / run
 
 
 def begin(workspace: Workspace, run: str) -> Transcript:
-    """A talk that gets the run's next number; its file is made with the first question."""
+    """A transcript that gets the run's next number; its file is created with the first question."""
     return Transcript(folder(workspace, run) / f"{max(_numbers(workspace, run), default=0) + 1}.jsonl")
 
 
 def resume(workspace: Workspace, run: str, number: int | None = None) -> Transcript:
-    """That talk, or the last one, to go on with.
+    """The transcript of that number, or the last one, to continue.
 
-    Raises UpstreamError when it is not there, BusyError while another process goes on with it.
+    Raises UpstreamError if there is none, BusyError while another process continues it.
     """
     numbers = _numbers(workspace, run)
     wanted = number or max(numbers, default=0)
     if wanted not in numbers:
-        there = f"talks of run “{run}”: {', '.join(map(str, numbers))}" if numbers else f"run “{run}” has no talk yet"
-        raise UpstreamError(f"there is no talk {wanted}; {there}" if number else there, f"twinctl chat --run {run}")
+        known = f"conversations of run “{run}”: {', '.join(map(str, numbers))}"
+        known = known if numbers else f"run “{run}” has no conversation yet"
+        message = f"there is no conversation {wanted}; {known}" if number else known
+        raise UpstreamError(message, f"twinctl chat --run {run}")
     path = folder(workspace, run) / f"{wanted}.jsonl"
     try:
         stream = _open(path)
     except BlockingIOError as error:
-        hint = "leave it there first, or begin another: twinctl chat"
-        raise BusyError(f"talk {wanted} of run “{run}” is going on elsewhere", hint) from error
+        hint = "leave it there first, or start another: twinctl chat"
+        raise BusyError(f"conversation {wanted} of run “{run}” is open in another process", hint) from error
     except OSError as error:
-        talk = _read(path)
-        talk.fault = f"{path}: {error.strerror or error}"
-        return talk
-    talk = _read(path)
-    talk._stream = stream
+        transcript = _read(path)
+        transcript.fault = f"{path}: {error.strerror or error}"
+        return transcript
+    transcript = _read(path)
+    transcript._stream = stream
     if path.stat().st_size and not path.read_bytes().endswith(b"\n"):  # a crash cut the last line short
         stream.write(b"\n")
-    return talk
+    return transcript
 
 
 def list_transcripts(workspace: Workspace, run: str) -> list[Transcript]:
-    """The run's talks by number, to look at."""
+    """The run's transcripts by number, to read."""
     return [_read(folder(workspace, run) / f"{number}.jsonl") for number in _numbers(workspace, run)]
 
 
 def append_check(workspace: Workspace, run: str, result: Mapping[str, Any]) -> None:
-    """Append a check's result to the run's."""
+    """Append a check's result to those of the run."""
     path = folder(workspace, run) / CHECKS
     path.parent.mkdir(parents=True, exist_ok=True)
     append_line(path, _stamped(result))
@@ -205,7 +209,7 @@ def checks(workspace: Workspace, run: str) -> list[dict[str, Any]]:
 
 
 def _open(path: Path, flags: int = 0) -> BinaryIO:
-    """The file, to append to, and locked: nobody else opens it so. It can be moved meanwhile."""
+    """Open the file for appending, locked against other processes; it can be moved meanwhile."""
     stream = open(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | flags, 0o600), "ab")  # noqa: SIM115
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -216,22 +220,22 @@ def _open(path: Path, flags: int = 0) -> BinaryIO:
 
 
 def _read(path: Path) -> Transcript:
-    talk = Transcript(path)
+    transcript = Transcript(path)
     for line in read_lines(path):
-        talk._count(line)
-    return talk
+        transcript._apply(line)
+    return transcript
 
 
 def _stamped(line: Mapping[str, Any]) -> dict[str, Any]:
-    """The line as it is written: with the time, without secrets."""
+    """The line as it is written: with the time, and without secrets."""
     return {"time": time.time(), **{key: _redacted(value) for key, value in line.items()}}
 
 
 def _redacted(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _redacted(each) for key, each in value.items()}
+        return {key: _redacted(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_redacted(each) for each in value]
+        return [_redacted(item) for item in value]
     return redact(value) if isinstance(value, str) else value
 
 
@@ -240,12 +244,12 @@ def _numbers(workspace: Workspace, run: str) -> list[int]:
 
 
 def _messages(turns: Iterable[Turn]) -> list[Message]:
-    """The turns as messages, after the last system message that was in force."""
-    found: list[Message] = []
+    """The turns as messages, after the system message of the last turn."""
+    messages: list[Message] = []
     system = ""
     for turn in turns:
         assert turn.answer
         system = turn.system
-        found.append({"role": "user", "content": turn.question})
-        found.append({"role": "assistant", "content": turn.answer.text})
-    return [{"role": "system", "content": system}, *found] if system else found
+        messages.append({"role": "user", "content": turn.question})
+        messages.append({"role": "assistant", "content": turn.answer.text})
+    return [{"role": "system", "content": system}, *messages] if system else messages

@@ -71,7 +71,7 @@ def _transcript(session: Session, talk: Transcript) -> None:
 
 
 def _head(said: StoredAnswer) -> str:
-    ended = {"stop": "", "length": ", cut", "interrupted": ", stopped", "mended": ", mended"}.get(said.finish, "")
+    ended = {"stop": "", "length": ", cut", "interrupted": ", stopped", "mended": ", edited"}.get(said.finish, "")
     return f"{printable(said.speaker)} ({said.tokens} tokens, seed {said.seed}{ended}):"
 
 

@@ -1,6 +1,6 @@
-"""Ctrl-C during an answer: the answer ends, the program goes on.
+"""Ctrl-C during an answer: the answer ends, the program continues.
 
-What must stay true: the first Ctrl-C lets the model finish the token that it is at, so that nothing is left half done;
+What must stay true: the first Ctrl-C lets the model finish its current token, so that nothing is left incomplete;
 the second raises KeyboardInterrupt at once; outside the block Ctrl-C means what it meant before.
 """
 
@@ -15,14 +15,14 @@ from dataclasses import dataclass
 
 @dataclass
 class Cancellation:
-    """Whether the answer is to end."""
+    """Whether a request to end the answer was made."""
 
     requested: bool = False
 
 
 @contextmanager
 def cancel_on_ctrl_c() -> Iterator[Cancellation]:
-    """A cancellation that Ctrl-C sets. Beside the main thread, which alone gets signals, nobody sets it."""
+    """A cancellation that Ctrl-C requests; in any thread but the main one, which alone gets signals, nothing does."""
     cancellation = Cancellation()
     if threading.current_thread() is not threading.main_thread():
         yield cancellation

@@ -1,4 +1,4 @@
-"""What chat needs of a model: answers, streamed or many at once, and the size of its window.
+"""The protocol of a model that answers: one answer streamed, or many at once, and the size of its window.
 
 What must stay true: an answer is the same text whether it is shown as it comes or not at all; it holds no special token
 and no part of a stop text.
@@ -17,8 +17,8 @@ from twinctl.errors import ConfigError
 Finish = Literal["stop", "length", "interrupted"]
 Show = Callable[[str], None]
 
-DEFAULT_WINDOW = 8192  # tokens of a talk with a model made for more: the cache then takes 1 GiB in an 8B
-SINGLE_TURN = "### Instruction:"  # alpaca's: made for one question and its answer
+DEFAULT_WINDOW = 8192  # tokens of a conversation with a model made for more: an 8B's cache then takes 1 GiB
+SINGLE_TURN = "### Instruction:"  # in alpaca's template, which is made for one question and its answer
 
 
 @dataclass(frozen=True)
@@ -47,25 +47,26 @@ class ChatModel(Protocol):
 
     name: str
     context: int  # the tokens that a prompt and its answer can have together
-    is_single_turn: bool  # its template shows the last question alone: earlier turns are not seen
+    is_single_turn: bool  # its template shows the last question alone, no earlier turns
 
     def count(self, messages: list[Message]) -> int:
-        """The tokens of the talk as a prompt. Raises ConfigError when the template refuses it."""
+        """The tokens of the conversation as a prompt. Raises ConfigError if the template refuses it."""
         ...
 
     def answer(self, messages: list[Message], sampling: Sampling, show: Show) -> Answer:
-        """Answer the talk, whose last message is the user's; `show` gets each piece of text as it comes.
+        """Answer the conversation, whose last message is the user's; `show` gets each piece of text as it comes.
 
         Pieces are whole characters, and together the answer's text. `sampling.system` is not added: see `opening`.
         A KeyboardInterrupt during the answer ends it as "interrupted", with what came. Raises ConfigError for a prompt
-        that leaves no room in the window, EngineError when memory does not suffice.
+        that leaves no room in the window, EngineError if memory does not suffice.
         """
         ...
 
-    def answers(self, talks: Sequence[list[Message]], sampling: Sampling) -> list[Answer]:
-        """Answers to many talks in their order, in batches where that is faster; `seconds` is then the batch's.
+    def answers(self, conversations: Sequence[list[Message]], sampling: Sampling) -> list[Answer]:
+        """Answers to many conversations in their order, in batches where that is faster; `seconds` is then the batch's.
 
-        A batch rounds otherwise than one talk alone, so that a near tie can fall otherwise; random draws do.
+        A batch rounds in another way than one conversation alone, so a near tie can have another result, and random
+        draws differ.
         """
         ...
 
@@ -75,17 +76,17 @@ class ChatModel(Protocol):
 
 
 def opening(sampling: Sampling) -> list[Message]:
-    """What a talk begins with: the system message, or nothing."""
+    """The first messages of a conversation: the system message, or nothing."""
     return [{"role": "system", "content": sampling.system}] if sampling.system else []
 
 
 def is_made_for_single_turns(template: str) -> bool:
-    """Whether a chat template is one of those."""
+    """Whether a chat template is made for one question and its answer."""
     return SINGLE_TURN in template
 
 
 def last_question(messages: list[Message]) -> list[Message]:
-    """What such a template shows of a talk: the system message and the last question."""
+    """The system message and the last question, which is what a single-turn template shows of a conversation."""
     return [message for message in messages[:-1] if message["role"] == "system"] + messages[-1:]
 
 

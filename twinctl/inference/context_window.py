@@ -1,7 +1,8 @@
-"""How much of a talk a model sees.
+"""How much of a conversation a model sees.
 
 What must stay true: the last question is always seen, whole; turns are left out from the oldest on, never one in the
-middle; an answer has the room that it may take, up to half of the window, so a talk never starves its own answers.
+middle; an answer has the room that it may take, up to half of the window, so a conversation always leaves room for its
+answers.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from twinctl.inference.chat_model import ChatModel, opening
 
 @dataclass(frozen=True)
 class View:
-    """What a speaker is shown, and how many of the oldest turns it is not shown any more."""
+    """The messages that a model gets, and how many of the oldest turns are not among them."""
 
     messages: list[Message]
     dropped: int
@@ -31,21 +32,23 @@ class Exchange:
     answer: str
 
 
-def view_of(earlier: Sequence[Exchange], question: str, speaker: ChatModel, sampling: Sampling) -> View:
-    """What the speaker sees of the conversation. An exchange without an answer is passed over.
+def view_of(earlier: Sequence[Exchange], question: str, model: ChatModel, sampling: Sampling) -> View:
+    """What the model sees of the conversation. An exchange without an answer is left out.
 
-    A template made for single turns sees the question alone. Raises ConfigError when the template refuses the talk.
+    A template made for single turns gets the question alone. Raises ConfigError if the template refuses the
+    conversation.
     """
-    before = [] if speaker.is_single_turn else [each for each in earlier if each.answer.strip()]
-    room = speaker.context - min(sampling.max_new_tokens, speaker.context // 2)
+    answered = [] if model.is_single_turn else [exchange for exchange in earlier if exchange.answer.strip()]
+    room = model.context - min(sampling.max_new_tokens, model.context // 2)
 
     def from_exchange(first: int) -> list[Message]:
         messages = opening(sampling)
-        for each in before[first:]:
-            messages += [{"role": "user", "content": each.question}, {"role": "assistant", "content": each.answer}]
+        for exchange in answered[first:]:
+            messages.append({"role": "user", "content": exchange.question})
+            messages.append({"role": "assistant", "content": exchange.answer})
         return [*messages, {"role": "user", "content": question}]
 
-    # Counting takes time that grows with the conversation, so the first that fits is searched for by halves.
-    firsts = range(len(before))
-    dropped = bisect_left(firsts, True, key=lambda first: speaker.count(from_exchange(first)) <= room)
+    # Counting takes time that grows with the conversation, so the first exchange that fits is found by bisection.
+    firsts = range(len(answered))
+    dropped = bisect_left(firsts, True, key=lambda first: model.count(from_exchange(first)) <= room)
     return View(from_exchange(dropped), dropped)

@@ -1,6 +1,6 @@
-"""An answer's text while it grows: what may be shown already, and where it ends.
+"""An answer's text while it grows: what can be shown already, and where it ends.
 
-What must stay true: the pieces that were shown are the text, one after the other; no part of a stop text is among them.
+What must stay true: the pieces that were shown are, together, the text; no part of a stop text is among them.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ class StopSequenceFilter:
         self.stopped = False
 
     def add(self, piece: str) -> None:
-        """The next piece; what comes behind a stop text is dropped."""
+        """The next piece; what comes after a stop text is dropped."""
         if self.stopped or not piece:
             return
         self._held += piece
-        at = min((place for text in self._stop if (place := self._held.find(text)) >= 0), default=None)
-        if at is not None:
+        ends = [start for text in self._stop if (start := self._held.find(text)) >= 0]
+        if ends:
             self.stopped = True
-            self._held = self._held[:at]
-        self._pass_on(len(self._held) - (0 if self.stopped else self._doubtful()))
+            self._held = self._held[: min(ends)]
+        self._pass_on(len(self._held) - (0 if self.stopped else self._possible_stop()))
 
     def end(self) -> None:
-        """Nothing comes any more: what was held back is text."""
+        """The answer is complete: what was held back is text."""
         self._pass_on(len(self._held))
 
-    def _doubtful(self) -> int:
-        """How many of the last characters could begin a stop text."""
+    def _possible_stop(self) -> int:
+        """How many of the last characters could be the beginning of a stop text."""
         longest = max(map(len, self._stop), default=1) - 1
         sizes = range(min(longest, len(self._held)), 0, -1)
         return next((size for size in sizes if any(text.startswith(self._held[-size:]) for text in self._stop)), 0)

@@ -83,7 +83,7 @@ def test_compare_from_now_on_in_a_narrow_window(start: Start) -> None:
 def test_nobody_to_compare_with(start: Start) -> None:
     terminal = start()
     terminal.say("/compare", "/base")
-    assert terminal.leave().count("error: nobody but tiny is here") == 2
+    assert terminal.leave().count("error: tiny is the only model") == 2
 
 
 def test_set_changes_shows_and_explains(start: Start) -> None:
@@ -124,14 +124,14 @@ def test_retry_when_greedy_says_that_it_is_no_use(start: Start) -> None:
     terminal.say("Count.", "/retry")
     lines = terminal.leave()
     assert lines[0].startswith("greedy, ")
-    assert "greedy answers do not depend on the seed; to have others: /set temperature 0.7" in lines
+    assert "greedy answers do not depend on the seed; to get others: /set temperature 0.7" in lines
 
 
 def test_undo_and_clear(start: Start) -> None:
     terminal = start("a", "b", "c", "d")
     terminal.say("one", "two", "/undo", "three", "/clear", "four", "/undo", "/undo")
     lines = terminal.leave()
-    assert "undone: two" in lines and "cleared: the next question begins anew" in lines
+    assert "undone: two" in lines and "cleared: the next question starts a new conversation" in lines
     assert lines[-4:-2] == ["error: nothing was asked yet", "  → type a question, or /prompts for some"]
     assert [len(said) for said, _ in terminal.asked["tiny"]] == [1, 3, 3, 1]
 
@@ -149,12 +149,12 @@ def test_a_mended_answer_becomes_a_row_that_prepare_takes(start: Start, home: Pa
     terminal = start("For shops.", "Yes.", "cut <wait>")
     terminal.say("What is a harbour for?")
     terminal.type("/edit\r")
-    terminal.prompt("mended")
-    terminal.until("mended> For shops.")
+    terminal.prompt("edited")
+    terminal.until("edited> For shops.")
     terminal.type("\x7f" * len("shops.") + "ships.\r")
     terminal.prompt()
     terminal.type("/edit\r")
-    terminal.prompt("mended")
+    terminal.prompt("edited")
     terminal.say("")
     assert "the answer stays as it was" in terminal.lines
     terminal.say("/save rows.jsonl", "Always?")
@@ -166,8 +166,8 @@ def test_a_mended_answer_becomes_a_row_that_prepare_takes(start: Start, home: Pa
     lines = terminal.leave()
     assert "saved; to train on it: twinctl prepare -d rows.jsonl" in lines
     assert (
-        "saved without 1 turn that has no whole answer (/edit mends one); to train on it: twinctl prepare -d rows.jsonl"
-        in " ".join(lines)
+        "saved without 1 turn that has no whole answer (/edit corrects one); "
+        "to train on it: twinctl prepare -d rows.jsonl" in " ".join(lines)
     )
     assert [json.loads(line) for line in (home / "rows.jsonl").read_text().splitlines()] == [
         {

@@ -18,7 +18,7 @@ def test_a_talk_is_taken_up_again(start: Start, home: Path) -> None:
     terminal.say("Does it help?")
     lines = terminal.leave()
     assert lines[1:6] == [
-        "system: Be kind.", "talk 1, 1 turn so far; the last:", "tiny> What is a harbour for?", "For ships.",
+        "system: Be kind.", "conversation 1, 1 turn so far; the last:", "tiny> What is a harbour for?", "For ships.",
         "tiny> Does it help?",
     ]  # fmt: skip
     assert [message["content"] for message in terminal.asked["tiny"][0][0]] == [
@@ -48,7 +48,7 @@ def test_a_folder_that_cannot_be_written_stops_no_talk(start: Start, home: Path)
     terminal = start("Yes.", "Yes.")
     terminal.say("Is it?", "And?")
     lines = terminal.leave()
-    assert sum("this talk is not kept: " in line for line in lines) == 1
+    assert sum("this conversation is not saved: " in line for line in lines) == 1
     assert lines.count("Yes.") == 2
 
 
