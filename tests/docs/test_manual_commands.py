@@ -19,9 +19,11 @@ from tests.support.manual_pages import (
     option_names,
     rows,
 )
+from twinctl.chat.commands import COMMANDS as CHAT_COMMANDS
 from twinctl.cli.app import COMMANDS
 from twinctl.config.presets import NAMES
 from twinctl.docs.settings import TABLES
+from twinctl.docs.topics import FOLDER
 
 # Options of other programs that the pages mention.
 OF_OTHERS = {"--strict", "--cloud", "--sweep"}
@@ -67,6 +69,11 @@ def test_every_setting_on_the_page_is_a_field(page: Path) -> None:
 def test_the_readme_has_every_command_in_its_table() -> None:
     named = [re.match(r"`twinctl ([a-z]+)", row[0]) for row in rows(README, "command")]
     assert [match[1] for match in named if match] == list(COMMANDS)
+
+
+def test_every_command_of_a_conversation_is_on_the_page_of_the_chat() -> None:
+    lines = rows(FOLDER / "chat.md", "command")
+    assert {name for line in lines for name in re.findall(r"`/(\w+)", line[0])} == CHAT_COMMANDS.keys()
 
 
 def test_what_does_not_exist_is_seen() -> None:
