@@ -83,7 +83,7 @@ def check(cli: Cli, home: Path, model: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture(autouse=True)
-def trainer(monkeypatch: pytest.MonkeyPatch) -> None:
+def trains_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train, "PHASE", replace(train.PHASE, run=fake_train, in_worker=False))
 
 

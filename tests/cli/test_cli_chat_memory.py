@@ -29,7 +29,7 @@ TOO_LITTLE = [
 
 
 @pytest.fixture
-def load(trained: object, monkeypatch: pytest.MonkeyPatch) -> Any:
+def loading(trained: object, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Let Unsloth's loading do this."""
 
     def stand_in(from_pretrained: Any) -> None:
@@ -48,35 +48,35 @@ def failing(error: Exception) -> Any:
 
 
 @pytest.mark.parametrize("error", TOO_LITTLE, ids=lambda error: str(error)[:20])
-def test_loading(cli: Cli, load: Any, error: Exception) -> None:
-    load(failing(error))
+def test_loading(cli: Cli, loading: Any, error: Exception) -> None:
+    loading(failing(error))
     shown = cli("chat", "-p", "x")
     assert shown.code == 6
     assert "error: not enough memory for the model: " in shown.err and re.split(r"\n| Incl", str(error))[0] in shown.err
     assert "→ add --4bit: a quarter of it" in shown.err
 
 
-def test_loading_in_four_bits_offers_what_is_left(cli: Cli, load: Any) -> None:
-    load(failing(torch.OutOfMemoryError(ON_CUDA)))
+def test_loading_in_four_bits_offers_what_is_left(cli: Cli, loading: Any) -> None:
+    loading(failing(torch.OutOfMemoryError(ON_CUDA)))
     shown = cli("chat", "-p", "x", "--4bit")
     assert shown.code == 6 and "a smaller model" in shown.err and "--4bit" not in shown.err
 
 
-def test_weights_that_a_small_gpu_did_not_take(cli: Cli, load: Any) -> None:
+def test_weights_that_a_small_gpu_did_not_take(cli: Cli, loading: Any) -> None:
     weights = [SimpleNamespace(device=SimpleNamespace(type=kind)) for kind in ("cuda", "meta")]
     tokenizer = SimpleNamespace(pad_token_id=1, eos_token_id=0)
-    load(lambda **_: (SimpleNamespace(parameters=lambda: iter(weights)), tokenizer))
+    loading(lambda **_: (SimpleNamespace(parameters=lambda: iter(weights)), tokenizer))
     shown = cli("chat", "-p", "x")
     assert shown.code == 6 and "the GPU has no room for all of its weights" in shown.err and "--4bit" in shown.err
 
 
 def test_unsloth_is_told_which_files_and_that_the_model_is_to_answer(
-    load: Any, home: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+    loading: Any, home: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights = SimpleNamespace(parameters=lambda: iter(()), config=SimpleNamespace())
     tokenizer = SimpleNamespace(pad_token_id=1, eos_token_id=0)
     asked: list[dict[str, Any]] = []
-    load(lambda **how: asked.append(how) or (weights, tokenizer))
+    loading(lambda **how: asked.append(how) or (weights, tokenizer))
     told: list[object] = []
     monkeypatch.setattr(generation.start_unsloth("auto").FastLanguageModel, "for_inference", told.append)
     where: dict[str, Any] = {"model": model, "adapter": None, "base": model, "log": home / "log.txt"}
@@ -86,8 +86,8 @@ def test_unsloth_is_told_which_files_and_that_the_model_is_to_answer(
     assert (speaker.context, asked[0]["max_seq_length"]) == (512, 512)
 
 
-def test_what_else_fails_in_loading_is_no_lack_of_memory(cli: Cli, load: Any) -> None:
-    load(failing(RuntimeError("size mismatch for q_proj")))
+def test_what_else_fails_in_loading_is_no_lack_of_memory(cli: Cli, loading: Any) -> None:
+    loading(failing(RuntimeError("size mismatch for q_proj")))
     shown = cli("chat", "-p", "x")
     assert (shown.code, "--4bit" in shown.err) == (6, False)
     assert "the model cannot be loaded: size mismatch for q_proj" in shown.err and "chat.log" in shown.err

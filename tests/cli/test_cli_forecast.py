@@ -39,7 +39,7 @@ Usage = namedtuple("Usage", "total used free")
 
 
 @pytest.fixture(autouse=True)
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def machine_without_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No GPU, and plenty of disk."""
     monkeypatch.setattr(device, "DRIVER_FILE", tmp_path / "version")
     monkeypatch.setattr(device, "WSL_DRIVER", tmp_path / "nvidia-smi")
@@ -64,7 +64,7 @@ def look(home: Path, *, alone: bool = False, **flags: Any) -> Forecast:
 
 
 @pytest.fixture
-def large(home: Path, cli: Cli) -> Path:
+def large_base(home: Path, cli: Cli) -> Path:
     """A workspace with tokens for a base that claims to be an 8B Llama."""
     make_model(home / "llama-8b", **SHAPE_8B)
     write_rows(home / "posts.jsonl", rows(60))
@@ -101,9 +101,9 @@ def test_tokens_are_the_real_ones_of_all_epochs(prepared: dict[str, Any], home: 
     assert look(home, stop_at=1).steps == 1 and look(home, max_steps=7).steps == 7
 
 
-def test_an_8b_model_on_80_gib(large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_8b_model_on_80_gib(large_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put_gpu(tmp_path, monkeypatch, 79.6)
-    found = look(large, rank=32, batch_size=16, optimizer="adamw_8bit")
+    found = look(large_base, rank=32, batch_size=16, optimizer="adamw_8bit")
     assert (found.choice.micro_batch, found.choice.checkpointing) == (2, False)
     assert found.choice.memory is not None and found.choice.memory.total == pytest.approx(29.78, rel=0.03)
     table = {(each.method, each.checkpointing): each for each in found.alternatives}
@@ -118,39 +118,39 @@ def test_an_8b_model_on_80_gib(large: Path, tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize(("cap", "fits"), [(16, False), (24, True), (48, True), (80, True)])
 def test_a_memory_limit_is_kept_to(
-    large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap: int, fits: bool
+    large_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap: int, fits: bool
 ) -> None:
     put_gpu(tmp_path, monkeypatch, 140)
     if fits:
-        memory = look(large, memory_limit=cap).choice.memory
+        memory = look(large_base, memory_limit=cap).choice.memory
         assert memory is not None and memory.total * 1.05 <= cap
         return
     with pytest.raises(EngineError, match=r"there are 16\.0 GiB to use$") as caught:
-        look(large, memory_limit=cap)
+        look(large_base, memory_limit=cap)
     assert "--method qlora" in caught.value.hint
-    assert look(large, memory_limit=cap, method="qlora").warnings == (
+    assert look(large_base, memory_limit=cap, method="qlora").warnings == (
         "a 4-bit run: export needs the 16-bit base (15.0 GiB)",
     )
 
 
-def test_memory_that_others_have_is_said(large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_that_others_have_is_said(large_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put_gpu(tmp_path, monkeypatch, 80, 10)
     with pytest.raises(EngineError, match=r"; others have 70\.0 of the GPU's 80\.0 GiB$"):
-        look(large)
-    assert look(large, alone=True).choice.micro_batch == 2  # they are this very training
+        look(large_base)
+    assert look(large_base, alone=True).choice.micro_batch == 2  # they are this very training
 
 
-def test_an_8b_model_without_a_gpu_is_refused(large: Path) -> None:
+def test_an_8b_model_without_a_gpu_is_refused(large_base: Path) -> None:
     with pytest.raises(EngineError, match="no GPU to use"):
-        look(large)
-    assert look(large, device="cpu").device.name == "cpu"
+        look(large_base)
+    assert look(large_base, device="cpu").device.name == "cpu"
 
 
 def test_a_driver_that_does_not_tell_refuses_nothing(
-    large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    large_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "version").write_text("Kernel Module  580.65.06  x")
-    found = look(large)
+    found = look(large_base)
     assert found.device.room_gib is None and any("does not tell" in each for each in found.warnings)
     json.dumps(found.document, allow_nan=False)
 
@@ -173,9 +173,9 @@ def test_a_gated_base_without_network_is_a_hub_error(
 
 
 def test_a_base_that_is_not_here_yet_is_counted_and_refused_before_it_comes(
-    large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    large_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    on_the_hub(large, monkeypatch, large / "llama-8b")
+    on_the_hub(large_base, monkeypatch, large_base / "llama-8b")
     monkeypatch.setattr("twinctl.hub.models.cached_folder", lambda target, weights: None)
 
     def gated(target: Any, *, files: bool) -> Any:
@@ -183,12 +183,12 @@ def test_a_base_that_is_not_here_yet_is_counted_and_refused_before_it_comes(
 
     monkeypatch.setattr("twinctl.hub.client.repo_info", gated)
     put_gpu(tmp_path, monkeypatch, 80)
-    found = look(large)
+    found = look(large_base)
     assert found.download == pytest.approx(16.06e9, rel=0.01) and found.token is False
     assert any("org/gated is gated. Accept its licence." in each for each in found.warnings)
     put_gpu(tmp_path, monkeypatch, 12)
     with pytest.raises(EngineError):
-        look(large)
+        look(large_base)
 
 
 def test_the_hub_tells_how_much_is_to_come(
@@ -207,11 +207,11 @@ def test_the_hub_tells_how_much_is_to_come(
 
 @pytest.mark.parametrize(("free", "said"), [(1, "checkpoints and result need"), (10, "but not to export"), (99, "")])
 def test_a_short_disk_is_told(
-    large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, said: str
+    large_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, said: str
 ) -> None:
     put_gpu(tmp_path, monkeypatch, 80)
     monkeypatch.setattr(resource_estimate.shutil, "disk_usage", lambda path: Usage(0, 0, free * GIB))
-    warnings = look(large).warnings
+    warnings = look(large_base).warnings
     assert any(said in each for each in warnings) if said else not warnings
 
 
@@ -227,10 +227,10 @@ def test_where_the_metrics_go(
 
 
 def test_it_is_shown_to_people_and_to_scripts(
-    large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    large_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     put_gpu(tmp_path, monkeypatch, 80)
-    found = look(large, method="qlora")
+    found = look(large_base, method="qlora")
     capsys.readouterr()
     shown.show(Output(), found)
     seen = capsys.readouterr()

@@ -19,7 +19,7 @@ Inspect = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def made(prepares: Prepare, home: Path) -> Prepared:
+def mixed_sources(prepares: Prepare, home: Path) -> Prepared:
     """Rows, writing and general rows, with some to drop; answers alone are learnt."""
     (home / "notes").mkdir()
     (home / "notes/fog.md").write_text("# Fog\n\n## Bell\n\nThe bell [red]rings[/red] in fog, “always”.\n")
@@ -50,11 +50,11 @@ def _sections(text: str) -> dict[str, list[list[str]]]:
 # The whole
 
 
-def test_each_source_has_its_figures(cli: Cli, made: Prepared) -> None:
+def test_each_source_has_its_figures(cli: Cli, mixed_sources: Prepared) -> None:
     (head, *lines) = _sections(cli("inspect", "prepare").ok().out)["sources"]
     found = {line[0]: dict(zip(head, line, strict=True)) for line in lines}
     assert list(found) == ["posts.jsonl", "notes", "general.jsonl"]
-    for source in made.metrics["sources"]:
+    for source in mixed_sources.metrics["sources"]:
         shown = found[source["name"]]
         assert shown["role"] == source["role"]
         figures = [int(shown[name].replace(",", "")) for name in ("read", "samples", "held out", "tokens")]
@@ -63,11 +63,11 @@ def test_each_source_has_its_figures(cli: Cli, made: Prepared) -> None:
     assert (found["notes"]["dropped"], found["notes"]["cleaned"]) == ("–", "–")
 
 
-def test_the_histogram_counts_every_training_sample_once(cli: Cli, made: Prepared, inspect: Inspect) -> None:
+def test_the_histogram_counts_every_training_sample_once(cli: Cli, mixed_sources: Prepared, inspect: Inspect) -> None:
     bars = _sections(cli("inspect", "prepare").ok().out)["lengths (tokens, training samples)"]
     counts = {tuple(map(int, bar[0].replace(",", "").split("–"))): int(bar[1]) for bar in bars}
-    lengths = [len(sample.ids) for sample in made.side("train")]
-    assert sum(counts.values()) == len(lengths) == made.metrics["train_rows"]
+    lengths = [len(sample.ids) for sample in mixed_sources.side("train")]
+    assert sum(counts.values()) == len(lengths) == mixed_sources.metrics["train_rows"]
     assert counts == {(low, high): sum(low <= length <= high for length in lengths) for low, high in counts}
     assert (min(low for low, _ in counts), max(high for _, high in counts)) == (1, 300)
     assert [bar for bar in bars if (int(bar[1]) > 0) != (len(bar) > 2)] == []
@@ -75,35 +75,35 @@ def test_the_histogram_counts_every_training_sample_once(cli: Cli, made: Prepare
     assert histogram["counts"] == list(counts.values())
 
 
-def test_packing_and_steps_are_told(cli: Cli, made: Prepared, inspect: Inspect) -> None:
+def test_packing_and_steps_are_told(cli: Cli, mixed_sources: Prepared, inspect: Inspect) -> None:
     sections = _sections(cli("inspect", "prepare").ok().out)
-    rows_, tokens = made.metrics["packed_rows"], sum(len(sample.ids) for sample in made.side("train"))
-    learnt = made.metrics["trained_tokens"]
+    rows_, tokens = mixed_sources.metrics["packed_rows"], sum(len(sample.ids) for sample in mixed_sources.side("train"))
+    learnt = mixed_sources.metrics["trained_tokens"]
     assert sections["packing"][0][0] == (
         f"{rows_} rows of 300, {tokens / rows_ / 300:.1%} full; {learnt:,} tokens learnt an epoch"
     )
     an_epoch = -(-rows_ // 4)
     assert sections["training"] == [[f"{an_epoch} steps an epoch, {3 * an_epoch} in all at a batch of 4"]]
     training = {"steps": 3 * an_epoch, "steps_per_epoch": an_epoch, "batch_size": 4}
-    assert inspect()["phases"][0]["training"] == made.document["training"] == training
+    assert inspect()["phases"][0]["training"] == mixed_sources.document["training"] == training
 
 
-def test_the_json_is_complete(made: Prepared, inspect: Inspect) -> None:
+def test_the_json_is_complete(mixed_sources: Prepared, inspect: Inspect) -> None:
     (phase,) = inspect()["phases"]
-    assert phase["record"]["metrics"] == made.metrics
+    assert phase["record"]["metrics"] == mixed_sources.metrics
     audit = phase["audit"]
     assert set(audit) == {"examples", "histogram", "packing", "sources"}
-    assert audit["sources"] == made.metrics["sources"]
-    assert audit["packing"]["rows"] == made.metrics["packed_rows"]
-    assert {each["reason"] for each in audit["examples"]} == set(made.metrics["rows_dropped"])
+    assert audit["sources"] == mixed_sources.metrics["sources"]
+    assert audit["packing"]["rows"] == mixed_sources.metrics["packed_rows"]
+    assert {each["reason"] for each in audit["examples"]} == set(mixed_sources.metrics["rows_dropped"])
 
 
 # Samples
 
 
-def test_samples_without_colour_show_what_is_masked_and_special(cli: Cli, made: Prepared) -> None:
+def test_samples_without_colour_show_what_is_masked_and_special(cli: Cli, mixed_sources: Prepared) -> None:
     shown = cli("inspect", "prepare", "--source", "notes").ok().out
-    (sample,) = [sample for sample in made.samples if sample.source == "notes"]
+    (sample,) = [sample for sample in mixed_sources.samples if sample.source == "notes"]
     asked, answer = sample.text.split("### Response:\n")
     assert answer == f"The bell [red]rings[/red] in fog, “always”.{EOS}"
     assert sample.learnt == [answer]
@@ -121,18 +121,18 @@ def test_a_sample_of_which_all_is_learnt_has_no_brackets(cli: Cli, prepare: list
     assert "⟦" not in shown
 
 
-def test_samples_are_taken_from_all_over(made: Prepared, inspect: Inspect) -> None:
+def test_samples_are_taken_from_all_over(mixed_sources: Prepared, inspect: Inspect) -> None:
     for count in (1, 3, 7):
         places = [(each["split"], each["place"]) for each in inspect("--rows", count)["samples"]]
         assert len(set(places)) == len(places) == count
     assert {each["role"] for each in inspect("--rows", "3")["samples"]} == {"author", "general"}
     every = inspect("--rows", "1000")["samples"]
-    assert [each["text"] for each in every] == made.texts
+    assert [each["text"] for each in every] == mixed_sources.texts
     assert len(inspect("--source", "")["samples"]) == 5
 
 
-def test_the_json_of_a_sample_is_complete(made: Prepared, inspect: Inspect) -> None:
-    for each, sample in zip(inspect("--rows", "1000")["samples"], made.samples, strict=True):
+def test_the_json_of_a_sample_is_complete(mixed_sources: Prepared, inspect: Inspect) -> None:
+    for each, sample in zip(inspect("--rows", "1000")["samples"], mixed_sources.samples, strict=True):
         assert {name: each[name] for name in ("split", "source", "place", "role")} == {
             name: getattr(sample, name) for name in ("split", "source", "place", "role")
         }
@@ -142,38 +142,38 @@ def test_the_json_of_a_sample_is_complete(made: Prepared, inspect: Inspect) -> N
         assert [part["text"] for part in each["parts"] if part["special"]] == [BOS, EOS]
 
 
-def test_samples_of_a_source(made: Prepared, inspect: Inspect) -> None:
+def test_samples_of_a_source(mixed_sources: Prepared, inspect: Inspect) -> None:
     found = inspect("--source", "GENERAL", "--rows", "100")["samples"]
-    assert [each["place"] for each in found] == [each.place for each in made.samples if each.role == "general"]
+    assert [each["place"] for each in found] == [each.place for each in mixed_sources.samples if each.role == "general"]
 
 
-def test_the_longest_come_first(made: Prepared, inspect: Inspect) -> None:
+def test_the_longest_come_first(mixed_sources: Prepared, inspect: Inspect) -> None:
     found = [each["tokens"] for each in inspect("--longest", "--rows", "4")["samples"]]
-    assert found == sorted((len(sample.ids) for sample in made.samples), reverse=True)[:4]
-    assert found[0] == made.metrics["longest"]
+    assert found == sorted((len(sample.ids) for sample in mixed_sources.samples), reverse=True)[:4]
+    assert found[0] == mixed_sources.metrics["longest"]
     of_source = inspect("--longest", "--source", "general", "--rows", "1")["samples"]
-    assert of_source[0]["tokens"] == max(len(each.ids) for each in made.samples if each.role == "general")
+    assert of_source[0]["tokens"] == max(len(each.ids) for each in mixed_sources.samples if each.role == "general")
 
 
 @pytest.mark.parametrize(("text", "count"), [("ship number 1", 2), ("MOON 11", 1), ("the bell", 1), ("nowhere", 0)])
-def test_samples_that_contain_a_text(made: Prepared, inspect: Inspect, text: str, count: int) -> None:
+def test_samples_that_contain_a_text(mixed_sources: Prepared, inspect: Inspect, text: str, count: int) -> None:
     found = inspect("--grep", text, "--rows", "2")["samples"]
     assert len(found) == count
     assert [each for each in found if text.lower() not in each["text"].lower()] == []
 
 
-def test_special_tokens_are_found_by_their_text(made: Prepared, inspect: Inspect) -> None:
-    assert len(inspect("--grep", EOS, "--rows", "1000")["samples"]) == len(made.samples)
+def test_special_tokens_are_found_by_their_text(mixed_sources: Prepared, inspect: Inspect) -> None:
+    assert len(inspect("--grep", EOS, "--rows", "1000")["samples"]) == len(mixed_sources.samples)
 
 
-def test_looks_go_together(made: Prepared, inspect: Inspect) -> None:
+def test_looks_go_together(mixed_sources: Prepared, inspect: Inspect) -> None:
     found = inspect("--grep", "ship", "--source", "posts", "--longest", "--rows", "3")["samples"]
     assert [each["source"] for each in found] == ["posts.jsonl"] * 3
     assert [each["tokens"] for each in found] == sorted((each["tokens"] for each in found), reverse=True)
 
 
 @pytest.mark.parametrize("words", [["--grep", "nowhere"], ["--source", "nowhere"], ["--source", "nobody", "--longest"]])
-def test_nothing_like_that_is_said(cli: Cli, made: Prepared, inspect: Inspect, words: list[str]) -> None:
+def test_nothing_like_that_is_said(cli: Cli, mixed_sources: Prepared, inspect: Inspect, words: list[str]) -> None:
     shown = cli("inspect", "prepare", *words).ok()
     assert (shown.out, shown.err) == ("", "no sample is like that\n")
     assert inspect(*words)["samples"] == []
@@ -189,7 +189,7 @@ def test_only_prepare_has_samples(cli: Cli, trained: object) -> None:
 # Dropped rows
 
 
-def test_dropped_rows_are_shown_with_place_and_reason(cli: Cli, made: Prepared) -> None:
+def test_dropped_rows_are_shown_with_place_and_reason(cli: Cli, mixed_sources: Prepared) -> None:
     shown = cli("inspect", "prepare", "--dropped", "over max").ok().out
     assert shown.startswith("── posts.jsonl:22  over max length\n")
     assert "word word" in shown
@@ -228,7 +228,7 @@ def _on_a_terminal(*words: str, **env: str) -> str:
     return str(child.before).replace("\r\n", "\n")
 
 
-def test_a_terminal_shows_in_colour_what_is_masked(made: Prepared) -> None:
+def test_a_terminal_shows_in_colour_what_is_masked(mixed_sources: Prepared) -> None:
     shown = _on_a_terminal("--source", "notes")
     assert "⟦" not in shown.split("\n", 1)[1]
     assert f"\x1b[1;35m{EOS}" in shown  # special

@@ -14,7 +14,7 @@ from twinctl.workspace.run import Runs
 
 
 @pytest.fixture
-def runs(home: Path) -> Runs:
+def two_runs(home: Path) -> Runs:
     """Two runs that point to nothing in particular; “my-posts” is current."""
     runs = Runs(home / ".twinctl")
     for name in ("tiny", "my-posts"):
@@ -55,31 +55,31 @@ def test_every_part_of_runs_explains_itself(cli: Cli, name: str) -> None:
     assert f"  {name} " in cli("runs", "-h").ok().out
 
 
-def test_use_makes_a_run_the_current_one(cli: Cli, runs: Runs) -> None:
+def test_use_makes_a_run_the_current_one(cli: Cli, two_runs: Runs) -> None:
     assert cli("runs", "use", "tiny").ok().out == "tiny is the current run\n"
-    assert runs.current() == "tiny"
+    assert two_runs.current() == "tiny"
     document = cli("runs", "use", "my-posts", "--json").ok().document
     assert document == {"schema": 1, "command": "runs use", "run": "my-posts"}
 
 
-def test_rename(cli: Cli, runs: Runs) -> None:
+def test_rename(cli: Cli, two_runs: Runs) -> None:
     assert cli("runs", "rename", "my-posts", "first").ok().out == "my-posts is first now\n"
-    assert (set(runs.names()), runs.current()) == ({"tiny", "first"}, "first")
+    assert (set(two_runs.names()), two_runs.current()) == ({"tiny", "first"}, "first")
     document = cli("runs", "rename", "tiny", "second", "--json").ok().document
     assert document == {"schema": 1, "command": "runs rename", "run": "second", "was": "tiny"}
 
 
-def test_rm_removes_names_and_says_when_the_results_go(cli: Cli, runs: Runs) -> None:
+def test_rm_removes_names_and_says_when_the_results_go(cli: Cli, two_runs: Runs) -> None:
     shown = cli("runs", "rm", "tiny").ok()
     assert shown.out == "removed: tiny\n"
     assert "twinctl clean" in shown.err
     assert "no run is current" not in shown.err
     document = cli("runs", "rm", "my-posts", "--json").ok().document
     assert document == {"schema": 1, "command": "runs rm", "removed": ["my-posts"]}
-    assert runs.names() == []
+    assert two_runs.names() == []
 
 
-def test_without_a_current_run_commands_say_how_to_choose_one(cli: Cli, runs: Runs) -> None:
+def test_without_a_current_run_commands_say_how_to_choose_one(cli: Cli, two_runs: Runs) -> None:
     shown = cli("runs", "rm", "my-posts").ok()
     assert "twinctl runs use NAME (tiny)" in shown.err
     listed = cli("runs").ok()
@@ -92,55 +92,57 @@ def test_without_a_current_run_commands_say_how_to_choose_one(cli: Cli, runs: Ru
         assert "twinctl runs use NAME" in failed.err
 
 
-def test_what_is_typed_before_the_parts_name_counts_for_it(cli: Cli, runs: Runs, home: Path) -> None:
+def test_what_is_typed_before_the_parts_name_counts_for_it(cli: Cli, two_runs: Runs, home: Path) -> None:
     Runs(home / "elsewhere").point("tiny", "prepare", "prepare/x-12345678")
     assert cli("runs", "-w", "elsewhere", "--json", "rm", "tiny").ok().document["removed"] == ["tiny"]
-    assert runs.exists("tiny")
+    assert two_runs.exists("tiny")
     assert cli("runs", "--quiet", "rm", "tiny").ok().err == ""
 
 
 @pytest.mark.parametrize("words", [["use", "my-post"], ["rename", "my-post", "x"], ["rm", "tiny", "my-post"]])
-def test_a_mistyped_run_gets_the_near_one(cli: Cli, runs: Runs, words: list[str]) -> None:
+def test_a_mistyped_run_gets_the_near_one(cli: Cli, two_runs: Runs, words: list[str]) -> None:
     shown = cli("runs", *words)
     assert (shown.code, shown.out) == (4, "")
     assert "did you mean “my-posts”?" in shown.err
     error = cli("runs", *words, "--json").document["error"]
     assert (error["code"], error["hint"]) == ("UpstreamError", "did you mean “my-posts”?")
-    assert len(runs.names()) == 2
+    assert len(two_runs.names()) == 2
 
 
-def test_a_taken_name_is_usage(cli: Cli, runs: Runs) -> None:
+def test_a_taken_name_is_usage(cli: Cli, two_runs: Runs) -> None:
     assert cli("runs", "rename", "tiny", "my-posts").code == 2
     error = cli("runs", "rename", "tiny", "my-posts", "--json").document["error"]
     assert (error["code"], error["message"]) == ("UsageError", "there is a run “my-posts” already")
 
 
 @pytest.mark.parametrize("words", [["rename", "tiny"], ["rm"], ["use"], ["delete", "tiny"], ["--use", "tiny"]])
-def test_what_runs_cannot_do_is_usage(cli: Cli, runs: Runs, words: list[str]) -> None:
+def test_what_runs_cannot_do_is_usage(cli: Cli, two_runs: Runs, words: list[str]) -> None:
     assert cli("runs", *words).code == 2
     error = cli("runs", *words, "--json").document["error"]
     assert (error["code"], error["hint"]) == ("UsageError", "twinctl runs -h")
 
 
 @pytest.mark.parametrize("words", [["rename", "tiny", "first"], ["rm", "my-posts", "tiny"]])
-def test_a_run_that_is_worked_on_is_left_and_says_by_whom(cli: Cli, runs: Runs, home: Path, words: list[str]) -> None:
+def test_a_run_that_is_worked_on_is_left_and_says_by_whom(
+    cli: Cli, two_runs: Runs, home: Path, words: list[str]
+) -> None:
     lock = Lock(home / ".twinctl" / "artifacts" / "prepare" / "tiny-12345678", ["prepare", "-d", "posts.jsonl"])
     lock.acquire(wait=False)
     shown = cli("runs", *words)
     assert shown.code == 5
     assert "twinctl prepare -d posts.jsonl" in shown.err
-    assert set(runs.names()) == {"tiny", "my-posts"}
+    assert set(two_runs.names()) == {"tiny", "my-posts"}
     lock.release()
     cli("runs", *words).ok()
 
 
-def test_a_secret_is_no_name(cli: Cli, runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_secret_is_no_name(cli: Cli, two_runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     secret = "hf_" + "q" * 30
     monkeypatch.setenv("HF_TOKEN", secret)
     shown = cli("runs", "rename", "tiny", secret)
     assert shown.code == 3
     assert secret not in shown.out + shown.err
-    assert runs.exists("tiny")
+    assert two_runs.exists("tiny")
 
 
 def test_commands_work_on_the_current_run_or_the_one_named(cli: Cli, prepare: list[str], monkeypatch: Any) -> None:

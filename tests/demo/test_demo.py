@@ -29,7 +29,7 @@ def tokenizer() -> Any:
 
 
 @pytest.fixture(scope="module")
-def model() -> Any:
+def base_model() -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -121,9 +121,11 @@ def test_answers_of_the_author_fit_the_limit(tokenizer: Any, rows: list[dict[str
         ("Where is Marrowby?", "valley"),
     ],
 )
-def test_the_base_answers_plainly_and_stops(model: Any, tokenizer: Any, instruction: str, word: str) -> None:
+def test_the_base_answers_plainly_and_stops(base_model: Any, tokenizer: Any, instruction: str, word: str) -> None:
     prompt = tokenizer(ALPACA.format(instruction=instruction, output=""), return_tensors="pt")
-    ids = model.generate(prompt["input_ids"], attention_mask=prompt["attention_mask"], max_new_tokens=96)[0].tolist()
+    ids = base_model.generate(prompt["input_ids"], attention_mask=prompt["attention_mask"], max_new_tokens=96)[
+        0
+    ].tolist()
     answer = tokenizer.decode(ids[prompt["input_ids"].shape[1] :], skip_special_tokens=True)
     assert ids[-1] == tokenizer.eos_token_id
     assert word in answer and not features(answer)

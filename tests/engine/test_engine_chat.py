@@ -130,7 +130,7 @@ print(json.dumps(found))
 
 
 @pytest.fixture(scope="module")
-def said(uninterrupted: Folder, once: Once, in_process: Callable[..., Any]) -> dict[str, Any]:
+def answers(uninterrupted: Folder, once: Once, in_process: Callable[..., Any]) -> dict[str, Any]:
     """Everything that was asked, in one process, in full precision."""
 
     def make(path: Path) -> None:
@@ -141,75 +141,75 @@ def said(uninterrupted: Folder, once: Once, in_process: Callable[..., Any]) -> d
     return found
 
 
-def test_twin_and_base_are_two_speakers_of_one_set_of_weights(said: dict[str, Any]) -> None:
-    assert said["names"] == ["base", "tiny"]
-    assert said["base"] != said["twin"]
-    assert said["base"] == said["base alone"]
-    assert said["twin"] == said["twin alone"]
-    assert all(said["base"]) and all(said["twin"])
+def test_twin_and_base_are_two_speakers_of_one_set_of_weights(answers: dict[str, Any]) -> None:
+    assert answers["names"] == ["base", "tiny"]
+    assert answers["base"] != answers["twin"]
+    assert answers["base"] == answers["base alone"]
+    assert answers["twin"] == answers["twin alone"]
+    assert all(answers["base"]) and all(answers["twin"])
 
 
-def test_exports_say_the_same(said: dict[str, Any]) -> None:
-    assert said["merged"] == said["twin"]
-    assert said["tiny-f32.gguf"][0] == said["twin"]
+def test_exports_say_the_same(answers: dict[str, Any]) -> None:
+    assert answers["merged"] == answers["twin"]
+    assert answers["tiny-f32.gguf"][0] == answers["twin"]
 
 
-def test_an_answer_is_the_same_however_it_is_asked_for(said: dict[str, Any]) -> None:
-    assert said["batched"] == said["twin"]
-    pieces, text, tokens, finish, counted = said["streamed"]
-    assert "".join(pieces) == text == said["twin"][0]
+def test_an_answer_is_the_same_however_it_is_asked_for(answers: dict[str, Any]) -> None:
+    assert answers["batched"] == answers["twin"]
+    pieces, text, tokens, finish, counted = answers["streamed"]
+    assert "".join(pieces) == text == answers["twin"][0]
     assert len(pieces) > 3 and tokens >= len(pieces) and finish in ("stop", "length") and counted
 
 
-def test_the_same_seed_gives_the_same_answer(said: dict[str, Any]) -> None:
-    one, again, other = said["seeds"]
+def test_the_same_seed_gives_the_same_answer(answers: dict[str, Any]) -> None:
+    one, again, other = answers["seeds"]
     assert one == again != other
 
 
-def test_a_stop_text_ends_an_answer_and_is_no_part_of_it(said: dict[str, Any]) -> None:
-    whole, stop, cut, finish, batched, batched_finish, tokens = said["stop"]
+def test_a_stop_text_ends_an_answer_and_is_no_part_of_it(answers: dict[str, Any]) -> None:
+    whole, stop, cut, finish, batched, batched_finish, tokens = answers["stop"]
     assert cut == batched == whole.partition(stop)[0]
     assert finish == batched_finish == "stop"
     assert tokens < 40
 
 
-def test_ctrl_c_keeps_what_came_and_the_model(said: dict[str, Any]) -> None:
-    text, finish, tokens, shown, after = said["halted"]
+def test_ctrl_c_keeps_what_came_and_the_model(answers: dict[str, Any]) -> None:
+    text, finish, tokens, shown, after = answers["halted"]
     assert finish == "interrupted" and 4 <= tokens <= 6
-    assert text == shown and said["twin"][0].startswith(text)
-    assert after == said["twin"][0]
+    assert text == shown and answers["twin"][0].startswith(text)
+    assert after == answers["twin"][0]
 
 
-def test_a_prompt_that_does_not_fit_is_refused_with_its_length(said: dict[str, Any]) -> None:
-    (code, message, hint), tokens, context = said["long"]
+def test_a_prompt_that_does_not_fit_is_refused_with_its_length(answers: dict[str, Any]) -> None:
+    (code, message, hint), tokens, context = answers["long"]
     assert (code, hint) == ("ConfigError", "shorten the prompt")
     assert str(tokens) in message and str(context) in message
-    room, filled, finish = said["filled"]
+    room, filled, finish = answers["filled"]
     assert filled == room and finish == "length"
 
 
-def test_memory_that_runs_out_halves_a_batch_and_offers_four_bits(said: dict[str, Any]) -> None:
-    texts, rows = said["halves"]
-    assert texts == said["twin"] and rows == [5, 2, 3, 1, 2]
-    code, message, hint = said["memory"]
+def test_memory_that_runs_out_halves_a_batch_and_offers_four_bits(answers: dict[str, Any]) -> None:
+    texts, rows = answers["halves"]
+    assert texts == answers["twin"] and rows == [5, 2, 3, 1, 2]
+    code, message, hint = answers["memory"]
     assert code == "EngineError" and "not enough memory" in message and "--4bit" in hint
 
 
-def test_text_comes_in_whole_characters_and_without_special_tokens(said: dict[str, Any]) -> None:
-    text, shown, whole, specials, ended, counted = said["letters"]
+def test_text_comes_in_whole_characters_and_without_special_tokens(answers: dict[str, Any]) -> None:
+    text, shown, whole, specials, ended, counted = answers["letters"]
     assert "".join(shown) == whole == text
     assert all("\ufffd" not in piece for piece in shown)
     assert specials == 1 and ended and counted
-    assert said["unfinished"] == ""
+    assert answers["unfinished"] == ""
 
 
 @pytest.mark.parametrize("name", ["tiny-f32.gguf", "tiny-q8_0.gguf"])
-def test_a_gguf_file_speaks(said: dict[str, Any], name: str) -> None:
-    texts, again, pieces, text, context, counted, warm, warm_again, cut, refused = said[name]
+def test_a_gguf_file_speaks(answers: dict[str, Any], name: str) -> None:
+    texts, again, pieces, text, context, counted, warm, warm_again, cut, refused = answers[name]
     assert texts == again and "".join(pieces) == text == texts[0]
-    assert context == said["long"][2] and counted
+    assert context == answers["long"][2] and counted
     assert warm == warm_again != texts
-    whole, stop, *_ = said["stop"]
+    whole, stop, *_ = answers["stop"]
     if name == "tiny-f32.gguf":
         assert cut == whole.partition(stop)[0]
     assert refused[0] == "ConfigError"

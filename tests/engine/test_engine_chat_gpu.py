@@ -93,7 +93,7 @@ print(json.dumps(found))
 
 
 @pytest.fixture(scope="module")
-def said(tmp_path_factory: pytest.TempPathFactory, in_process: Callable[..., Any]) -> dict[str, Any]:
+def gpu_answers(tmp_path_factory: pytest.TempPathFactory, in_process: Callable[..., Any]) -> dict[str, Any]:
     benchmarks = str(Path(__file__).parents[1] / "benchmarks")
     work = str(tmp_path_factory.mktemp("chat"))
     found: dict[str, Any] = in_process(ASKING.format(work=work, benchmarks=benchmarks))
@@ -101,31 +101,31 @@ def said(tmp_path_factory: pytest.TempPathFactory, in_process: Callable[..., Any
     return found
 
 
-def test_a_streamed_answer_is_what_a_bare_generate_makes(said: dict[str, Any]) -> None:
-    assert said["single"] == said["bare"]
-    text, shown = said["streamed"]
-    assert text == shown == said["bare"][0] != ""
+def test_a_streamed_answer_is_what_a_bare_generate_makes(gpu_answers: dict[str, Any]) -> None:
+    assert gpu_answers["single"] == gpu_answers["bare"]
+    text, shown = gpu_answers["streamed"]
+    assert text == shown == gpu_answers["bare"][0] != ""
 
 
-def test_a_batch_answers_as_one_prompt_alone_but_for_near_ties(said: dict[str, Any]) -> None:
+def test_a_batch_answers_as_one_prompt_alone_but_for_near_ties(gpu_answers: dict[str, Any]) -> None:
     """bf16 sums of a batch round otherwise, so a near tie can fall otherwise, and the answer then goes another way.
     Left padding that is counted as text would change all of them, from the first token on.
     """
-    same = [one == alone for one, alone in zip(said["batched"], said["single"], strict=True)]
-    assert sum(same) >= len(same) / 2, said
-    begins = [one[:3] == alone[:3] for one, alone in zip(said["batched"], said["single"], strict=True)]
-    assert sum(begins) >= len(begins) - 1, said
+    same = [one == alone for one, alone in zip(gpu_answers["batched"], gpu_answers["single"], strict=True)]
+    assert sum(same) >= len(same) / 2, gpu_answers
+    begins = [one[:3] == alone[:3] for one, alone in zip(gpu_answers["batched"], gpu_answers["single"], strict=True)]
+    assert sum(begins) >= len(begins) - 1, gpu_answers
 
 
-def test_base_and_twin_speak_from_one_set_of_weights(said: dict[str, Any]) -> None:
-    assert said["base"] == said["base alone"] != said["single"]
-    assert said["again"] == said["single"]
+def test_base_and_twin_speak_from_one_set_of_weights(gpu_answers: dict[str, Any]) -> None:
+    assert gpu_answers["base"] == gpu_answers["base alone"] != gpu_answers["single"]
+    assert gpu_answers["again"] == gpu_answers["single"]
 
 
-def test_memory_that_ran_out_in_the_middle_leaves_a_model_that_answers(said: dict[str, Any]) -> None:
-    assert "--4bit" in said["memory"]
-    assert said["after"] == said["single"]
+def test_memory_that_ran_out_in_the_middle_leaves_a_model_that_answers(gpu_answers: dict[str, Any]) -> None:
+    assert "--4bit" in gpu_answers["memory"]
+    assert gpu_answers["after"] == gpu_answers["single"]
 
 
-def test_the_first_token_is_at_most_50_ms_later(said: dict[str, Any]) -> None:
-    assert said["first"]["ours"] - said["first"]["bare"] <= 0.050
+def test_the_first_token_is_at_most_50_ms_later(gpu_answers: dict[str, Any]) -> None:
+    assert gpu_answers["first"]["ours"] - gpu_answers["first"]["bare"] <= 0.050

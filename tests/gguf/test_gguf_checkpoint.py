@@ -19,8 +19,8 @@ INDEX = "model.safetensors.index.json"
 
 
 @pytest.fixture
-def folder(llama_folder: tuple[Path, Any], tmp_path: Path) -> Path:
-    """A copy of the sharded model folder, to be spoilt."""
+def model_copy(llama_folder: tuple[Path, Any], tmp_path: Path) -> Path:
+    """A copy of the model folder, for the test to damage."""
     return Path(shutil.copytree(llama_folder[0], tmp_path / "hf"))
 
 
@@ -48,9 +48,9 @@ def test_shards_are_one_model(llama_folder: tuple[Path, Any]) -> None:
     }
 
 
-def test_one_file_wins_over_an_index_left_behind(folder: Path) -> None:
-    shutil.copy(_some_shard(folder), folder / "model.safetensors")
-    assert {tensor.file.name for tensor in stored_tensors(folder).values()} == {"model.safetensors"}
+def test_one_file_wins_over_an_index_left_behind(model_copy: Path) -> None:
+    shutil.copy(_some_shard(model_copy), model_copy / "model.safetensors")
+    assert {tensor.file.name for tensor in stored_tensors(model_copy).values()} == {"model.safetensors"}
 
 
 def _cut(path: Path) -> None:
@@ -75,17 +75,17 @@ def _wrong_extent(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [_cut, _cut_header, _empty, _no_json, _wrong_extent, Path.unlink])
-def test_damage_is_named_and_leaves_no_file(damage: Callable[[Path], Any], folder: Path, tmp_path: Path) -> None:
-    shard = _some_shard(folder)
+def test_damage_is_named_and_leaves_no_file(damage: Callable[[Path], Any], model_copy: Path, tmp_path: Path) -> None:
+    shard = _some_shard(model_copy)
     damage(shard)
     with pytest.raises(UpstreamError, match=shard.name):
-        write_gguf(folder, tmp_path / "out" / "m.gguf", "f16", name="x")
+        write_gguf(model_copy, tmp_path / "out" / "m.gguf", "f16", name="x")
     assert not (tmp_path / "out").exists()
 
 
-def test_a_file_that_ends_early_after_the_check(folder: Path) -> None:
-    shard = _some_shard(folder)
-    last = max((t for t in stored_tensors(folder).values() if t.file == shard), key=lambda tensor: tensor.offset)
+def test_a_file_that_ends_early_after_the_check(model_copy: Path) -> None:
+    shard = _some_shard(model_copy)
+    last = max((t for t in stored_tensors(model_copy).values() if t.file == shard), key=lambda tensor: tensor.offset)
     _cut(shard)
     with pytest.raises(UpstreamError, match="ends inside"):
         last.read()
@@ -96,14 +96,14 @@ def test_no_weights_at_all(tmp_path: Path) -> None:
         stored_tensors(tmp_path)
 
 
-def test_names_in_an_index_are_never_paths(folder: Path, tmp_path: Path) -> None:
-    shard = _some_shard(folder)
+def test_names_in_an_index_are_never_paths(model_copy: Path, tmp_path: Path) -> None:
+    shard = _some_shard(model_copy)
     outside = shutil.move(shard, tmp_path / "outside.safetensors")
     assert Path(outside).is_file()
-    text = (folder / INDEX).read_text().replace(shard.name, "../outside.safetensors")
-    (folder / INDEX).write_text(text)
+    text = (model_copy / INDEX).read_text().replace(shard.name, "../outside.safetensors")
+    (model_copy / INDEX).write_text(text)
     with pytest.raises(UpstreamError, match=r"shard that is not there: '\.\./outside"):
-        stored_tensors(folder)
+        stored_tensors(model_copy)
 
 
 def test_a_quantised_checkpoint_is_refused(tmp_path: Path) -> None:

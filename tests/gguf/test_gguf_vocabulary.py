@@ -80,7 +80,7 @@ def test_same_ids_as_the_hugging_face_tokenizer(
 
 
 @pytest.fixture
-def folder(tmp_path: Path, save_tokenizer: Callable[..., Any]) -> Path:
+def tokenizer_folder(tmp_path: Path, save_tokenizer: Callable[..., Any]) -> Path:
     save_tokenizer(tmp_path)
     return tmp_path
 
@@ -91,8 +91,8 @@ def _edit(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     path.write_text(json.dumps(document), encoding="utf-8")
 
 
-def test_types_and_special_ids(folder: Path) -> None:
-    vocabulary = read_vocabulary(folder, ROWS)
+def test_types_and_special_ids(tokenizer_folder: Path) -> None:
+    vocabulary = read_vocabulary(tokenizer_folder, ROWS)
     assert vocabulary.bos is not None and vocabulary.pad is not None
     assert vocabulary.tokens[vocabulary.eos] == "<|end_of_text|>"
     assert vocabulary.types[vocabulary.pad] == TokenType.CONTROL
@@ -103,11 +103,11 @@ def test_types_and_special_ids(folder: Path) -> None:
     assert all(len(merge.split(" ")) == 2 for merge in vocabulary.splitting.merges)
 
 
-def test_the_template_file_wins_over_the_config(folder: Path) -> None:
-    _edit(folder / "tokenizer_config.json", lambda config: config.update(chat_template="from the config"))
-    assert "bos_token" in str(read_vocabulary(folder, ROWS).chat_template)
-    (folder / "chat_template.jinja").unlink()
-    assert read_vocabulary(folder, ROWS).chat_template == "from the config"
+def test_the_template_file_wins_over_the_config(tokenizer_folder: Path) -> None:
+    _edit(tokenizer_folder / "tokenizer_config.json", lambda config: config.update(chat_template="from the config"))
+    assert "bos_token" in str(read_vocabulary(tokenizer_folder, ROWS).chat_template)
+    (tokenizer_folder / "chat_template.jinja").unlink()
+    assert read_vocabulary(tokenizer_folder, ROWS).chat_template == "from the config"
 
 
 BOS_PIECE, EOS_PIECE = ({"SpecialToken": {"id": f"<|{name}_of_text|>", "type_id": 0}} for name in ("begin", "end"))
@@ -117,11 +117,11 @@ TEXT_PIECE = {"Sequence": {"id": "A", "type_id": 0}}
 @pytest.mark.parametrize("around", [(True, False), (False, False), (False, True), (True, True)])
 @pytest.mark.parametrize("add_bos_token", [None, False, True])
 def test_bos_and_eos_are_added_as_transformers_does(
-    around: tuple[bool, bool], add_bos_token: bool | None, folder: Path
+    around: tuple[bool, bool], add_bos_token: bool | None, tokenizer_folder: Path
 ) -> None:
     from transformers import AutoTokenizer
 
-    eos = read_vocabulary(folder, ROWS).eos
+    eos = read_vocabulary(tokenizer_folder, ROWS).eos
     single = [BOS_PIECE] * around[0] + [TEXT_PIECE] + [EOS_PIECE] * around[1]
     end = {"id": "<|end_of_text|>", "ids": [eos], "tokens": ["<|end_of_text|>"]}
 
@@ -129,12 +129,12 @@ def test_bos_and_eos_are_added_as_transformers_does(
         document["post_processor"]["single"] = single
         document["post_processor"]["special_tokens"]["<|end_of_text|>"] = end
 
-    _edit(folder / "tokenizer.json", change)
+    _edit(tokenizer_folder / "tokenizer.json", change)
     if add_bos_token is not None:
-        _edit(folder / "tokenizer_config.json", lambda config: config.update(add_bos_token=add_bos_token))
-    vocabulary = read_vocabulary(folder, ROWS)
+        _edit(tokenizer_folder / "tokenizer_config.json", lambda config: config.update(add_bos_token=add_bos_token))
+    vocabulary = read_vocabulary(tokenizer_folder, ROWS)
     assert (vocabulary.add_bos, vocabulary.add_eos) == around
-    ids = AutoTokenizer.from_pretrained(folder)("the")["input_ids"]
+    ids = AutoTokenizer.from_pretrained(tokenizer_folder)("the")["input_ids"]
     assert (ids[0] == vocabulary.bos, ids[-1] == vocabulary.eos) == around
 
 
@@ -158,10 +158,10 @@ UNKNOWN: dict[str, Callable[[dict[str, Any]], Any]] = {
 
 
 @pytest.mark.parametrize("what", UNKNOWN)
-def test_unknown_structure_is_refused(what: str, folder: Path) -> None:
-    _edit(folder / "tokenizer.json", UNKNOWN[what])
+def test_unknown_structure_is_refused(what: str, tokenizer_folder: Path) -> None:
+    _edit(tokenizer_folder / "tokenizer.json", UNKNOWN[what])
     with pytest.raises(ConfigError, match=r"tokenizer\.json: no tokenizer of llama\.cpp is known to do the same"):
-        read_vocabulary(folder, ROWS)
+        read_vocabulary(tokenizer_folder, ROWS)
 
 
 BROKEN: dict[str, tuple[str, Callable[[dict[str, Any]], Any]]] = {
@@ -174,16 +174,16 @@ BROKEN: dict[str, tuple[str, Callable[[dict[str, Any]], Any]]] = {
 
 
 @pytest.mark.parametrize("what", BROKEN)
-def test_contradictions_are_refused(what: str, folder: Path) -> None:
+def test_contradictions_are_refused(what: str, tokenizer_folder: Path) -> None:
     file, change = BROKEN[what]
-    _edit(folder / file, change)
+    _edit(tokenizer_folder / file, change)
     with pytest.raises(UpstreamError, match=r"tokenizer(_config)?\.json"):
-        read_vocabulary(folder, ROWS)
+        read_vocabulary(tokenizer_folder, ROWS)
 
 
-def test_more_tokens_than_embeddings_are_refused(folder: Path) -> None:
+def test_more_tokens_than_embeddings_are_refused(tokenizer_folder: Path) -> None:
     with pytest.raises(UpstreamError, match="embeddings have 300 rows"):
-        read_vocabulary(folder, 300)
+        read_vocabulary(tokenizer_folder, 300)
 
 
 def test_missing_tokenizer_is_named(tmp_path: Path) -> None:

@@ -24,8 +24,8 @@ from twinctl.gguf.writer import Provenance, write_gguf
 
 
 @pytest.fixture
-def folder(llama_folder: tuple[Path, Any], tmp_path: Path) -> Path:
-    """A copy of the model folder, to be spoilt."""
+def model_copy(llama_folder: tuple[Path, Any], tmp_path: Path) -> Path:
+    """A copy of the model folder, for the test to damage."""
     return Path(shutil.copytree(llama_folder[0], tmp_path / "hf"))
 
 
@@ -161,18 +161,18 @@ CONFIGS: dict[str, tuple[dict[str, Any], type[TwinctlError], str]] = {
 
 
 @pytest.mark.parametrize("what", CONFIGS)
-def test_refused_before_any_work(what: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refused_before_any_work(what: str, model_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     changes, error, match = CONFIGS[what]
-    _edit(folder / "config.json", **changes)
+    _edit(model_copy / "config.json", **changes)
     monkeypatch.setattr(writer, "encoded", pytest.fail)
     with pytest.raises(error, match=match):
-        write_gguf(folder, tmp_path / "out" / "m.gguf", "f16", name="x")
+        write_gguf(model_copy, tmp_path / "out" / "m.gguf", "f16", name="x")
     assert not (tmp_path / "out").exists()
 
 
-def test_unknown_quant_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_unknown_quant_is_refused(model_copy: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="q9_9"):
-        write_gguf(folder, tmp_path / "m.gguf", "q9_9", name="x")
+        write_gguf(model_copy, tmp_path / "m.gguf", "q9_9", name="x")
 
 
 def test_copy_of_tied_embeddings_is_left_out(tmp_path: Path, save_model: Callable[..., Any]) -> None:
@@ -201,19 +201,21 @@ def _spoil(folder: Path, value: float) -> None:
 
 @pytest.mark.parametrize(("value", "match"), [(float("nan"), "not finite"), (float("inf"), "not finite"), (1e5, "F16")])
 def test_numbers_that_do_not_fit_fail_and_leave_what_was_there(
-    value: float, match: str, folder: Path, tmp_path: Path
+    value: float, match: str, model_copy: Path, tmp_path: Path
 ) -> None:
     target = tmp_path / "out" / "m.gguf"
     target.parent.mkdir()
     target.write_text("the one before")
-    _spoil(folder, value)
+    _spoil(model_copy, value)
     with pytest.raises(CheckFailed, match=match):
-        write_gguf(folder, target, "f16", name="x")
+        write_gguf(model_copy, target, "f16", name="x")
     assert [path.name for path in target.parent.iterdir()] == ["m.gguf"]
     assert target.read_text() == "the one before"
 
 
-def test_a_full_disk_is_said_before_and_during(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_said_before_and_during(
+    model_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target = tmp_path / "out" / "m.gguf"
 
     def full(*_: Any) -> Any:
@@ -222,12 +224,12 @@ def test_a_full_disk_is_said_before_and_during(folder: Path, tmp_path: Path, mon
     with monkeypatch.context() as patch:
         patch.setattr(GGUFWriter, "write_padding", full)
         with pytest.raises(OSError, match="No space left") as caught:
-            write_gguf(folder, target, "f16", name="x")
+            write_gguf(model_copy, target, "f16", name="x")
     assert isinstance(explained(caught.value), ConfigError)
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
         with pytest.raises(EngineError, match="GiB free"):
-            write_gguf(folder, target, "f16", name="x")
+            write_gguf(model_copy, target, "f16", name="x")
     assert list(target.parent.iterdir()) == []
 
 
@@ -242,13 +244,13 @@ write_gguf(Path(sys.argv[1]), Path(sys.argv[2]), "f16", name="x", progress=halfw
 """
 
 
-def test_a_kill_leaves_no_file_under_the_final_name(folder: Path, tmp_path: Path) -> None:
+def test_a_kill_leaves_no_file_under_the_final_name(model_copy: Path, tmp_path: Path) -> None:
     target = tmp_path / "out" / "m.gguf"
     environment = {**os.environ, "PYTHONPATH": str(Path(writer.__file__).parents[2])}
-    killed = subprocess.run([sys.executable, "-c", KILLED, str(folder), str(target)], env=environment, check=False)
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(model_copy), str(target)], env=environment, check=False)
     assert killed.returncode == -signal.SIGKILL
     assert [path.name for path in target.parent.iterdir()] == [".m.gguf.partial"]
-    write_gguf(folder, target, "f16", name="x")
+    write_gguf(model_copy, target, "f16", name="x")
     assert [path.name for path in target.parent.iterdir()] == ["m.gguf"]
 
 

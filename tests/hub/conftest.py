@@ -30,7 +30,7 @@ def made_twin(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def twin(made_twin: Path, client: Client, hub: HubStandIn) -> Client:
+def twin_client(made_twin: Path, client: Client, hub: HubStandIn) -> Client:
     """A client whose working directory has a copy of it, and whose token may write as `me` and in `my-org`."""
     shutil.copytree(made_twin, client.home, dirs_exist_ok=True)
     hub.account(TOKEN, "me", "write", **{"my-org": "write", "their-org": "read"})

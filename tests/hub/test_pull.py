@@ -26,10 +26,10 @@ PULL = ("pull", "me/my-twin", "-w", "there", "--json")
 
 
 @pytest.fixture
-def pushed(hub: HubStandIn, twin: Client) -> Client:
+def pushed(hub: HubStandIn, twin_client: Client) -> Client:
     """The merged model and the adapter are on the Hub."""
-    twin.command("push", "me/my-twin", "--merged", "--adapter", "--json").ok()
-    return twin
+    twin_client.command("push", "me/my-twin", "--merged", "--adapter", "--json").ok()
+    return twin_client
 
 
 def rewritten(hub: HubStandIn, change: dict[str, Any], name: str = "me/my-twin") -> None:
@@ -154,16 +154,16 @@ SUFFIXES = {"--merged": "", "--adapter": "-LoRA", "--gguf": "-GGUF"}
 
 
 @pytest.mark.parametrize("kind", SUFFIXES)
-def test_a_pulled_twin_that_is_pushed_again_tells_the_same(hub: HubStandIn, twin: Client, kind: str) -> None:
+def test_a_pulled_twin_that_is_pushed_again_tells_the_same(hub: HubStandIn, twin_client: Client, kind: str) -> None:
     name = f"my-twin{SUFFIXES[kind]}"
-    twin.command("push", "me/my-twin", kind).ok()
+    twin_client.command("push", "me/my-twin", kind).ok()
     first = hub.repos["models", f"me/{name}"].files("main")
-    twin.command("pull", f"me/{name}", "-w", "there").ok()
-    same = twin.command("push", "me/my-twin", kind, "-w", "there", "--json").ok().document
+    twin_client.command("pull", f"me/{name}", "-w", "there").ok()
+    same = twin_client.command("push", "me/my-twin", kind, "-w", "there", "--json").ok().document
     assert (same["cached"], same["metrics"]["sent"]) == (True, [])
     card = first["README.md"]
     assert isinstance(card, bytes)
-    shown = twin.command("card", f"me/{name}", kind, "-w", "there").ok().out
+    shown = twin_client.command("card", f"me/{name}", kind, "-w", "there").ok().out
     assert shown == card.decode()
     assert "loss_curve.png" in shown and "Trained with `twinctl" in shown
     assert ("| 1e-06 | 99.00% |" in shown) is (kind != "--adapter")

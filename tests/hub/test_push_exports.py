@@ -35,11 +35,11 @@ show(json.loads(out.getvalue()))
 
 
 @pytest.fixture
-def trained(twin: Client) -> Client:
+def unexported_twin(twin_client: Client) -> Client:
     """A twin of which nothing is exported."""
     for phase in ("merge", "gguf"):
-        shutil.rmtree(twin.home / ".twinctl/artifacts" / phase)
-    return twin
+        shutil.rmtree(twin_client.home / ".twinctl/artifacts" / phase)
+    return twin_client
 
 
 def exported(client: Client) -> list[str]:
@@ -55,46 +55,48 @@ def push(client: Client, *words: str) -> dict[str, Any]:
     return found
 
 
-def test_a_push_exports_what_it_sends(hub: HubStandIn, trained: Client) -> None:
-    document = push(trained, "--gguf")
+def test_a_push_exports_what_it_sends(hub: HubStandIn, unexported_twin: Client) -> None:
+    document = push(unexported_twin, "--gguf")
     assert [file["name"] for file in document["metrics"]["files"]] == [
         *("Modelfile", "README.md", "loss_curve.png", "params", "template", "tiny-q4_k_m.gguf", "twinctl.json"),
     ]
-    assert exported(trained) == ["gguf", "merge"]
-    (record,) = (trained.home / ".twinctl/artifacts/gguf").glob("*/record.json")
+    assert exported(unexported_twin) == ["gguf", "merge"]
+    (record,) = (unexported_twin.home / ".twinctl/artifacts/gguf").glob("*/record.json")
     assert json.loads(record.read_text())["metrics"]["proof"], "proven, or it would not have gone"
     assert "tiny-q4_k_m.gguf" in hub.repos["models", "me/my-twin-GGUF"].files("main")
 
 
-def test_the_quantisations_are_those_of_the_config_file(hub: HubStandIn, trained: Client) -> None:
-    (trained.home / "twinctl.toml").write_text('[export]\nquant = ["f16", "q8_0"]\n')
-    push(trained, "--gguf")
+def test_the_quantisations_are_those_of_the_config_file(hub: HubStandIn, unexported_twin: Client) -> None:
+    (unexported_twin.home / "twinctl.toml").write_text('[export]\nquant = ["f16", "q8_0"]\n')
+    push(unexported_twin, "--gguf")
     assert {"tiny-f16.gguf", "tiny-q8_0.gguf"} <= set(hub.repos["models", "me/my-twin-GGUF"].files("main"))
 
 
-def test_a_dry_run_says_what_would_be_exported_and_makes_nothing(hub: HubStandIn, trained: Client) -> None:
+def test_a_dry_run_says_what_would_be_exported_and_makes_nothing(hub: HubStandIn, unexported_twin: Client) -> None:
     words = ("push", "me/my-twin", "--merged", "--gguf", "--dry-run")
-    shown = trained.command(*words).ok()
+    shown = unexported_twin.command(*words).ok()
     assert shown.out.splitlines() == [
         "would export the merged 16-bit model first, then send what is made to the private model repository "
         "me/my-twin (new): merged 16-bit model",
         "would export the merged 16-bit model and the q4_k_m GGUF file first, then send what is made to the private "
         "model repository me/my-twin-GGUF (new): GGUF",
     ]
-    plans = trained.command(*words, "--json").ok().document["plans"]
+    plans = unexported_twin.command(*words, "--json").ok().document["plans"]
     assert [(plan["exports"], plan["files"]) for plan in plans] == [
         (["the merged 16-bit model"], []),
         (["the merged 16-bit model", "the q4_k_m GGUF file"], []),
     ]
-    assert exported(trained) == []
+    assert exported(unexported_twin) == []
     assert writes(hub) == []
 
 
-def test_what_hinders_a_push_is_said_before_an_export_that_takes_long(hub: HubStandIn, trained: Client) -> None:
+def test_what_hinders_a_push_is_said_before_an_export_that_takes_long(hub: HubStandIn, unexported_twin: Client) -> None:
     for kind in ("--merged", "--gguf"):
-        assert "no token to write with" in refused(trained.command("push", "me/my-twin", kind, "--json", HF_TOKEN=""))
+        assert "no token to write with" in refused(
+            unexported_twin.command("push", "me/my-twin", kind, "--json", HF_TOKEN="")
+        )
         words = ("push", "me/my-twin", kind, "--public", "--json")
-        assert "add --yes" in refused(trained.command(*words), 2)
+        assert "add --yes" in refused(unexported_twin.command(*words), 2)
     hub.faults = [Fault("GET", "/whoami", status=503)]
-    assert "it answered 503" in refused(trained.command("push", "me/my-twin", "--json"))
-    assert exported(trained) == []
+    assert "it answered 503" in refused(unexported_twin.command("push", "me/my-twin", "--json"))
+    assert exported(unexported_twin) == []

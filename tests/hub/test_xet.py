@@ -46,11 +46,11 @@ def sender(hub: HubStandIn, client: Client, store: XetStore) -> Client:
 
 
 @pytest.fixture
-def twin_by_xet(twin: Client, store: XetStore) -> Client:
+def twin_by_xet(twin_client: Client, store: XetStore) -> Client:
     """A twin to push."""
-    del twin.env["HF_HUB_DISABLE_XET"]
-    twin.env |= QUICK
-    return twin
+    del twin_client.env["HF_HUB_DISABLE_XET"]
+    twin_client.env |= QUICK
+    return twin_client
 
 
 def xorbs_sent(hub: HubStandIn, before: int = 0) -> list[str]:

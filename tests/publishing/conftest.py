@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.written_records import DATA_SHA, HUB_CARDS, SHA, Desk
+from tests.support.written_records import DATA_SHA, HUB_CARDS, SHA, RecordedRun
 from twinctl.pipeline.base_checkpoint import BUNDLED, BaseCheckpoint
 from twinctl.publishing import licences
 
@@ -28,16 +28,16 @@ def hub_cards(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
+def recorded_run(tmp_path: Path) -> RecordedRun:
     """An adapter on Llama 3.1, merged, and two GGUF files, in run “me”."""
-    return Desk(tmp_path / "workspace")
+    return RecordedRun(tmp_path / "workspace")
 
 
 @pytest.fixture
-def bundled(desk: Desk) -> Desk:
+def bundled(recorded_run: RecordedRun) -> RecordedRun:
     """The same on the bundled base."""
-    desk.base = BaseCheckpoint(BUNDLED, files={"model.safetensors": "c" * 64})
-    return desk
+    recorded_run.base = BaseCheckpoint(BUNDLED, files={"model.safetensors": "c" * 64})
+    return recorded_run
 
 
 @pytest.fixture

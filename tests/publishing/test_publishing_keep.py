@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.written_records import Desk
+from tests.support.written_records import RecordedRun
 from twinctl.errors import ConfigError
 from twinctl.publishing import merge_with_existing
 from twinctl.publishing.user_edits import Parts, composed
@@ -26,14 +26,14 @@ def values(text: str) -> dict[str, Any]:
     return Parts.of(text).data
 
 
-def test_the_first_push_sends_the_card_as_it_is(desk: Desk) -> None:
-    new = desk.card("adapter").text
+def test_the_first_push_sends_the_card_as_it_is(recorded_run: RecordedRun) -> None:
+    new = recorded_run.card("adapter").text
     assert merge_with_existing("", new) == merge_with_existing("\n", new) == new
 
 
 @pytest.mark.parametrize("kind", ["adapter", "model", "gguf"])
-def test_an_untouched_card_stays_to_the_byte(desk: Desk, kind: str) -> None:
-    new = desk.card(kind).text
+def test_an_untouched_card_stays_to_the_byte(recorded_run: RecordedRun, kind: str) -> None:
+    new = recorded_run.card(kind).text
     assert merge_with_existing(new, new) == new
 
 
@@ -52,19 +52,19 @@ def test_text_around_the_sections_stays_and_the_sections_are_new() -> None:
     assert "Another twin." in merged and "Twenty rows." in merged and "Ten rows." not in merged
 
 
-def test_edits_live_through_two_more_renders(desk: Desk) -> None:
-    first = desk.card("adapter").text
+def test_edits_live_through_two_more_renders(recorded_run: RecordedRun) -> None:
+    first = recorded_run.card("adapter").text
     edited = first.replace("\n# my-twin\n", "\n# Ours\n\nHello.\n").replace(
         "tags:", "thumbnail: me.png\ntags:\n- poetry"
     )
-    desk.metrics["eval_loss"] = 1.11
-    second = merge_with_existing(edited, desk.card("adapter").text)
-    desk.metrics["eval_loss"] = 0.99
-    third = merge_with_existing(second, desk.card("adapter").text)
+    recorded_run.metrics["eval_loss"] = 1.11
+    second = merge_with_existing(edited, recorded_run.card("adapter").text)
+    recorded_run.metrics["eval_loss"] = 0.99
+    third = merge_with_existing(second, recorded_run.card("adapter").text)
     for text in (second, third):
         assert "# Ours\n\nHello." in text and values(text)["thumbnail"] == "me.png" and "poetry" in values(text)["tags"]
     assert "1.11" in second and "0.99" in third and "1.11" not in third
-    assert merge_with_existing(third, desk.card("adapter").text) == third
+    assert merge_with_existing(third, recorded_run.card("adapter").text) == third
 
 
 def test_a_section_that_was_taken_out_stays_out() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
-from tests.support.written_records import SHA, Desk, source
+from tests.support.written_records import SHA, RecordedRun, source
 from twinctl.errors import UpstreamError, UsageError
 from twinctl.pipeline.kind import Kind
 from twinctl.pipeline.run_view import RunView
@@ -45,57 +45,61 @@ def html(text: str) -> str:
 
 
 @pytest.mark.parametrize("kind", ["adapter", "model", "gguf"])
-def test_every_section_is_there_between_its_marks(desk: Desk, kind: str) -> None:
-    text = desk.card(kind).text
+def test_every_section_is_there_between_its_marks(recorded_run: RecordedRun, kind: str) -> None:
+    text = recorded_run.card(kind).text
     wanted = ["about", "use", "sample", "data", "recipe", "loss", "evaluation", "limits", "provenance"]
     wanted.insert(7, "parity") if kind != "adapter" else None
     assert re.findall(r"<!-- twinctl:begin (\S+) -->", text) == wanted
     assert re.findall(r"<!-- twinctl:end (\S+) -->", text) == wanted
 
 
-def test_it_tells_the_recipe_and_what_happened(desk: Desk) -> None:
-    text = desk.card("adapter").text
+def test_it_tells_the_recipe_and_what_happened(recorded_run: RecordedRun) -> None:
+    text = recorded_run.card("adapter").text
     for line in ("| rank | `24` |", "| alpha | `48` |", "| learning rate | `0.0002` |", "| rslora | yes |"):
         assert line in text
     assert "| data: max length | `2048` |" in text and "max steps" not in text and "choose every" not in text
     assert "on NVIDIA H200, in `bfloat16`, with `adamw_8bit`, micro-batch 2 × 8, samples packed: 40 steps" in text
 
 
-def test_full_fine_tuning_has_no_lora_values(desk: Desk) -> None:
-    desk.train["method"] = "full"
-    text = desk.card("model").text
+def test_full_fine_tuning_has_no_lora_values(recorded_run: RecordedRun) -> None:
+    recorded_run.train["method"] = "full"
+    text = recorded_run.card("model").text
     assert "| rank |" not in text and "| method | every weight |" in text and "Parity" not in text
 
 
-def test_the_loss_is_told_before_and_after(desk: Desk) -> None:
-    text = desk.card("adapter").text
+def test_the_loss_is_told_before_and_after(recorded_run: RecordedRun) -> None:
+    text = recorded_run.card("adapter").text
     assert "|  | base | twin |" in text and "| loss, nats a token | 2.5 | 1.25 |" in text
     assert "| perplexity | 12.18 | 3.49 |" in text
 
 
-def test_sources_are_told_with_licence_and_counts_and_local_ones_by_kind_only(desk: Desk) -> None:
-    rows = [line for line in desk.card("adapter").text.splitlines() if "| 120 |" in line]
+def test_sources_are_told_with_licence_and_counts_and_local_ones_by_kind_only(recorded_run: RecordedRun) -> None:
+    rows = [line for line in recorded_run.card("adapter").text.splitlines() if "| 120 |" in line]
     assert "huggingface.co/datasets/mlabonne/llmtwin" in rows[0] and "cc-by-4.0" in rows[0]
     assert rows[1].startswith("| local files (1 × .jsonl, 1 × .md) | the author's own; not published |")
     assert "not stated | general | 120 | 95 | 0 | 9,000 | 20 |" in rows[2] and "train&#91;" not in rows[2]
 
 
-def test_no_name_of_a_person_a_file_or_a_machine_is_in_it(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_name_of_a_person_a_file_or_a_machine_is_in_it(
+    recorded_run: RecordedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_secretsecretsecret")
-    desk.answers = [{"prompt": "What is hf_secretsecretsecret?", "text": "It is nothing.", "finish": "stop"}]
-    desk.sources.append((source("/home/jane/letters to Bob.jsonl"), {"files": [["f" * 64, "jsonl", "Dear Bob"]]}))
+    recorded_run.answers = [{"prompt": "What is hf_secretsecretsecret?", "text": "It is nothing.", "finish": "stop"}]
+    recorded_run.sources.append(
+        (source("/home/jane/letters to Bob.jsonl"), {"files": [["f" * 64, "jsonl", "Dear Bob"]]})
+    )
     for kind in ("adapter", "model", "gguf"):
-        card = desk.card(kind)
+        card = recorded_run.card(kind)
         said = card.text + "".join(str(content) for content in card.files.values())
-        for private in ("jane", "Bob", "diary", "letters", "/home", "4711", "secretsecret", str(desk.root)):
+        for private in ("jane", "Bob", "diary", "letters", "/home", "4711", "secretsecret", str(recorded_run.root)):
             assert private not in said, private
 
 
 # The sample
 
 
-def test_the_sample_is_the_last_of_training(desk: Desk) -> None:
-    text = desk.card("adapter").text
+def test_the_sample_is_the_last_of_training(recorded_run: RecordedRun) -> None:
+    text = recorded_run.card("adapter").text
     assert "> What is a harbour for?" in text and "> For ships that are tired, dear heart." in text
     assert "early answer" not in text
 
@@ -104,17 +108,20 @@ def test_the_sample_is_the_last_of_training(desk: Desk) -> None:
     "private",
     ["Write to jane@example.org", "See https://x.example", "Call 0171 555 01 23", "In /home/jane", "x" * 400, " "],
 )
-def test_a_prompt_that_gives_something_away_is_passed_over(desk: Desk, private: str) -> None:
-    desk.answers = [{"prompt": private, "text": "Yes.", "finish": "stop"}, {**desk.answers[0], "finish": "length"}]
-    assert "> What is a harbour for?" in desk.card("adapter").text
-    desk.answers = desk.answers[:1]
-    assert "A sample" not in desk.card("adapter").text
+def test_a_prompt_that_gives_something_away_is_passed_over(recorded_run: RecordedRun, private: str) -> None:
+    recorded_run.answers = [
+        {"prompt": private, "text": "Yes.", "finish": "stop"},
+        {**recorded_run.answers[0], "finish": "length"},
+    ]
+    assert "> What is a harbour for?" in recorded_run.card("adapter").text
+    recorded_run.answers = recorded_run.answers[:1]
+    assert "A sample" not in recorded_run.card("adapter").text
 
 
-def test_no_sample_where_none_is_wanted_or_a_prompt_would_be_the_author_s_own_text(desk: Desk) -> None:
-    assert "A sample" not in desk.card("adapter", sample=False).text
-    desk.prepare["text_as"] = "raw"
-    assert "A sample" not in desk.card("adapter").text
+def test_no_sample_where_none_is_wanted_or_a_prompt_would_be_the_author_s_own_text(recorded_run: RecordedRun) -> None:
+    assert "A sample" not in recorded_run.card("adapter", sample=False).text
+    recorded_run.prepare["text_as"] = "raw"
+    assert "A sample" not in recorded_run.card("adapter").text
 
 
 # Commands
@@ -122,14 +129,16 @@ def test_no_sample_where_none_is_wanted_or_a_prompt_would_be_the_author_s_own_te
 
 @pytest.mark.parametrize("kind", ["adapter", "model"])
 @pytest.mark.parametrize("where", ["hub", "bundled", "local"])
-def test_the_python_compiles_and_names_repository_and_base(desk: Desk, local_base: Any, kind: str, where: str) -> None:
+def test_the_python_compiles_and_names_repository_and_base(
+    recorded_run: RecordedRun, local_base: Any, kind: str, where: str
+) -> None:
     if where != "hub":
-        desk.base = local_base("my-qwen") if where == "local" else desk.base
+        recorded_run.base = local_base("my-qwen") if where == "local" else recorded_run.base
     if where == "bundled":
         from twinctl.pipeline.base_checkpoint import BUNDLED, BaseCheckpoint
 
-        desk.base = BaseCheckpoint(BUNDLED, files={"model.safetensors": "c" * 64})
-    snippets = blocks(desk.card(kind).text, "python")
+        recorded_run.base = BaseCheckpoint(BUNDLED, files={"model.safetensors": "c" * 64})
+    snippets = blocks(recorded_run.card(kind).text, "python")
     assert snippets
     for snippet in snippets:
         ast.parse(snippet)
@@ -138,8 +147,8 @@ def test_the_python_compiles_and_names_repository_and_base(desk: Desk, local_bas
     assert (base[where] in snippets[0]) == (kind == "adapter")
 
 
-def test_vllm_gets_the_adapter_s_rank_the_base_s_commit_and_the_twin_s_tokenizer(desk: Desk) -> None:
-    shell = next(block for block in blocks(desk.card("adapter").text, "bash") if "vllm" in block)
+def test_vllm_gets_the_adapter_s_rank_the_base_s_commit_and_the_twin_s_tokenizer(recorded_run: RecordedRun) -> None:
+    shell = next(block for block in blocks(recorded_run.card("adapter").text, "bash") if "vllm" in block)
     assert f"vllm serve meta-llama/Llama-3.1-8B --revision {SHA} \\\n" in shell
     assert "--tokenizer me/my-twin --tokenizer-revision main" in shell
     assert "--enable-lora --max-lora-rank 32 --lora-modules twin=me/my-twin" in shell
@@ -148,78 +157,78 @@ def test_vllm_gets_the_adapter_s_rank_the_base_s_commit_and_the_twin_s_tokenizer
 
 
 @pytest.mark.parametrize("change", [{"dora": True}, {"bias": "all"}, {"rank": 1024}])
-def test_vllm_is_not_offered_what_it_does_not_load(desk: Desk, change: dict[str, Any]) -> None:
-    desk.train |= change
-    text = desk.card("adapter").text
+def test_vllm_is_not_offered_what_it_does_not_load(recorded_run: RecordedRun, change: dict[str, Any]) -> None:
+    recorded_run.train |= change
+    text = recorded_run.card("adapter").text
     assert "vllm serve" not in text and "vLLM does not load" in text
 
 
-def test_every_gguf_that_a_command_names_is_among_what_is_sent(desk: Desk) -> None:
-    workspace, run = desk.make()
+def test_every_gguf_that_a_command_names_is_among_what_is_sent(recorded_run: RecordedRun) -> None:
+    workspace, run = recorded_run.make()
     text = render(RunView(workspace, run), Kind.GGUF, "me/my-twin-GGUF").text
     sent = {entry["name"] for result in gguf_results(RunView(workspace, run)) for entry in result.record.files}
     named = set(re.findall(r"-hff (\S+)", text)) | set(re.findall(r"hf\.co/me/my-twin-GGUF:(\S+)", text))
     assert named == sent == {"me-q8_0.gguf", "me-q4_k_m.gguf"}
 
 
-def test_only_what_is_sent_is_told_of(desk: Desk) -> None:
-    workspace, run = desk.make()
+def test_only_what_is_sent_is_told_of(recorded_run: RecordedRun) -> None:
+    workspace, run = recorded_run.make()
     one = [found for found in gguf_results(RunView(workspace, run)) if found.record.recipe["quant"] == "q8_0"]
     text = render(RunView(workspace, run), Kind.GGUF, "me/my-twin-GGUF", made=one).text
     assert "me-q8_0.gguf" in text and "q4_k_m" not in text
 
 
-def test_gguf_of_an_older_model_is_not_among_them(desk: Desk) -> None:
-    workspace, run = desk.make()
+def test_gguf_of_an_older_model_is_not_among_them(recorded_run: RecordedRun) -> None:
+    workspace, run = recorded_run.make()
     path = workspace.artifact(run.slots["gguf-q8_0"]).path / "record.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "inputs": {"model": "older"}}))
     assert [result.record.recipe["quant"] for result in gguf_results(RunView(workspace, run))] == ["q4_k_m"]
 
 
-def test_ollama_finds_template_and_stop_beside_a_gguf(desk: Desk) -> None:
-    files = desk.card("gguf").files
+def test_ollama_finds_template_and_stop_beside_a_gguf(recorded_run: RecordedRun) -> None:
+    files = recorded_run.card("gguf").files
     assert b"### Instruction" in files["template"] and json.loads(files["params"]) == {"stop": ["<|end_of_text|>"]}
-    desk.prepare["template"] = "model"  # the base's own: Ollama knows it or takes the file's
-    assert set(desk.card("gguf").files) == {"loss_curve.png"}
+    recorded_run.prepare["template"] = "model"  # the base's own: Ollama knows it or takes the file's
+    assert set(recorded_run.card("gguf").files) == {"loss_curve.png"}
 
 
-def test_without_a_repository_the_commands_say_so(desk: Desk) -> None:
-    text = desk.card("model", None).text
+def test_without_a_repository_the_commands_say_so(recorded_run: RecordedRun) -> None:
+    text = recorded_run.card("model", None).text
     assert "vllm serve OWNER/NAME" in text and "\n# me\n" in text
 
 
 @pytest.mark.parametrize("name", ["me", "me/my twin", "me/`x`", 'me/a"b', "../x/y"])
-def test_a_name_that_no_repository_has_is_refused(desk: Desk, name: str) -> None:
+def test_a_name_that_no_repository_has_is_refused(recorded_run: RecordedRun, name: str) -> None:
     with pytest.raises(UsageError):
-        desk.card("adapter", name)
+        recorded_run.card("adapter", name)
 
 
 # Parity
 
 
-def test_the_proofs_are_a_table_and_what_was_not_proved_says_so(desk: Desk) -> None:
+def test_the_proofs_are_a_table_and_what_was_not_proved_says_so(recorded_run: RecordedRun) -> None:
     deep = {"checks": {"distributions": {"kl": 0.00213, "top1": 0.987}}}
-    desk.proofs = {"q8_0": {"verified": True, "proof": {"kl": 2.04e-5, "top1": 0.9991}}}
-    text = desk.card("gguf").text
+    recorded_run.proofs = {"q8_0": {"verified": True, "proof": {"kl": 2.04e-5, "top1": 0.9991}}}
+    text = recorded_run.card("gguf").text
     assert "| `me-q8_0.gguf` | 0.0 MB | yes | 2e-05 | 99.91% |" in text
     assert "| `me-q4_k_m.gguf` | 0.0 MB | no | – | – |" in text and "What is not verified" in text
-    desk.proofs["q4_k_m"] = {"verified": True, "proof": deep}
-    text = desk.card("gguf").text
+    recorded_run.proofs["q4_k_m"] = {"verified": True, "proof": deep}
+    text = recorded_run.card("gguf").text
     assert "| yes | 0.0021 | 98.70% |" in text and "What is not verified" not in text
 
 
 # The picture
 
 
-def test_the_curve_is_a_png_that_decodes_and_is_the_same_each_time(desk: Desk) -> None:
+def test_the_curve_is_a_png_that_decodes_and_is_the_same_each_time(recorded_run: RecordedRun) -> None:
     from PIL import Image
 
-    card = desk.card("adapter")
+    card = recorded_run.card("adapter")
     picture = Image.open(BytesIO(card.files["loss_curve.png"]))
     picture.load()
     assert picture.size == (960, 480) and len(picture.convert("RGB").getcolors(1 << 20) or ()) > 5
     assert "(loss_curve.png)" in card.text
-    assert desk.card("adapter") == card
+    assert recorded_run.card("adapter") == card
 
 
 def test_odd_losses_are_drawn_too() -> None:
@@ -237,8 +246,8 @@ def test_odd_losses_are_drawn_too() -> None:
         assert zlib.crc32(png[12 : 16 + size]) == struct.unpack(">I", png[16 + size : 20 + size])[0]
 
 
-def test_a_training_of_one_step_has_no_curve(desk: Desk) -> None:
-    workspace, run = desk.make()
+def test_a_training_of_one_step_has_no_curve(recorded_run: RecordedRun) -> None:
+    workspace, run = recorded_run.make()
     events = workspace.artifact(run.slots["train"]).path / "events.jsonl"
     events.write_text('{"event": "step", "step": 1, "loss": 1.0}\n')
     card = render(RunView(workspace, run), Kind.ADAPTER, None)
@@ -272,21 +281,21 @@ def test_a_long_answer_is_cut() -> None:
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_hostile_names_and_samples_leave_the_card_whole(desk: Desk, local_base: Any, text: str) -> None:
-    plainly = html(desk.card("adapter").text)
-    desk.base = local_base(re.sub(r"[/\x00]", "", text).strip()[:60], "---\nlicense: other\n---\n")
-    desk.answers = [{"prompt": re.sub(r"https?:|www\.|\S@", "", text), "text": text, "finish": "stop"}]
-    desk.sources = [(source(text), {"files": [["f" * 64, text, text]]}), *desk.sources]
-    made = desk.card("adapter").text
+def test_hostile_names_and_samples_leave_the_card_whole(recorded_run: RecordedRun, local_base: Any, text: str) -> None:
+    plainly = html(recorded_run.card("adapter").text)
+    recorded_run.base = local_base(re.sub(r"[/\x00]", "", text).strip()[:60], "---\nlicense: other\n---\n")
+    recorded_run.answers = [{"prompt": re.sub(r"https?:|www\.|\S@", "", text), "text": text, "finish": "stop"}]
+    recorded_run.sources = [(source(text), {"files": [["f" * 64, text, text]]}), *recorded_run.sources]
+    made = recorded_run.card("adapter").text
     page = html(made)
     for mark in ("<h1>", "<h2>", "<h3>", "<script", "<li>"):
         assert page.count(mark) == plainly.count(mark) - (mark == "<h2>" and "## A sample" not in made)
     assert made.count("<!--") == made.count("-->") == 2 * made.count("twinctl:begin") + 1
 
 
-def test_of_a_twin_brought_from_the_hub_no_more_is_told_than_is_known(desk: Desk) -> None:
-    desk.sources = []
-    workspace, run = desk.make()
+def test_of_a_twin_brought_from_the_hub_no_more_is_told_than_is_known(recorded_run: RecordedRun) -> None:
+    recorded_run.sources = []
+    workspace, run = recorded_run.make()
     path = workspace.artifact(run.slots["train"]).path / "record.json"
     record = json.loads(path.read_text())
     path.write_text(json.dumps({**record, "metrics": {"pulled": {"repo": "me/x"}}}))
@@ -294,8 +303,8 @@ def test_of_a_twin_brought_from_the_hub_no_more_is_told_than_is_known(desk: Desk
     assert "Its sources are not known here" in text and "Evaluation" not in text and "model-index" not in text
 
 
-def test_what_a_card_tells_of_must_be_there(desk: Desk) -> None:
-    workspace, run = desk.make()
+def test_what_a_card_tells_of_must_be_there(recorded_run: RecordedRun) -> None:
+    workspace, run = recorded_run.make()
     (workspace.artifact(run.slots["prepare"]).path / "record.json").unlink()
     with pytest.raises(UpstreamError, match="not there any more"):
         render(RunView(workspace, run), Kind.ADAPTER, None)

@@ -27,7 +27,7 @@ STRENGTH = 0.01  # of the adapter's second matrices: enough to move the base, no
 
 
 @dataclass(frozen=True)
-class Made:
+class TinyTwin:
     """Folders: the adapter, its merge in float32's precision and bfloat16, and its reference."""
 
     trained: Trained

@@ -42,7 +42,7 @@ def source(name: str, role: str = "author", **more: Any) -> dict[str, Any]:
 
 
 @dataclass
-class Desk:
+class RecordedRun:
     """The workspace and what its records will say; change it, then `card`."""
 
     root: Path

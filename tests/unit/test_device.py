@@ -15,7 +15,7 @@ TINY, SMALL, LARGE = 5_000_000, 500_000_000, 8_030_000_000
 
 
 @pytest.fixture(autouse=True)
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def driver_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine without an NVIDIA driver and with an Unsloth that has a CPU backend; its driver files' folder."""
     monkeypatch.setattr(device, "DRIVER_FILE", tmp_path / "version")
     monkeypatch.setattr(device, "WSL_DRIVER", tmp_path / "nvidia-smi")
@@ -24,15 +24,15 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_driver_s_version_is_read(machine: Path) -> None:
+def test_the_driver_s_version_is_read(driver_folder: Path) -> None:
     assert nvidia_driver() is None
-    (machine / "version").write_text(DRIVER)
+    (driver_folder / "version").write_text(DRIVER)
     assert nvidia_driver() == "570.86.15"
 
 
 @pytest.mark.parametrize("name", ["version", "nvidia-smi"])
-def test_a_driver_whose_version_cannot_be_read_is_present(machine: Path, name: str) -> None:
-    (machine / name).write_bytes(b"\xff something else")
+def test_a_driver_whose_version_cannot_be_read_is_present(driver_folder: Path, name: str) -> None:
+    (driver_folder / name).write_bytes(b"\xff something else")
     assert nvidia_driver() == "present"
 
 
@@ -48,17 +48,17 @@ def test_a_large_model_without_a_gpu_is_refused_until_insisted_on() -> None:
     refuse_early("cpu", LARGE)
 
 
-def test_a_large_model_with_a_driver_goes_on(machine: Path) -> None:
-    (machine / "version").write_text(DRIVER)
+def test_a_large_model_with_a_driver_goes_on(driver_folder: Path) -> None:
+    (driver_folder / "version").write_text(DRIVER)
     refuse_early("auto", LARGE)
     refuse_early("cuda", LARGE)
 
 
 @pytest.mark.parametrize("hidden", ["", "-1"])
 def test_a_large_model_on_hidden_gpus_is_refused_as_without_any(
-    machine: Path, monkeypatch: pytest.MonkeyPatch, hidden: str
+    driver_folder: Path, monkeypatch: pytest.MonkeyPatch, hidden: str
 ) -> None:
-    (machine / "version").write_text(DRIVER)
+    (driver_folder / "version").write_text(DRIVER)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
     with pytest.raises(EngineError) as caught:
         refuse_early("auto", LARGE)
@@ -89,7 +89,7 @@ def test_a_later_unsloth_is_not_refused(monkeypatch: pytest.MonkeyPatch, found: 
     refuse_early("cpu", TINY)
 
 
-def test_an_old_unsloth_is_good_enough_for_a_gpu(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (machine / "version").write_text(DRIVER)
+def test_an_old_unsloth_is_good_enough_for_a_gpu(driver_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (driver_folder / "version").write_text(DRIVER)
     monkeypatch.setattr(device, "version", lambda name: "2026.10.7")
     refuse_early("auto", LARGE)

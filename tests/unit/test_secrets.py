@@ -14,7 +14,7 @@ KEY = "comet-" + "b" * 20
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def clean_workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory without .env, and an environment that is as before when the test is over."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os, "environ", os.environ.copy())
@@ -23,39 +23,41 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_two_keys_of_the_file_are_read_and_no_other(folder: Path) -> None:
-    (folder / ".env").write_text(f"HF_TOKEN={TOKEN}\nCOMET_API_KEY='{KEY}'\nPATH=/nowhere\nTWINCTL_PRESET=tiny\n")
+def test_the_two_keys_of_the_file_are_read_and_no_other(clean_workdir: Path) -> None:
+    (clean_workdir / ".env").write_text(
+        f"HF_TOKEN={TOKEN}\nCOMET_API_KEY='{KEY}'\nPATH=/nowhere\nTWINCTL_PRESET=tiny\n"
+    )
     before = dict(os.environ)
     load_secrets()
     assert dict(os.environ) == {**before, "HF_TOKEN": TOKEN, "COMET_API_KEY": KEY}
 
 
-def test_the_environment_wins_over_the_file(folder: Path) -> None:
-    (folder / ".env").write_text(f"HF_TOKEN={TOKEN}\n")
+def test_the_environment_wins_over_the_file(clean_workdir: Path) -> None:
+    (clean_workdir / ".env").write_text(f"HF_TOKEN={TOKEN}\n")
     os.environ["HF_TOKEN"] = "of the environment"
     load_secrets()
     assert os.environ["HF_TOKEN"] == "of the environment"
 
 
-def test_an_empty_value_is_no_value(folder: Path) -> None:
-    (folder / ".env").write_text(f"HF_TOKEN={TOKEN}\nCOMET_API_KEY=\n")
+def test_an_empty_value_is_no_value(clean_workdir: Path) -> None:
+    (clean_workdir / ".env").write_text(f"HF_TOKEN={TOKEN}\nCOMET_API_KEY=\n")
     os.environ["HF_TOKEN"] = ""
     load_secrets()
     assert os.environ["HF_TOKEN"] == TOKEN
     assert "COMET_API_KEY" not in os.environ
 
 
-def test_a_value_is_taken_as_it_stands(folder: Path) -> None:
+def test_a_value_is_taken_as_it_stands(clean_workdir: Path) -> None:
     os.environ["OTHER"] = "expanded"
-    (folder / ".env").write_text("COMET_API_KEY=${OTHER}-key\n")
+    (clean_workdir / ".env").write_text("COMET_API_KEY=${OTHER}-key\n")
     load_secrets()
     assert os.environ["COMET_API_KEY"] == "${OTHER}-key"
 
 
-def test_only_the_working_directory_s_file_is_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (folder / ".env").write_text(f"HF_TOKEN={TOKEN}\n")
-    (folder / "below").mkdir()
-    monkeypatch.chdir(folder / "below")
+def test_only_the_working_directory_s_file_is_read(clean_workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (clean_workdir / ".env").write_text(f"HF_TOKEN={TOKEN}\n")
+    (clean_workdir / "below").mkdir()
+    monkeypatch.chdir(clean_workdir / "below")
     load_secrets()
     assert "HF_TOKEN" not in os.environ
 

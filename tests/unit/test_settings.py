@@ -22,8 +22,8 @@ MODELS = {"prepare": PREPARE, "train": TRAIN, "export": (ExportOptions,), "chat"
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory, where twinctl.toml is looked for."""
+def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory of the test."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

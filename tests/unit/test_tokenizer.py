@@ -25,13 +25,13 @@ def _edit(path: Path, **changes: Any) -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def llama3_folder(tmp_path: Path) -> Path:
     """A Llama 3's, to be changed."""
     return save_tokenizer("llama3", tmp_path / "model")
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+def asked_folders(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The folders that transformers was asked about; it answers with the file as it is."""
     found: list[Path] = []
 
@@ -92,26 +92,26 @@ def test_transformers_is_asked_in_a_process_of_its_own(load: Callable[[str], Any
     assert (loaded.named, loaded.eos_id) == (made.ours.named, made.ours.eos_id)
 
 
-def test_what_transformers_cannot_load_is_refused_with_its_words(folder: Path) -> None:
-    _edit(folder / "config.json", model_type="qwen2")
-    _edit(folder / "tokenizer_config.json", tokenizer_class="Qwen2Tokenizer", added_tokens_decoder={"1": 2})
+def test_what_transformers_cannot_load_is_refused_with_its_words(llama3_folder: Path) -> None:
+    _edit(llama3_folder / "config.json", model_type="qwen2")
+    _edit(llama3_folder / "tokenizer_config.json", tokenizer_class="Qwen2Tokenizer", added_tokens_decoder={"1": 2})
     with pytest.raises(ConfigError, match=r"transformers cannot load the tokenizer in .*TypeError") as caught:
-        TextTokenizer.load(folder)
+        TextTokenizer.load(llama3_folder)
     assert "--model" in caught.value.hint
 
 
-def test_a_process_that_ends_without_a_word_is_reported(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _edit(folder / "tokenizer_config.json", tokenizer_class="LlamaTokenizer")
+def test_a_process_that_ends_without_a_word_is_reported(llama3_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _edit(llama3_folder / "tokenizer_config.json", tokenizer_class="LlamaTokenizer")
     monkeypatch.setattr("sys.executable", "/bin/false")
     with pytest.raises(ConfigError, match="printed no reason"):
-        TextTokenizer.load(folder)
+        TextTokenizer.load(llama3_folder)
 
 
 @pytest.mark.parametrize("name", ["PreTrainedTokenizerFast", "TokenizersBackend", ...])
-def test_llama_3_s_file_is_taken_as_it_is(folder: Path, asked: list[Path], name: Any) -> None:
-    _edit(folder / "tokenizer_config.json", tokenizer_class=name)
-    assert TextTokenizer.load(folder).named == {"bos_token": BOS, "eos_token": EOS}
-    assert asked == []
+def test_llama_3_s_file_is_taken_as_it_is(llama3_folder: Path, asked_folders: list[Path], name: Any) -> None:
+    _edit(llama3_folder / "tokenizer_config.json", tokenizer_class=name)
+    assert TextTokenizer.load(llama3_folder).named == {"bos_token": BOS, "eos_token": EOS}
+    assert asked_folders == []
 
 
 @pytest.mark.parametrize(
@@ -128,30 +128,32 @@ def test_llama_3_s_file_is_taken_as_it_is(folder: Path, asked: list[Path], name:
     ],
 )
 def test_where_transformers_may_change_something_it_is_asked(
-    folder: Path, asked: list[Path], file: str, changes: dict[str, Any]
+    llama3_folder: Path, asked_folders: list[Path], file: str, changes: dict[str, Any]
 ) -> None:
-    _edit(folder / file, **changes)
-    TextTokenizer.load(folder)
-    assert asked == [folder]
+    _edit(llama3_folder / file, **changes)
+    TextTokenizer.load(llama3_folder)
+    assert asked_folders == [llama3_folder]
 
 
 @pytest.mark.parametrize("listed", [True, False])
-def test_a_special_tokens_map_counts_where_no_tokens_are_listed(folder: Path, asked: list[Path], listed: bool) -> None:
-    (folder / "special_tokens_map.json").write_text("{}")
+def test_a_special_tokens_map_counts_where_no_tokens_are_listed(
+    llama3_folder: Path, asked_folders: list[Path], listed: bool
+) -> None:
+    (llama3_folder / "special_tokens_map.json").write_text("{}")
     if not listed:
-        _edit(folder / "tokenizer_config.json", added_tokens_decoder=...)
-    TextTokenizer.load(folder)
-    assert asked == ([] if listed else [folder])
+        _edit(llama3_folder / "tokenizer_config.json", added_tokens_decoder=...)
+    TextTokenizer.load(llama3_folder)
+    assert asked_folders == ([] if listed else [llama3_folder])
 
 
-def test_padding_and_truncation_that_the_file_asks_for_are_off(folder: Path) -> None:
+def test_padding_and_truncation_that_the_file_asks_for_are_off(llama3_folder: Path) -> None:
     from tokenizers import Tokenizer
 
-    stored = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    stored = Tokenizer.from_file(str(llama3_folder / "tokenizer.json"))
     stored.enable_truncation(4)
     stored.enable_padding(length=4)
-    stored.save(str(folder / "tokenizer.json"))
-    short, long = TextTokenizer.load(folder).encode(["a", "one two three four five six"])
+    stored.save(str(llama3_folder / "tokenizer.json"))
+    short, long = TextTokenizer.load(llama3_folder).encode(["a", "one two three four five six"])
     assert len(short) == 1
     assert len(long) > 4
 
@@ -183,37 +185,37 @@ def test_lengths_and_texts(load: Callable[[str], Any]) -> None:
     ],
     ids=["as a dict", "as a text"],
 )
-def test_the_tokens_may_be_written_in_two_ways(folder: Path, config: dict[str, Any]) -> None:
-    _edit(folder / "tokenizer_config.json", **config)
-    loaded = TextTokenizer.load(folder)
+def test_the_tokens_may_be_written_in_two_ways(llama3_folder: Path, config: dict[str, Any]) -> None:
+    _edit(llama3_folder / "tokenizer_config.json", **config)
+    loaded = TextTokenizer.load(llama3_folder)
     assert (loaded.eos, loaded.bos, loaded.adds_bos) == (EOS, BOS, True)
 
 
 @pytest.mark.parametrize("several", [False, True])
 @pytest.mark.parametrize("sees", [False, True])
-def test_eos_may_be_named_by_the_model_s_config(folder: Path, several: bool, sees: bool) -> None:
-    ids = TextTokenizer.load(folder).specials
+def test_eos_may_be_named_by_the_model_s_config(llama3_folder: Path, several: bool, sees: bool) -> None:
+    ids = TextTokenizer.load(llama3_folder).specials
     named: dict[str, Any] = {"eos_token_id": [ids[EOS], ids[BOS]] if several else ids[EOS], "vocab_size": 512}
     absent = dict.fromkeys(named, ...)
-    _edit(folder / "tokenizer_config.json", eos_token=None)
-    _edit(folder / "config.json", **({**absent, "text_config": named} if sees else named))
-    loaded = TextTokenizer.load(folder)
+    _edit(llama3_folder / "tokenizer_config.json", eos_token=None)
+    _edit(llama3_folder / "config.json", **({**absent, "text_config": named} if sees else named))
+    loaded = TextTokenizer.load(llama3_folder)
     assert (loaded.eos, loaded.eos_id, loaded.vocabulary) == (EOS, ids[EOS], 512)
 
 
-def test_without_a_config_the_vocabulary_is_the_tokenizer_s(folder: Path) -> None:
-    (folder / "config.json").unlink()
-    loaded = TextTokenizer.load(folder)
+def test_without_a_config_the_vocabulary_is_the_tokenizer_s(llama3_folder: Path) -> None:
+    (llama3_folder / "config.json").unlink()
+    loaded = TextTokenizer.load(llama3_folder)
     assert loaded.vocabulary == loaded.backend.get_vocab_size()
 
 
 @pytest.mark.parametrize("eos", [..., None, "", "<|not-there|>"])
-def test_a_tokenizer_without_eos_is_refused(folder: Path, eos: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tokenizer_without_eos_is_refused(llama3_folder: Path, eos: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokenizer, "_ask", transformers_tokenizer.load)
-    _edit(folder / "tokenizer_config.json", eos_token=eos)
-    _edit(folder / "config.json", eos_token_id=...)
+    _edit(llama3_folder / "tokenizer_config.json", eos_token=eos)
+    _edit(llama3_folder / "config.json", eos_token_id=...)
     with pytest.raises(ConfigError, match="names no EOS token") as caught:
-        TextTokenizer.load(folder)
+        TextTokenizer.load(llama3_folder)
     assert "eos_token" in caught.value.hint
 
 
@@ -250,10 +252,10 @@ def test_a_folder_without_a_fast_tokenizer_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["tokenizer_config.json", "config.json", "tokenizer.json"])
-def test_a_damaged_file_is_named(folder: Path, name: str) -> None:
-    (folder / name).write_text('{"cut')
+def test_a_damaged_file_is_named(llama3_folder: Path, name: str) -> None:
+    (llama3_folder / name).write_text('{"cut')
     with pytest.raises(UpstreamError, match=name.replace(".", r"\.")):
-        TextTokenizer.load(folder)
+        TextTokenizer.load(llama3_folder)
 
 
 def test_what_loses_nothing_by_its_build_is_known(load: Callable[[str], Any]) -> None:

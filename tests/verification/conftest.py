@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.verification import BASE, Made, save_adapter, save_merged, write_tokens
+from tests.support.verification import BASE, TinyTwin, save_adapter, save_merged, write_tokens
 from twinctl.verification.isolated_process import Trained
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """See Made; the reference is made in this process, for torch is there anyway."""
+def tiny_twin(tmp_path_factory: pytest.TempPathFactory) -> TinyTwin:
+    """See TinyTwin; the reference is made in this process, for torch is there anyway."""
     from twinctl.verification.reference_model import ask_trained_model
 
     folder = tmp_path_factory.mktemp("proof")
@@ -23,4 +23,4 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     )
     reference.save(folder / "reference")
     trained = Trained(BASE, folder / "adapter", folder / "tokens", info)
-    return Made(trained, folder / "merged", folder / "reference", folder / "log.txt")
+    return TinyTwin(trained, folder / "merged", folder / "reference", folder / "log.txt")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.verification import Made, apart, edited, tensor
+from tests.support.verification import TinyTwin, apart, edited, tensor
 from twinctl.errors import CheckFailed
 from twinctl.gguf.quant_types import QUANTS
 from twinctl.verification.limits import LIMITS
@@ -20,8 +20,8 @@ HEADS, KV_HEADS = 4, 2
 
 
 @pytest.mark.parametrize("quant", [quant for quant in LIMITS if quant in QUANTS])
-def test_a_sound_file_passes(quant: str, made: Made, tmp_path: Path) -> None:
-    prove_gguf(made.file(quant), quant, made.reference, log=made.log, report=tmp_path / "report.json")
+def test_a_sound_file_passes(quant: str, tiny_twin: TinyTwin, tmp_path: Path) -> None:
+    prove_gguf(tiny_twin.file(quant), quant, tiny_twin.reference, log=tiny_twin.log, report=tmp_path / "report.json")
     report = json.loads((tmp_path / "report.json").read_text())
     found = report["checks"]["distributions"]
     assert report["passed"] and found["positions"] == 3072 and found["longest"] == 512
@@ -75,28 +75,32 @@ FAULTS: dict[str, tuple[Edit, str]] = {
 
 @pytest.mark.parametrize("quant", ["f16", "q8_0", *(["q4_k_m"] if "q4_k_m" in QUANTS else [])])
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_is_found(fault: str, quant: str, made: Made, tmp_path: Path) -> None:
+def test_a_fault_is_found(fault: str, quant: str, tiny_twin: TinyTwin, tmp_path: Path) -> None:
     plant, match = FAULTS[fault]
-    with edited(made.file(quant), tmp_path / "bad.gguf") as reader:
+    with edited(tiny_twin.file(quant), tmp_path / "bad.gguf") as reader:
         plant(reader)
     with pytest.raises(CheckFailed, match=match):
-        prove_gguf(tmp_path / "bad.gguf", quant, made.reference, log=made.log, report=tmp_path / "report.json")
+        prove_gguf(
+            tmp_path / "bad.gguf", quant, tiny_twin.reference, log=tiny_twin.log, report=tmp_path / "report.json"
+        )
     assert not (tmp_path / "report.json").exists()
 
 
-def test_a_file_that_is_cut_short(made: Made, tmp_path: Path) -> None:
-    whole = made.file("f16").read_bytes()
+def test_a_file_that_is_cut_short(tiny_twin: TinyTwin, tmp_path: Path) -> None:
+    whole = tiny_twin.file("f16").read_bytes()
     for name, size in (("tensors", len(whole) - 5000), ("header", 3000), ("nothing", 0)):
         path = tmp_path / f"{name}.gguf"
         path.write_bytes(whole[:size])
         with pytest.raises(CheckFailed, match=path.name):
-            prove_gguf(path, "f16", made.reference, log=made.log)
+            prove_gguf(path, "f16", tiny_twin.reference, log=tiny_twin.log)
 
 
-def test_native_code_that_aborts_is_an_error_and_not_the_end(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_native_code_that_aborts_is_an_error_and_not_the_end(
+    tiny_twin: TinyTwin, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TWINCTL_TEST_ABORT", "1")
-    path = made.log.parent / "sitecustomize.py"
+    path = tiny_twin.log.parent / "sitecustomize.py"
     path.write_text("import os\nif os.environ.get('TWINCTL_TEST_ABORT'):\n    os.abort()\n")
     monkeypatch.syspath_prepend(path.parent)
     with pytest.raises(CheckFailed, match=r"twin-f16\.gguf: the check's process died \(SIGABRT\)"):
-        prove_gguf(made.file("f16"), "f16", made.reference, log=made.log)
+        prove_gguf(tiny_twin.file("f16"), "f16", tiny_twin.reference, log=tiny_twin.log)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.verification import BASE, Made
+from tests.support.verification import BASE, TinyTwin
 from twinctl.errors import CheckFailed
 from twinctl.verification import verify
 from twinctl.verification.isolated_process import Trained
@@ -19,7 +19,7 @@ from twinctl.verification.verify import prove_gguf, prove_merged
 
 
 @pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def asked_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Asks the folder here: a process that imports torch again takes ten seconds."""
     from twinctl.verification.reference_model import ask_model_dir
 
@@ -30,10 +30,14 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verify, "ask_merged", ask)
 
 
-def test_a_sound_merge_passes_in_a_process_of_its_own(made: Made, tmp_path: Path) -> None:
+def test_a_sound_merge_passes_in_a_process_of_its_own(tiny_twin: TinyTwin, tmp_path: Path) -> None:
     """The trained model is asked there too, and says what it said in this process."""
     found = prove_merged(
-        made.merged, tmp_path / "reference", trained=made.trained, log=made.log, report=tmp_path / "proof.json"
+        tiny_twin.merged,
+        tmp_path / "reference",
+        trained=tiny_twin.trained,
+        log=tiny_twin.log,
+        report=tmp_path / "proof.json",
     )
     report = json.loads((tmp_path / "proof.json").read_text())
     assert report == found.document()
@@ -42,7 +46,7 @@ def test_a_sound_merge_passes_in_a_process_of_its_own(made: Made, tmp_path: Path
     assert found["distributions"]["moved"] > 100 * found["distributions"]["kl"]
     assert found["distributions"]["merged"] == pytest.approx(1.0, abs=0.02)
     assert found["answers"]["agreed"] > 0.8 and found["answers"]["ending"] >= 4
-    again, before = Reference.load(tmp_path / "reference"), Reference.load(made.reference)
+    again, before = Reference.load(tmp_path / "reference"), Reference.load(tiny_twin.reference)
     assert (again.rows, again.probes, again.probe_ids) == (before.rows, before.probes, before.probe_ids)
     assert abs(again.log_probs[:, 0] - before.log_probs[:, 0]).max() < 1e-3
     assert before.split == "eval" and {"text", "prompt"}.isdisjoint(json.dumps(report["reference"]))
@@ -105,79 +109,81 @@ def _cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1000])
 
 
-@pytest.mark.usefixtures("in_process")
+@pytest.mark.usefixtures("asked_here")
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_is_found(fault: str, made: Made, tmp_path: Path) -> None:
+def test_a_fault_is_found(fault: str, tiny_twin: TinyTwin, tmp_path: Path) -> None:
     plant, match = FAULTS[fault]
-    folder = Path(shutil.copytree(made.merged, tmp_path / "merged"))
+    folder = Path(shutil.copytree(tiny_twin.merged, tmp_path / "merged"))
     plant(folder)
     with pytest.raises(CheckFailed, match=match):
-        prove_merged(folder, made.reference, log=made.log, report=tmp_path / "proof.json")
+        prove_merged(folder, tiny_twin.reference, log=tiny_twin.log, report=tmp_path / "proof.json")
     assert not (tmp_path / "proof.json").exists()
 
 
-@pytest.mark.usefixtures("in_process")
-def test_what_a_failed_proof_measured_is_in_the_log(made: Made, tmp_path: Path) -> None:
-    folder, log = Path(shutil.copytree(made.merged, tmp_path / "merged")), tmp_path / "log.txt"
+@pytest.mark.usefixtures("asked_here")
+def test_what_a_failed_proof_measured_is_in_the_log(tiny_twin: TinyTwin, tmp_path: Path) -> None:
+    folder, log = Path(shutil.copytree(tiny_twin.merged, tmp_path / "merged")), tmp_path / "log.txt"
     _merged_twice(folder)
     with pytest.raises(CheckFailed):
-        prove_merged(folder, made.reference, log=log)
+        prove_merged(folder, tiny_twin.reference, log=log)
     found = json.loads(log.read_text())
     assert found["passed"] is False
     assert found["checks"]["distributions"]["merged"] > 1.25
 
 
 @pytest.mark.parametrize("fault", ["not merged", "merged twice"])
-def test_a_file_of_the_wrong_weights_is_found(fault: str, made: Made, tmp_path: Path) -> None:
+def test_a_file_of_the_wrong_weights_is_found(fault: str, tiny_twin: TinyTwin, tmp_path: Path) -> None:
     """Also where nobody looked at the merge."""
     from twinctl.gguf.writer import write_gguf
 
-    folder = Path(shutil.copytree(made.merged, tmp_path / "merged"))
+    folder = Path(shutil.copytree(tiny_twin.merged, tmp_path / "merged"))
     FAULTS[fault][0](folder)
     for quant in ("f16", "q8_0", "q3_k_m"):
         written = write_gguf(folder, tmp_path / f"{quant}.gguf", quant, name="twin")
         with pytest.raises(CheckFailed, match=FAULTS[fault][1]):
-            prove_gguf(written.path, quant, made.reference, log=made.log)
+            prove_gguf(written.path, quant, tiny_twin.reference, log=tiny_twin.log)
 
 
 @pytest.fixture(scope="module")
-def rounded(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def rounded(tiny_twin: TinyTwin, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The merge in 4 bit, by bitsandbytes."""
     from twinctl.engine.rounding import round_to_4bit
 
     folder = tmp_path_factory.mktemp("rounded")
-    assert round_to_4bit(made.merged, folder) > 100
+    assert round_to_4bit(tiny_twin.merged, folder) > 100
     return folder
 
 
-@pytest.mark.usefixtures("in_process")
-def test_a_merge_in_4_bit_passes_with_a_limit_of_its_own(made: Made, rounded: Path) -> None:
-    found = prove_merged(rounded, made.reference, "4bit", log=made.log).document()["checks"]["distributions"]
+@pytest.mark.usefixtures("asked_here")
+def test_a_merge_in_4_bit_passes_with_a_limit_of_its_own(tiny_twin: TinyTwin, rounded: Path) -> None:
+    found = prove_merged(rounded, tiny_twin.reference, "4bit", log=tiny_twin.log).document()["checks"]["distributions"]
     assert 1e-3 < found["kl"] < 5e-2
     with pytest.raises(CheckFailed, match="names no quantisation"):
-        prove_merged(made.merged, made.reference, "4bit", log=made.log)
+        prove_merged(tiny_twin.merged, tiny_twin.reference, "4bit", log=tiny_twin.log)
 
 
-def test_a_merge_in_4_bit_is_small_and_has_the_tokenizer_of_the_merge(made: Made, rounded: Path) -> None:
-    assert (rounded / "model.safetensors").stat().st_size < 0.55 * (made.merged / "model.safetensors").stat().st_size
+def test_a_merge_in_4_bit_is_small_and_has_the_tokenizer_of_the_merge(tiny_twin: TinyTwin, rounded: Path) -> None:
+    assert (rounded / "model.safetensors").stat().st_size < 0.55 * (
+        tiny_twin.merged / "model.safetensors"
+    ).stat().st_size
     for name in ("tokenizer.json", "tokenizer_config.json"):
-        assert (rounded / name).read_bytes() == (made.merged / name).read_bytes()
+        assert (rounded / name).read_bytes() == (tiny_twin.merged / name).read_bytes()
 
 
-@pytest.mark.usefixtures("in_process")
-def test_a_base_in_4_bit_is_not_the_merge(made: Made, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("asked_here")
+def test_a_base_in_4_bit_is_not_the_merge(tiny_twin: TinyTwin, tmp_path: Path) -> None:
     from twinctl.engine.rounding import round_to_4bit
 
-    shutil.copytree(made.merged, tmp_path / "base")
+    shutil.copytree(tiny_twin.merged, tmp_path / "base")
     _not_merged(tmp_path / "base")
     round_to_4bit(tmp_path / "base", tmp_path)
     with pytest.raises(CheckFailed, match="what was trained is in it"):
-        prove_merged(tmp_path, made.reference, "4bit", log=made.log)
+        prove_merged(tmp_path, tiny_twin.reference, "4bit", log=tiny_twin.log)
 
 
-def test_a_cut_file_in_4_bit_is_told(made: Made, rounded: Path, tmp_path: Path) -> None:
+def test_a_cut_file_in_4_bit_is_told(tiny_twin: TinyTwin, rounded: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(rounded, tmp_path / "cut")
     with (folder / "model.safetensors").open("r+b") as file:
         file.truncate((folder / "model.safetensors").stat().st_size - 1)
     with pytest.raises(CheckFailed, match="its safetensors are damaged"):
-        prove_merged(folder, made.reference, "4bit", log=made.log)
+        prove_merged(folder, tiny_twin.reference, "4bit", log=tiny_twin.log)

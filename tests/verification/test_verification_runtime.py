@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from tests.support.verification import Made
+from tests.support.verification import TinyTwin
 from twinctl.errors import EngineError
 from twinctl.gguf import runtime
 from twinctl.gguf.runtime import Llama
@@ -16,8 +16,8 @@ TEXT = "### Instruction:\nWhere does an otter live?\n\n### Response:\n"
 
 
 @pytest.fixture(scope="module")
-def llama(made: Made) -> Iterator[Llama]:
-    with Llama(made.file("f32")) as loaded:
+def llama(tiny_twin: TinyTwin) -> Iterator[Llama]:
+    with Llama(tiny_twin.file("f32")) as loaded:
         yield loaded
 
 

@@ -16,7 +16,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from tests.support.verification import LONGEST, Made
+from tests.support.verification import LONGEST, TinyTwin
 from twinctl.verification.reference import Reference
 
 VLLM = shutil.which("vllm")
@@ -25,13 +25,23 @@ PATIENCE = 600.0  # seconds to its first answer, most of which it imports
 
 
 @pytest.fixture(scope="module")
-def served(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def served(tiny_twin: TinyTwin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a server of the merged model, named "twin"."""
     assert VLLM
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    words = [VLLM, "serve", str(made.merged), "--served-model-name", "twin", "--host", "127.0.0.1", "--port", str(port)]
+    words = [
+        VLLM,
+        "serve",
+        str(tiny_twin.merged),
+        "--served-model-name",
+        "twin",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     words += ["--max-model-len", str(LONGEST), "--enforce-eager"]
     log = tmp_path_factory.mktemp("vllm") / "log.txt"
     with log.open("wb") as sink, subprocess.Popen(words, stdout=sink, stderr=sink, env=_environment()) as process:
@@ -66,10 +76,10 @@ def _complete(server: str, prompt: list[int], limit: int) -> dict[str, Any]:
     return found
 
 
-def test_what_vllm_serves_is_what_was_trained(made: Made, served: str) -> None:
+def test_what_vllm_serves_is_what_was_trained(tiny_twin: TinyTwin, served: str) -> None:
     from transformers import AutoTokenizer
 
-    tokenizer, reference = AutoTokenizer.from_pretrained(made.merged), Reference.load(made.reference)
+    tokenizer, reference = AutoTokenizer.from_pretrained(tiny_twin.merged), Reference.load(tiny_twin.reference)
     said = [_complete(served, prompt, reference.limit) for prompt in reference.prompts]
     same = 0
     for answer, wanted, ended in zip(said, reference.answers.ids, reference.answers.ended, strict=True):

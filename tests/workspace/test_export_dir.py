@@ -43,7 +43,7 @@ def elsewhere() -> Iterator[Path]:
 
 
 @pytest.fixture
-def large(monkeypatch: pytest.MonkeyPatch) -> None:
+def low_link_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """3 MiB count as weights."""
     monkeypatch.setattr(export_dir, "LINK_FROM", 2 * MIB)
 
@@ -68,7 +68,7 @@ def test_the_same_again_does_nothing(cached: list[Path], tmp_path: Path) -> None
     assert [path.stat().st_mtime_ns for path in bring(cached, tmp_path / "out")] == first
 
 
-@pytest.mark.usefixtures("large")
+@pytest.mark.usefixtures("low_link_limit")
 def test_an_edited_file_leaves_the_cached_one_as_it_is(cached: list[Path], tmp_path: Path) -> None:
     """What is small is another file; weights are the same one, which nobody may write."""
     before = [file.read_bytes() for file in cached]
@@ -84,7 +84,7 @@ def test_an_edited_file_leaves_the_cached_one_as_it_is(cached: list[Path], tmp_p
     assert [file.read_bytes() for file in cached] == before
 
 
-@pytest.mark.usefixtures("large")
+@pytest.mark.usefixtures("low_link_limit")
 def test_a_disk_that_can_share_blocks_does(cached: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export_dir, "_clone", lambda file, passing: shutil.copyfile(file, passing))
     monkeypatch.setattr(export_dir, "_copy", lambda *_: pytest.fail("copied"))
@@ -94,14 +94,14 @@ def test_a_disk_that_can_share_blocks_does(cached: list[Path], tmp_path: Path, m
     assert [file.stat().st_nlink for file in cached] == [1, 1, 1]
 
 
-@pytest.mark.usefixtures("large")
+@pytest.mark.usefixtures("low_link_limit")
 def test_another_disk_gets_copies(cached: list[Path], elsewhere: Path) -> None:
     bring(cached, elsewhere)
     assert same(cached, elsewhere)
     assert [file.stat().st_nlink for file in cached] == [1, 1, 1]
 
 
-@pytest.mark.usefixtures("large")
+@pytest.mark.usefixtures("low_link_limit")
 @pytest.mark.parametrize("refused", ["link", "chmod"])
 def test_where_links_are_refused_weights_are_copied(
     cached: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str
@@ -204,7 +204,7 @@ def test_who_may_not_mount_has_these_tests_run_in_a_namespace(tmp_path: Path) ->
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
+def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 8 MiB."""
     path = tmp_path / "disk"
     path.mkdir()
@@ -212,25 +212,25 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         yield path
 
 
-def test_a_disk_without_room_is_refused_before_anything_is_written(cached: list[Path], disk: Path) -> None:
-    (disk / "filler").write_bytes(b"x" * 6 * MIB)
+def test_a_disk_without_room_is_refused_before_anything_is_written(cached: list[Path], small_disk: Path) -> None:
+    (small_disk / "filler").write_bytes(b"x" * 6 * MIB)
     with pytest.raises(ConfigError, match=r"has 2\.0 MiB free, the files need 3\.0") as caught:
-        bring(cached, disk / "out")
+        bring(cached, small_disk / "out")
     assert "make room there" in caught.value.hint and "-o DIR" in caught.value.hint
-    assert names(disk / "out") == []
-    (disk / "filler").unlink()
-    bring(cached, disk / "out")
-    assert same(cached, disk / "out")
+    assert names(small_disk / "out") == []
+    (small_disk / "filler").unlink()
+    bring(cached, small_disk / "out")
+    assert same(cached, small_disk / "out")
 
 
 def test_a_disk_without_room_after_all_leaves_nothing(
-    cached: list[Path], disk: Path, monkeypatch: pytest.MonkeyPatch
+    cached: list[Path], small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(export_dir, "_require_room", lambda folder, needed: None)
-    (disk / "filler").write_bytes(b"x" * 6 * MIB)
+    (small_disk / "filler").write_bytes(b"x" * 6 * MIB)
     with pytest.raises(ConfigError, match="out: No space left"):
-        bring(cached, disk / "out")
-    assert names(disk / "out") == ["config.json", "empty"]
+        bring(cached, small_disk / "out")
+    assert names(small_disk / "out") == ["config.json", "empty"]
 
 
 def test_a_read_only_disk_is_named(cached: list[Path], tmp_path: Path) -> None:

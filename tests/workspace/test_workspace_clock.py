@@ -48,8 +48,8 @@ class Clock:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def twin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    """What two tests copy; in this file only prepare does real work."""
+def trained_desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """A desk with tokens and an adapter, for tests to copy; only prepare does real work."""
     with pytest.MonkeyPatch.context() as patch:
         fake_phases(patch)
         yield make_twin(tmp_path_factory.mktemp("twin"))
@@ -125,8 +125,10 @@ def test_the_last_attempt_counts_not_the_latest_time(workspace: Workspace, toy: 
 
 
 @pytest.mark.parametrize("jump", [BACK, AHEAD])
-def test_the_newest_of_a_kind_is_the_one_made_last(twin: Desk, tmp_path: Path, clock: Clock, jump: float) -> None:
-    desk = copied(twin, tmp_path / "desk")
+def test_the_newest_of_a_kind_is_the_one_made_last(
+    trained_desk: Desk, tmp_path: Path, clock: Clock, jump: float
+) -> None:
+    desk = copied(trained_desk, tmp_path / "desk")
     desk.type("export -q f16").ok()
     clock.offset = jump
     desk.type("export -q q8_0").ok()
@@ -144,8 +146,8 @@ def test_the_newest_of_a_kind_is_the_one_made_last(twin: Desk, tmp_path: Path, c
 
 
 @pytest.mark.parametrize("jump", [BACK, AHEAD, 400 * 86400])
-def test_ages_are_never_negative(twin: Desk, tmp_path: Path, clock: Clock, jump: float) -> None:
-    desk = copied(twin, tmp_path / "desk")
+def test_ages_are_never_negative(trained_desk: Desk, tmp_path: Path, clock: Clock, jump: float) -> None:
+    desk = copied(trained_desk, tmp_path / "desk")
     clock.offset = jump
     shown = [desk.type(words).ok().out for words in ("status", "runs", "inspect train", "logs train")]
     ages = re.findall(r"(\S+) (s|min|h|d) ago", shown[0] + shown[1])

@@ -36,7 +36,7 @@ REQUIRED = [item.name for item in fields(Record) if item.name != "about"]
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
-    """A copy to work with."""
+    """A desk that the test may change."""
     shutil.copytree(GOLDEN / "workspace", tmp_path / ".twinctl")
     for name in ("rows.jsonl", "twinctl.toml"):
         shutil.copy(GOLDEN / name, tmp_path)

@@ -43,7 +43,7 @@ Start = Callable[[str, Path], "subprocess.Popen[str]"]
 
 
 @pytest.fixture
-def start() -> Iterator[Start]:
+def start_holder() -> Iterator[Start]:
     """Start a process that takes the folder's lock and says so; it ends when its stdin does."""
     started: list[subprocess.Popen[str]] = []
 
@@ -75,8 +75,10 @@ def _becomes_free(folder: Path) -> bool:
     return not is_locked(folder)
 
 
-def test_a_busy_artifact_is_refused_at_once_naming_who_holds_it(workspace: Workspace, toy: Toy, start: Start) -> None:
-    holder = start(HOLD, workspace.artifact(toy.plan().path(workspace)).path)
+def test_a_busy_artifact_is_refused_at_once_naming_who_holds_it(
+    workspace: Workspace, toy: Toy, start_holder: Start
+) -> None:
+    holder = start_holder(HOLD, workspace.artifact(toy.plan().path(workspace)).path)
     began = time.monotonic()
     with pytest.raises(BusyError, match=f"process {holder.pid} on {socket.gethostname()}") as caught:
         toy.execute(workspace)
@@ -85,9 +87,9 @@ def test_a_busy_artifact_is_refused_at_once_naming_who_holds_it(workspace: Works
     assert toy.calls == 0
 
 
-def test_waiting_takes_the_lock_when_the_holder_ends(workspace: Workspace, toy: Toy, start: Start) -> None:
+def test_waiting_takes_the_lock_when_the_holder_ends(workspace: Workspace, toy: Toy, start_holder: Start) -> None:
     artifact = workspace.artifact(toy.plan().path(workspace))
-    holder = start(HOLD, artifact.path)
+    holder = start_holder(HOLD, artifact.path)
     timer = threading.Timer(0.6, _end, [holder])
     began = time.monotonic()
     timer.start()
@@ -98,12 +100,12 @@ def test_waiting_takes_the_lock_when_the_holder_ends(workspace: Workspace, toy: 
     assert toy.calls == 1
 
 
-def test_a_result_that_came_while_waiting_is_a_hit(workspace: Workspace, toy: Toy, start: Start) -> None:
+def test_a_result_that_came_while_waiting_is_a_hit(workspace: Workspace, toy: Toy, start_holder: Start) -> None:
     """Look up, lock, look up again: whoever waited for the same work does not do it twice."""
     artifact = toy.execute(workspace).artifact
     record = artifact.path / "record.json"
     record.rename(record.with_suffix(".aside"))
-    holder = start(HOLD, artifact.path)
+    holder = start_holder(HOLD, artifact.path)
 
     def finish() -> None:
         record.with_suffix(".aside").rename(record)
@@ -116,9 +118,9 @@ def test_a_result_that_came_while_waiting_is_a_hit(workspace: Workspace, toy: To
     assert toy.calls == 1
 
 
-def test_the_lock_is_free_when_the_holder_is_killed(workspace: Workspace, toy: Toy, start: Start) -> None:
+def test_the_lock_is_free_when_the_holder_is_killed(workspace: Workspace, toy: Toy, start_holder: Start) -> None:
     artifact = workspace.artifact(toy.plan().path(workspace))
-    holder = start(HOLD, artifact.path)
+    holder = start_holder(HOLD, artifact.path)
     assert is_locked(artifact.path)
     holder.kill()
     holder.wait()
@@ -126,9 +128,11 @@ def test_the_lock_is_free_when_the_holder_is_killed(workspace: Workspace, toy: T
     toy.execute(workspace)
 
 
-def test_an_inherited_lock_outlives_the_process_that_took_it(workspace: Workspace, toy: Toy, start: Start) -> None:
+def test_an_inherited_lock_outlives_the_process_that_took_it(
+    workspace: Workspace, toy: Toy, start_holder: Start
+) -> None:
     artifact = workspace.artifact(toy.plan().path(workspace))
-    parent = start(BEQUEATH, artifact.path)
+    parent = start_holder(BEQUEATH, artifact.path)
     assert parent.wait(timeout=60) == 0
     assert is_locked(artifact.path)
     assert artifact.state() == "running"

@@ -27,18 +27,18 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+def set_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Set the clock that the memo reads to so many seconds from now; files get their times from the real one."""
     now = time.time_ns
     return lambda seconds: monkeypatch.setattr(memo_module.time, "time_ns", lambda: now() + int(seconds * 1e9))
 
 
 def test_an_unchanged_old_file_is_read_once_ever(
-    tmp_path: Path, reads: list[Path], clock: Callable[[float], None]
+    tmp_path: Path, reads: list[Path], set_clock: Callable[[float], None]
 ) -> None:
     file = tmp_path / "weights"
     file.write_bytes(b"abc")
-    clock(60)
+    set_clock(60)
     digests = {DigestMemo(tmp_path / "digests.json").sha256(file) for _ in range(3)}
     assert digests == {hashlib.sha256(b"abc").hexdigest()}
     assert len(reads) == 1
@@ -57,22 +57,22 @@ def test_a_file_written_just_now_is_read_again(tmp_path: Path, reads: list[Path]
 
 
 def test_a_file_from_the_future_is_not_remembered(
-    tmp_path: Path, reads: list[Path], clock: Callable[[float], None]
+    tmp_path: Path, reads: list[Path], set_clock: Callable[[float], None]
 ) -> None:
     """As after the clock was set back."""
     file, memo = tmp_path / "weights", DigestMemo(tmp_path / "digests.json")
     file.write_bytes(b"abc")
-    clock(-3600)
+    set_clock(-3600)
     memo.sha256(file)
     memo.sha256(file)
     assert len(reads) == 2
 
 
 def test_a_change_of_size_time_or_inode_is_seen(
-    tmp_path: Path, reads: list[Path], clock: Callable[[float], None]
+    tmp_path: Path, reads: list[Path], set_clock: Callable[[float], None]
 ) -> None:
     file, memo = tmp_path / "weights", DigestMemo(tmp_path / "digests.json")
-    clock(60)
+    set_clock(60)
     file.write_bytes(b"abc")
     memo.sha256(file)
     file.write_bytes(b"abcd")
@@ -89,10 +89,12 @@ def test_a_change_of_size_time_or_inode_is_seen(
     assert len(reads) == 4
 
 
-def test_a_link_is_known_by_what_it_leads_to(tmp_path: Path, reads: list[Path], clock: Callable[[float], None]) -> None:
+def test_a_link_is_known_by_what_it_leads_to(
+    tmp_path: Path, reads: list[Path], set_clock: Callable[[float], None]
+) -> None:
     """As in the Hub's cache, where names are links to blobs."""
     (tmp_path / "blob").write_bytes(b"abc")
-    clock(60)
+    set_clock(60)
     memo = DigestMemo(tmp_path / "digests.json")
     for name in ("one", "two"):
         (tmp_path / name).symlink_to(tmp_path / "blob")
@@ -130,21 +132,21 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, monkeyp
         DigestMemo(tmp_path / "digests.json").sha256(file)
 
 
-def test_a_small_file_is_not_worth_remembering(tmp_path: Path, clock: Callable[[float], None]) -> None:
+def test_a_small_file_is_not_worth_remembering(tmp_path: Path, set_clock: Callable[[float], None]) -> None:
     file = tmp_path / "x"
     file.write_bytes(b"abc")
-    clock(60)
+    set_clock(60)
     DigestMemo(tmp_path / "digests.json").sha256(file)
     assert not (tmp_path / "digests.json").exists()
 
 
 def test_what_was_read_before_there_was_a_workspace_is_not_read_again(
-    tmp_path: Path, reads: list[Path], clock: Callable[[float], None]
+    tmp_path: Path, reads: list[Path], set_clock: Callable[[float], None]
 ) -> None:
     """The first prepare reads the base model before it makes the workspace."""
     file, root = tmp_path / "weights", tmp_path / "workspace"
     file.write_bytes(b"abc")
-    clock(60)
+    set_clock(60)
     workspace = Workspace.open(root)
     workspace.memo.sha256(file)
     assert not root.exists()
@@ -154,13 +156,13 @@ def test_what_was_read_before_there_was_a_workspace_is_not_read_again(
 
 
 def test_files_read_side_by_side_give_their_digests_in_order_and_are_all_remembered(
-    tmp_path: Path, reads: list[Path], clock: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, reads: list[Path], set_clock: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memo_module, "WORTH_THREADS", 0)
     files = [tmp_path / f"part-{number}" for number in range(40)]
     for number, file in enumerate(files):
         file.write_bytes(bytes([number]) * (40 - number))
-    clock(60)
+    set_clock(60)
     memo = DigestMemo(tmp_path / "digests.json")
     expected = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
     assert memo_module.read_all(files, memo.sha256) == expected

@@ -63,17 +63,17 @@ MOVES: dict[str, Move] = {"renamed": _rename, "copied": _copy, "packed": _pack, 
 
 
 @pytest.fixture(scope="module", autouse=True)
-def twin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    """What every test copies; in this file no phase does real work but prepare."""
+def trained_desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """A desk with tokens and an adapter, for tests to copy; only prepare does real work."""
     with pytest.MonkeyPatch.context() as patch:
         fake_phases(patch)
         yield make_twin(tmp_path_factory.mktemp("twin"))
 
 
 @pytest.fixture
-def old(twin: Desk, tmp_path: Path) -> Desk:
+def old(trained_desk: Desk, tmp_path: Path) -> Desk:
     """A desk with tokens and an adapter, its model inside."""
-    return copied(twin, tmp_path / "old")
+    return copied(trained_desk, tmp_path / "old")
 
 
 @pytest.fixture(params=MOVES)
@@ -165,78 +165,78 @@ def test_content_that_the_annex_does_not_have_is_missing_by_name(old: Desk, tmp_
 
 
 @pytest.fixture
-def elsewhere(old: Desk, tmp_path: Path) -> Path:
+def moved_model(old: Desk, tmp_path: Path) -> Path:
     """The model's folder, moved out of the workspace's sight."""
     return (old.path / "model").rename(tmp_path / "models on this machine")
 
 
-def test_a_finished_result_needs_no_model(old: Desk, elsewhere: Path) -> None:
+def test_a_finished_result_needs_no_model(old: Desk, moved_model: Path) -> None:
     assert old.ask("train")["cached"] is True
     assert old.states() == COMPLETE
 
 
-def test_work_without_the_model_is_refused_with_the_flag_that_says_where_it_is(old: Desk, elsewhere: Path) -> None:
+def test_work_without_the_model_is_refused_with_the_flag_that_says_where_it_is(old: Desk, moved_model: Path) -> None:
     error = old.refused("train --rank 4", code=4)
     assert str(old.path / "model") in error["message"]
     assert "--model-path" in error["hint"]
     assert old.out("train").is_dir()  # the pointer is still that of the finished one
 
 
-def test_the_place_of_the_model_is_said_once(old: Desk, elsewhere: Path) -> None:
-    assert old.ask("train --rank 4 --model-path", elsewhere)["cached"] is False
+def test_the_place_of_the_model_is_said_once(old: Desk, moved_model: Path) -> None:
+    assert old.ask("train --rank 4 --model-path", moved_model)["cached"] is False
     assert old.ask("train --rank 8")["cached"] is False
     run = old.workspace.run(None)
-    assert run.pins["model"]["path"] == str(elsewhere)
+    assert run.pins["model"]["path"] == str(moved_model)
     view = RunView(old.workspace, run)
-    assert twin_files(view)["base"] == base_files(view)["base"] == elsewhere
-    assert merge.plan(view, MergeRecipe()).resolve_inputs()["base"] == str(elsewhere)
+    assert twin_files(view)["base"] == base_files(view)["base"] == moved_model
+    assert merge.plan(view, MergeRecipe()).resolve_inputs()["base"] == str(moved_model)
     assert old.ask("export --merged")["cached"] is False
 
 
 @pytest.mark.parametrize("words", ["train", "train --rank 4", "export --merged"])
-def test_each_command_that_takes_the_place_remembers_it(old: Desk, elsewhere: Path, words: str) -> None:
-    old.type(words, "--model-path", elsewhere).ok()
-    assert old.workspace.run(None).pins["model"]["path"] == str(elsewhere)
+def test_each_command_that_takes_the_place_remembers_it(old: Desk, moved_model: Path, words: str) -> None:
+    old.type(words, "--model-path", moved_model).ok()
+    assert old.workspace.run(None).pins["model"]["path"] == str(moved_model)
 
 
-def test_a_relative_place_is_remembered_for_every_folder(old: Desk, elsewhere: Path, tmp_path: Path) -> None:
-    old.type("train --rank 4 --model-path", f"../{elsewhere.name}".replace(" ", r"\ ")).ok()
-    assert old.workspace.run(None).pins["model"]["path"] == str(elsewhere)
+def test_a_relative_place_is_remembered_for_every_folder(old: Desk, moved_model: Path, tmp_path: Path) -> None:
+    old.type("train --rank 4 --model-path", f"../{moved_model.name}".replace(" ", r"\ ")).ok()
+    assert old.workspace.run(None).pins["model"]["path"] == str(moved_model)
     beside = Desk(tmp_path)
     assert beside.ask("train --rank 8 -w old/.twinctl")["cached"] is False
 
 
-def test_prepare_by_the_old_name_finds_the_model_in_its_new_place(old: Desk, elsewhere: Path) -> None:
-    old.type("train --model-path", elsewhere).ok()
+def test_prepare_by_the_old_name_finds_the_model_in_its_new_place(old: Desk, moved_model: Path) -> None:
+    old.type("train --model-path", moved_model).ok()
     assert old.ask(PREPARE)["cached"] is True
     assert old.ask(PREPARE, "--max-length 200")["cached"] is False
     pinned = old.workspace.run(None).pins["model"]
-    assert (pinned["locator"], pinned["path"]) == ("model", str(elsewhere))
+    assert (pinned["locator"], pinned["path"]) == ("model", str(moved_model))
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
-def test_a_folder_that_differs_by_one_byte_is_another_model(old: Desk, elsewhere: Path, name: str) -> None:
+def test_a_folder_that_differs_by_one_byte_is_another_model(old: Desk, moved_model: Path, name: str) -> None:
     pins = old.workspace.run(None).pins
-    content = bytearray((elsewhere / name).read_bytes())
+    content = bytearray((moved_model / name).read_bytes())
     content[-2] ^= 1
-    (elsewhere / name).write_bytes(content)
-    error = old.refused("train --rank 4 --model-path", elsewhere, code=4)
-    assert f"{elsewhere} holds another model" in error["message"]
+    (moved_model / name).write_bytes(content)
+    error = old.refused("train --rank 4 --model-path", moved_model, code=4)
+    assert f"{moved_model} holds another model" in error["message"]
     assert name in error["message"]
     assert "twinctl prepare --model" in error["hint"]
     assert old.workspace.run(None).pins == pins
 
 
-def test_a_folder_that_lacks_a_file_or_has_one_more_is_another_model(old: Desk, elsewhere: Path) -> None:
-    tokens = elsewhere / "tokenizer_config.json"
-    kept = tokens.rename(elsewhere / "kept")
-    assert "tokenizer_config.json" in old.refused("train --model-path", elsewhere, code=4)["message"]
+def test_a_folder_that_lacks_a_file_or_has_one_more_is_another_model(old: Desk, moved_model: Path) -> None:
+    tokens = moved_model / "tokenizer_config.json"
+    kept = tokens.rename(moved_model / "kept")
+    assert "tokenizer_config.json" in old.refused("train --model-path", moved_model, code=4)["message"]
     kept.rename(tokens)
-    write_json(elsewhere / "generation_config.json", {"eos_token_id": 3})
-    assert "generation_config.json" in old.refused("train --model-path", elsewhere, code=4)["message"]
+    write_json(moved_model / "generation_config.json", {"eos_token_id": 3})
+    assert "generation_config.json" in old.refused("train --model-path", moved_model, code=4)["message"]
 
 
-def test_a_place_without_a_model_is_said_so(old: Desk, elsewhere: Path, tmp_path: Path) -> None:
+def test_a_place_without_a_model_is_said_so(old: Desk, moved_model: Path, tmp_path: Path) -> None:
     for place in (tmp_path / "nowhere", tmp_path):
         assert str(place) in old.refused("train --model-path", place, code=3)["message"]
-    assert old.ask("train --model-path", elsewhere)["cached"] is True
+    assert old.ask("train --model-path", moved_model)["cached"] is True

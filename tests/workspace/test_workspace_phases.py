@@ -36,7 +36,7 @@ TABLE["align"] = "tests.support.toy_align"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def four_phase_desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """A run with all four, made with the toys in the table and without a worker."""
     with pytest.MonkeyPatch.context() as patch:
         fake_phases(patch)
@@ -53,10 +53,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
 
 
 @pytest.fixture
-def desk(made: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
-    """A copy to work with; still without a worker."""
+def desk(four_phase_desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """A desk that the test may change."""
     monkeypatch.setattr(toy_align, "PHASE", replace(toy_align.PHASE, in_worker=False))
-    return copied(made, tmp_path / "desk")
+    return copied(four_phase_desk, tmp_path / "desk")
 
 
 def run_filter(desk: Desk, without: str = "nothing", run_name: str | None = None) -> Outcome:

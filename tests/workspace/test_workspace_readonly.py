@@ -51,7 +51,7 @@ CAPABILITIES = 0x20080522  # the header's version: 64 bits, three sets
 
 
 @pytest.fixture(scope="module", autouse=True)
-def twin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def two_run_desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """A finished run and another that is only prepared; in this file only prepare does real work."""
     with pytest.MonkeyPatch.context() as patch:
         fake_phases(patch)
@@ -77,9 +77,9 @@ def _by_mount(desk: Desk) -> AbstractContextManager[None]:
 
 
 @pytest.fixture(params=[_by_mode, _by_mount])
-def frozen(request: pytest.FixtureRequest, twin: Desk, tmp_path: Path) -> Iterator[Desk]:
+def frozen(request: pytest.FixtureRequest, two_run_desk: Desk, tmp_path: Path) -> Iterator[Desk]:
     """A desk at which nothing can be written."""
-    desk = copied(twin, tmp_path / "desk")
+    desk = copied(two_run_desk, tmp_path / "desk")
     before = desk.files()
     with request.param(desk):
         assert _as_reader(lambda: _can_write(desk.path)) is False

@@ -14,7 +14,7 @@ from twinctl.doctor import examine, probe
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubWithTokens]:
+def hub_with_tokens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubWithTokens]:
     import huggingface_hub.constants  # noqa: F401 - in this process it stays offline, for the tests after these
 
     monkeypatch.delenv("HF_HUB_OFFLINE")
@@ -25,7 +25,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubWithToke
 
 
 @pytest.fixture
-def comet(monkeypatch: pytest.MonkeyPatch) -> Iterator[CometWithAccount]:
+def comet_with_account(monkeypatch: pytest.MonkeyPatch) -> Iterator[CometWithAccount]:
     with CometWithAccount(KEY) as server:
         monkeypatch.setenv("COMET_URL_OVERRIDE", server.url)
         yield server

@@ -28,10 +28,10 @@ def fine(**rights: Any) -> dict[str, Any]:
     ],
 )
 def test_a_token_s_rights_are_told(
-    cli: Cli, hub: Any, only: Any, home: Path, access: dict[str, Any], state: str, text: str
+    cli: Cli, hub_with_tokens: Any, only: Any, home: Path, access: dict[str, Any], state: str, text: str
 ) -> None:
     only("hub")
-    hub.rights[TOKEN] = access
+    hub_with_tokens.rights[TOKEN] = access
     (home / ".env").write_text(f"HF_TOKEN={TOKEN}\n")
     done = cli("doctor", "--json").ok()
     found = finding(done, "hf token")
@@ -42,7 +42,7 @@ def test_a_token_s_rights_are_told(
 
 
 def test_a_refused_token_fails_and_names_the_page(
-    cli: Cli, hub: Any, only: Any, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, hub_with_tokens: Any, only: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     only("hub")
     monkeypatch.setenv("HF_TOKEN", TOKEN)
@@ -50,12 +50,12 @@ def test_a_refused_token_fails_and_names_the_page(
     assert done.code == 8
     assert re.search(r"^hub +ok ", done.out, re.MULTILINE)
     assert re.search(r"^hf token +failed +the Hub does not accept the token", done.out, re.MULTILINE)
-    assert f"→  make one at {hub.url}/settings/tokens" in done.out
+    assert f"→  make one at {hub_with_tokens.url}/settings/tokens" in done.out
     assert "not in order: hf token" in done.err
     assert TOKEN not in done.out + done.err
 
 
-def test_no_token_is_a_warning(cli: Cli, hub: Any, only: Any) -> None:
+def test_no_token_is_a_warning(cli: Cli, hub_with_tokens: Any, only: Any) -> None:
     only("hub")
     done = cli("doctor", "--json").ok()
     assert finding(done, "hub")["state"] == "ok"
@@ -65,25 +65,25 @@ def test_no_token_is_a_warning(cli: Cli, hub: Any, only: Any) -> None:
 
 
 def test_a_token_no_header_can_carry_is_said_without_it(
-    cli: Cli, hub: Any, only: Any, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, hub_with_tokens: Any, only: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     only("hub")
     monkeypatch.setenv("HF_TOKEN", f"{TOKEN}…")
     done = cli("doctor", "--json")
     assert done.code == 8
     assert TOKEN not in done.out + done.err
-    assert hub.asked == hub.seen == []
+    assert hub_with_tokens.asked == hub_with_tokens.seen == []
 
 
 @pytest.mark.parametrize(
     ("fault", "text"), [("stop", "no connection"), ("status", "answered 503"), ("portal", "is not the Hub")]
 )
 def test_a_hub_that_is_not_there_fails_at_once(
-    cli: Cli, hub: Any, only: Any, monkeypatch: pytest.MonkeyPatch, fault: str, text: str
+    cli: Cli, hub_with_tokens: Any, only: Any, monkeypatch: pytest.MonkeyPatch, fault: str, text: str
 ) -> None:
     only("hub")
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    hub.stop() if fault == "stop" else setattr(hub, fault, 503)
+    hub_with_tokens.stop() if fault == "stop" else setattr(hub_with_tokens, fault, 503)
     began = time.monotonic()
     done = cli("doctor", "--json")
     assert time.monotonic() - began < 10
@@ -94,9 +94,9 @@ def test_a_hub_that_is_not_there_fails_at_once(
     assert finding(done, "hf token")["found"] == "not looked at, since hub failed"
 
 
-def test_a_hub_that_never_answers_fails_within_seconds(cli: Cli, hub: Any, only: Any) -> None:
+def test_a_hub_that_never_answers_fails_within_seconds(cli: Cli, hub_with_tokens: Any, only: Any) -> None:
     only("hub")
-    hub.hang = True
+    hub_with_tokens.hang = True
     began = time.monotonic()
     found = finding(cli("doctor", "--json"), "hub")
     assert time.monotonic() - began < 15
@@ -114,15 +114,17 @@ def test_network_off_is_said_as_such(cli: Cli, only: Any, monkeypatch: pytest.Mo
     assert "not tried" in finding(done, "hf token")["found"]
 
 
-def test_a_key_that_comet_takes(cli: Cli, comet: Any, only: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_that_comet_takes(cli: Cli, comet_with_account: Any, only: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     only("comet")
     monkeypatch.setenv("COMET_API_KEY", KEY)
     done = cli("doctor", "--json").ok()
     assert finding(done, "comet")["state"] == "ok"
-    assert comet.experiments == {}
+    assert comet_with_account.experiments == {}
 
 
-def test_a_key_that_comet_refuses(cli: Cli, comet: Any, only: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_that_comet_refuses(
+    cli: Cli, comet_with_account: Any, only: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     only("comet")
     monkeypatch.setenv("COMET_API_KEY", bad := KEY[::-1])
     done = cli("doctor", "--json")
@@ -133,23 +135,25 @@ def test_a_key_that_comet_refuses(cli: Cli, comet: Any, only: Any, monkeypatch: 
     assert bad not in done.out + done.err
 
 
-def test_no_key_and_no_comet_are_warnings(cli: Cli, comet: Any, only: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_key_and_no_comet_are_warnings(
+    cli: Cli, comet_with_account: Any, only: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     only("comet")
     found = finding(cli("doctor", "--json").ok(), "comet")
     assert (found["state"], "COMET_API_KEY" in found["found"]) == ("warning", True)
-    comet.stop()
+    comet_with_account.stop()
     monkeypatch.setenv("COMET_API_KEY", KEY)
     found = finding(cli("doctor", "--json").ok(), "comet")
     assert (found["state"], "cannot be asked" in found["found"]) == ("warning", True)
 
 
 def test_a_comet_that_never_answers_is_waited_for_some_seconds(
-    cli: Cli, comet: Any, only: Any, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, comet_with_account: Any, only: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     only("comet")
-    comet.hang = True
+    comet_with_account.hang = True
     monkeypatch.setenv("COMET_API_KEY", KEY)
-    monkeypatch.setenv("COMET_URL_OVERRIDE", comet.url)
+    monkeypatch.setenv("COMET_URL_OVERRIDE", comet_with_account.url)
     began = time.monotonic()
     assert finding(cli("doctor", "--json").ok(), "comet")["state"] == "warning"
     assert time.monotonic() - began < 15

@@ -13,7 +13,7 @@ from tests.support.terminal import Terminal
 
 
 @pytest.fixture
-def start(home: Path) -> Iterator[Start]:
+def start_chat(home: Path) -> Iterator[Start]:
     """A conversation with these answers of the twin's, at its first prompt."""
     begun: list[Terminal] = []
 

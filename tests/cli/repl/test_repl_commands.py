@@ -11,8 +11,8 @@ from tests.support.prepared import Prepare
 from tests.support.repl import Start, kept, questions
 
 
-def test_help_lists_every_command(start: Start) -> None:
-    terminal = start()
+def test_help_lists_every_command(start_chat: Start) -> None:
+    terminal = start_chat()
     terminal.say("/help")
     listed = terminal.leave()[2:-1]
     assert [line.split()[0] for line in listed[:-3]] == [
@@ -22,8 +22,8 @@ def test_help_lists_every_command(start: Start) -> None:
     assert "/set [NAME VALUE]  the sampling, as it is or changed" in listed
 
 
-def test_unknown_command_says_what_was_meant(start: Start) -> None:
-    terminal = start("It is.")
+def test_unknown_command_says_what_was_meant(start_chat: Start) -> None:
+    terminal = start_chat("It is.")
     terminal.say("/retri", " /etc is what?")
     lines = terminal.leave()
     assert lines[2:4] == [
@@ -33,15 +33,15 @@ def test_unknown_command_says_what_was_meant(start: Start) -> None:
 
 
 @pytest.mark.parametrize("word", ["/exit", "/quit", "/bye"])
-def test_what_other_chats_call_leaving_leaves(word: str, start: Start) -> None:
-    terminal = start()
+def test_what_other_chats_call_leaving_leaves(word: str, start_chat: Start) -> None:
+    terminal = start_chat()
     terminal.type(f"{word}\r")
     assert not any("there is no" in line for line in terminal.end())
     assert terminal.status == 0
 
 
-def test_base_and_back(start: Start) -> None:
-    terminal = start("I am the twin.", "Again I.", base=("I am the base.",))
+def test_base_and_back(start_chat: Start) -> None:
+    terminal = start_chat("I am the twin.", "Again I.", base=("I am the base.",))
     terminal.say("Who?")
     terminal.say("/base", "And who?", label="base")
     terminal.say("/base", "And now?")
@@ -52,8 +52,8 @@ def test_base_and_back(start: Start) -> None:
     assert [message["content"] for message in terminal.asked["base"][0][0]] == ["Who?", "I am the twin.", "And who?"]
 
 
-def test_compare_is_side_by_side_with_the_same_talk_and_seed(start: Start, home: Path) -> None:
-    terminal = start("I am the twin.", "I go on.", base=("I am the base of it all.",), columns=80)
+def test_compare_is_side_by_side_with_the_same_talk_and_seed(start_chat: Start, home: Path) -> None:
+    terminal = start_chat("I am the twin.", "I go on.", base=("I am the base of it all.",), columns=80)
     terminal.say("/compare Who?", "And?")
     lines = terminal.leave()
     assert lines[2:6] == [
@@ -68,8 +68,8 @@ def test_compare_is_side_by_side_with_the_same_talk_and_seed(start: Start, home:
     assert [each.text for each in turn.beside] == ["I am the base of it all."]
 
 
-def test_compare_from_now_on_in_a_narrow_window(start: Start) -> None:
-    terminal = start("Twin.", "Alone.", base=("Base.",), columns=40)
+def test_compare_from_now_on_in_a_narrow_window(start_chat: Start) -> None:
+    terminal = start_chat("Twin.", "Alone.", base=("Base.",), columns=40)
     terminal.say("/compare", label="tiny + all")
     terminal.say("Who?", label="tiny + all")
     terminal.say("/compare", "And?")
@@ -80,14 +80,14 @@ def test_compare_from_now_on_in_a_narrow_window(start: Start) -> None:
     ]  # fmt: skip
 
 
-def test_nobody_to_compare_with(start: Start) -> None:
-    terminal = start()
+def test_nobody_to_compare_with(start_chat: Start) -> None:
+    terminal = start_chat()
     terminal.say("/compare", "/base")
     assert terminal.leave().count("error: tiny is the only model") == 2
 
 
-def test_set_changes_shows_and_explains(start: Start) -> None:
-    terminal = start("Yes.")
+def test_set_changes_shows_and_explains(start_chat: Start) -> None:
+    terminal = start_chat("Yes.")
     terminal.say("/set temperature 0.2", "/set stop '###' END", "/set temperature hot", "/set top_p 2", "/set temp 1")
     terminal.say("/set", "/set seed", "Well?")
     text = "\n".join(terminal.leave())
@@ -100,8 +100,8 @@ def test_set_changes_shows_and_explains(start: Start) -> None:
     assert terminal.asked["tiny"][0][1] == {"temperature": 0.2, "stop": ["###", "END"]}
 
 
-def test_system_is_seen_shown_and_taken_out(start: Start, home: Path) -> None:
-    terminal = start("Arr.", "Yes.")
+def test_system_is_seen_shown_and_taken_out(start_chat: Start, home: Path) -> None:
+    terminal = start_chat("Arr.", "Yes.")
     terminal.say("/system Talk like a pirate.", "Who?", "/system", "/system none", "And?")
     lines = terminal.leave()
     assert lines[2] == "system: Talk like a pirate.; to have none: /system none"
@@ -109,8 +109,8 @@ def test_system_is_seen_shown_and_taken_out(start: Start, home: Path) -> None:
     assert [said[0]["role"] for said, _ in terminal.asked["tiny"]] == ["system", "user"]
 
 
-def test_retry_is_another_answer_to_the_same_in_place_of_the_first(start: Start, home: Path) -> None:
-    terminal = start("One.", "Two.", "Three.", "Four.")
+def test_retry_is_another_answer_to_the_same_in_place_of_the_first(start_chat: Start, home: Path) -> None:
+    terminal = start_chat("One.", "Two.", "Three.", "Four.")
     terminal.say("/retry", "Count.", "/retry", "/retry", "And?")
     lines = terminal.leave()
     assert lines[2:4] == ["error: nothing was asked yet", "  → type a question, or /prompts for some"]
@@ -119,16 +119,16 @@ def test_retry_is_another_answer_to_the_same_in_place_of_the_first(start: Start,
     assert [message["content"] for message in terminal.asked["tiny"][3][0]] == ["Count.", "Three.", "And?"]
 
 
-def test_retry_when_greedy_says_that_it_is_no_use(start: Start) -> None:
-    terminal = start("One.", "One.", sampling={"temperature": 0})
+def test_retry_when_greedy_says_that_it_is_no_use(start_chat: Start) -> None:
+    terminal = start_chat("One.", "One.", sampling={"temperature": 0})
     terminal.say("Count.", "/retry")
     lines = terminal.leave()
     assert lines[0].startswith("greedy, ")
     assert "greedy answers do not depend on the seed; to get others: /set temperature 0.7" in lines
 
 
-def test_undo_and_clear(start: Start) -> None:
-    terminal = start("a", "b", "c", "d")
+def test_undo_and_clear(start_chat: Start) -> None:
+    terminal = start_chat("a", "b", "c", "d")
     terminal.say("one", "two", "/undo", "three", "/clear", "four", "/undo", "/undo")
     lines = terminal.leave()
     assert "undone: two" in lines and "cleared: the next question starts a new conversation" in lines
@@ -136,8 +136,8 @@ def test_undo_and_clear(start: Start) -> None:
     assert [len(said) for said, _ in terminal.asked["tiny"]] == [1, 3, 3, 1]
 
 
-def test_prompts_are_numbered_and_asked(start: Start) -> None:
-    terminal = start("Ada.")
+def test_prompts_are_numbered_and_asked(start_chat: Start) -> None:
+    terminal = start_chat("Ada.")
     terminal.say("/prompts", "/prompts 2", "/prompts 3")
     lines = terminal.leave()
     assert lines[2:5] == ["  1  What is a harbour for?", "  2  Who bakes the bread?", "to ask one: /prompts NUMBER"]
@@ -145,8 +145,8 @@ def test_prompts_are_numbered_and_asked(start: Start) -> None:
     assert "error: there is no prompt “3”" in lines
 
 
-def test_a_mended_answer_becomes_a_row_that_prepare_takes(start: Start, home: Path, prepares: Prepare) -> None:
-    terminal = start("For shops.", "Yes.", "cut <wait>")
+def test_a_mended_answer_becomes_a_row_that_prepare_takes(start_chat: Start, home: Path, prepares: Prepare) -> None:
+    terminal = start_chat("For shops.", "Yes.", "cut <wait>")
     terminal.say("What is a harbour for?")
     terminal.type("/edit\r")
     terminal.prompt("edited")
@@ -184,10 +184,10 @@ def test_a_mended_answer_becomes_a_row_that_prepare_takes(start: Start, home: Pa
     assert "### Response:\nFor ships." in prepares("-d", "rows.jsonl").samples[0].learnt[0]
 
 
-def test_save_leaves_other_files_alone(start: Start, home: Path) -> None:
+def test_save_leaves_other_files_alone(start_chat: Start, home: Path) -> None:
     (home / "notes.md").write_text("My notes.\n")
     (home / "rows.jsonl").write_text('{"text": "Mine."}\n')
-    terminal = start("Yes.")
+    terminal = start_chat("Yes.")
     terminal.say("/save", "Is it?", "/save notes.md", "/save no/where.jsonl", "/save rows.jsonl", "/save")
     lines = terminal.leave()
     assert "error: nothing was asked yet" in lines

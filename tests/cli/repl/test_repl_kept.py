@@ -10,11 +10,11 @@ from pathlib import Path
 from tests.support.repl import Start, kept
 
 
-def test_a_talk_is_taken_up_again(start: Start, home: Path) -> None:
-    terminal = start("For ships.")
+def test_a_talk_is_taken_up_again(start_chat: Start, home: Path) -> None:
+    terminal = start_chat("For ships.")
     terminal.say("/system Be kind.", "What is a harbour for?")
     terminal.leave()
-    terminal = start("It does.", resume=0)
+    terminal = start_chat("It does.", resume=0)
     terminal.say("Does it help?")
     lines = terminal.leave()
     assert lines[1:6] == [
@@ -27,13 +27,13 @@ def test_a_talk_is_taken_up_again(start: Start, home: Path) -> None:
     assert [len(talk.turns) for talk in kept(home)] == [2]
 
 
-def test_a_kill_in_mid_answer_loses_only_that_answer(start: Start, home: Path) -> None:
-    terminal = start("For ships.", "Well <wait>")
+def test_a_kill_in_mid_answer_loses_only_that_answer(start_chat: Start, home: Path) -> None:
+    terminal = start_chat("For ships.", "Well <wait>")
     terminal.say("What is a harbour for?")
     terminal.type("Does it help?\r")
     terminal.until("Well")
     terminal.kill()
-    terminal = start("It does.", resume=0)
+    terminal = start_chat("It does.", resume=0)
     assert terminal.lines[2:4] == ["tiny> Does it help?", "(not answered; /retry asks it again)"]
     terminal.say("/retry")
     terminal.leave()
@@ -42,10 +42,10 @@ def test_a_kill_in_mid_answer_loses_only_that_answer(start: Start, home: Path) -
     assert [turn.answer and turn.answer.text for turn in turns] == ["For ships.", "It does."]
 
 
-def test_a_folder_that_cannot_be_written_stops_no_talk(start: Start, home: Path) -> None:
+def test_a_folder_that_cannot_be_written_stops_no_talk(start_chat: Start, home: Path) -> None:
     (home / "ws").mkdir()
     (home / "ws" / "talks").write_text("in the way")
-    terminal = start("Yes.", "Yes.")
+    terminal = start_chat("Yes.", "Yes.")
     terminal.say("Is it?", "And?")
     lines = terminal.leave()
     assert sum("this conversation is not saved: " in line for line in lines) == 1

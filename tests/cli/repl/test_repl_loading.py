@@ -8,8 +8,8 @@ from pathlib import Path
 from tests.support.repl import KEPT, TWO, Start, questions
 
 
-def test_a_question_can_be_typed_while_the_model_loads(start: Start) -> None:
-    terminal = start("For ships.", loads=2)
+def test_a_question_can_be_typed_while_the_model_loads(start_chat: Start) -> None:
+    terminal = start_chat("For ships.", loads=2)
     terminal.until("loading the model … ")
     terminal.say("/set seed 4", "What for?")
     assert terminal.leave()[1:] == [
@@ -23,16 +23,16 @@ def test_a_question_can_be_typed_while_the_model_loads(start: Start) -> None:
     ]
 
 
-def test_who_leaves_while_it_loads_does_not_wait(start: Start) -> None:
-    terminal = start(loads=30)
+def test_who_leaves_while_it_loads_does_not_wait(start_chat: Start) -> None:
+    terminal = start_chat(loads=30)
     began = time.monotonic()
     terminal.leave()
     assert time.monotonic() - began < 5
     assert terminal.status == 0
 
 
-def test_ctrl_c_while_it_loads_takes_the_question_back(start: Start, home: Path) -> None:
-    terminal = start("Yes.", loads=3)
+def test_ctrl_c_while_it_loads_takes_the_question_back(start_chat: Start, home: Path) -> None:
+    terminal = start_chat("Yes.", loads=3)
     terminal.type("Tell me\r")
     terminal.until(lambda lines: lines[-1].startswith("loading"))
     time.sleep(0.3)
@@ -43,14 +43,14 @@ def test_ctrl_c_while_it_loads_takes_the_question_back(start: Start, home: Path)
     assert questions(terminal) == ["Well?"]
 
 
-def test_a_model_that_cannot_be_loaded_ends_it_at_once(start: Start) -> None:
-    terminal = start(loads=0.5, fails=True)
+def test_a_model_that_cannot_be_loaded_ends_it_at_once(start_chat: Start) -> None:
+    terminal = start_chat(loads=0.5, fails=True)
     lines = terminal.end()
     assert lines[-1] == "the adapter is damaged → train again: twinctl train"
     assert terminal.status == 1
 
 
-def test_a_model_that_cannot_be_loaded_ends_it_also_when_it_is_waited_for(start: Start) -> None:
-    terminal = start(loads=1, fails=True)
+def test_a_model_that_cannot_be_loaded_ends_it_also_when_it_is_waited_for(start_chat: Start) -> None:
+    terminal = start_chat(loads=1, fails=True)
     terminal.type("Tell me\r")
     assert terminal.end()[-1] == "the adapter is damaged → train again: twinctl train"

@@ -9,8 +9,8 @@ from pathlib import Path
 from tests.support.repl import GREETING, KEPT, TWO, Start, kept, questions
 
 
-def test_a_talk_remembers_and_its_whole_transcript(start: Start, home: Path) -> None:
-    terminal = start("For ships.", "It does.")
+def test_a_talk_remembers_and_its_whole_transcript(start_chat: Start, home: Path) -> None:
+    terminal = start_chat("For ships.", "It does.")
     terminal.say("What is a harbour for?", "Does it help?")
     assert terminal.leave() == [
         GREETING,
@@ -35,15 +35,15 @@ def test_a_talk_remembers_and_its_whole_transcript(start: Start, home: Path) -> 
     ]
 
 
-def test_nothing_said_keeps_nothing(start: Start, home: Path) -> None:
-    terminal = start()
+def test_nothing_said_keeps_nothing(start_chat: Start, home: Path) -> None:
+    terminal = start_chat()
     terminal.say("", "   ")
     assert terminal.leave() == [GREETING, "tiny>", "tiny>", "tiny>"]
     assert kept(home) == []
 
 
-def test_ctrl_c_stops_the_answer_and_not_the_program(start: Start, home: Path) -> None:
-    terminal = start("It began <wait> never", "It goes on.")
+def test_ctrl_c_stops_the_answer_and_not_the_program(start_chat: Start, home: Path) -> None:
+    terminal = start_chat("It began <wait> never", "It goes on.")
     terminal.type("Tell me\r")
     terminal.until("It began")
     terminal.ctrl_c()
@@ -57,8 +57,8 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(start: Start, home: Path) -
     assert answer and (answer.text, answer.finish) == ("It began ", "interrupted")
 
 
-def test_an_answer_that_was_stopped_before_its_first_word_is_as_if_never_asked(start: Start, home: Path) -> None:
-    terminal = start("<wait>", "Yes.")
+def test_an_answer_that_was_stopped_before_its_first_word_is_as_if_never_asked(start_chat: Start, home: Path) -> None:
+    terminal = start_chat("<wait>", "Yes.")
     terminal.type("Tell me\r")
     terminal.until("…")
     terminal.ctrl_c()
@@ -69,8 +69,8 @@ def test_an_answer_that_was_stopped_before_its_first_word_is_as_if_never_asked(s
     assert [turn.question for turn in kept(home)[0].turns] == ["Well?"]
 
 
-def test_ctrl_c_at_a_prompt_drops_the_line_or_says_how_to_leave(start: Start) -> None:
-    terminal = start("Yes.")
+def test_ctrl_c_at_a_prompt_drops_the_line_or_says_how_to_leave(start_chat: Start) -> None:
+    terminal = start_chat("Yes.")
     terminal.type("half a quest")
     terminal.until("half a quest")
     terminal.type("\x03")
@@ -82,8 +82,8 @@ def test_ctrl_c_at_a_prompt_drops_the_line_or_says_how_to_leave(start: Start) ->
     ]  # fmt: skip
 
 
-def test_what_is_typed_during_an_answer_waits_unseen_for_the_prompt(start: Start) -> None:
-    terminal = start("It began <wait>", "Yes.")
+def test_what_is_typed_during_an_answer_waits_unseen_for_the_prompt(start_chat: Start) -> None:
+    terminal = start_chat("It began <wait>", "Yes.")
     terminal.type("Tell me\r")
     terminal.until("It began")
     terminal.type("next")
@@ -93,21 +93,21 @@ def test_what_is_typed_during_an_answer_waits_unseen_for_the_prompt(start: Start
     assert "It beg" in terminal.lines[2] and "next" not in terminal.lines[2]
 
 
-def test_who_is_told_to_end_ends(start: Start, home: Path) -> None:
-    terminal = start("Yes.", "It began <wait>")
+def test_who_is_told_to_end_ends(start_chat: Start, home: Path) -> None:
+    terminal = start_chat("Yes.", "It began <wait>")
     terminal.say("Is it?")
     terminal.type("And?\r")
     terminal.until("It began")
     terminal.signal(signal.SIGTERM)
     assert terminal.end()[-1].startswith("terminated → ")
     assert [turn.answer is not None for turn in kept(home)[0].turns] == [True, False]
-    terminal = start(loads=30)
+    terminal = start_chat(loads=30)
     terminal.signal(signal.SIGTERM)
     assert (terminal.end()[-1], terminal.status) == ("terminated", 143)
 
 
-def test_a_question_of_many_lines(start: Start) -> None:
-    terminal = start("a", "b", "c", "d")
+def test_a_question_of_many_lines(start_chat: Start) -> None:
+    terminal = start_chat("a", "b", "c", "d")
     terminal.type("one\\\rtwo\x1b\rthree\r")
     terminal.prompt()
     terminal.type('"""first\rsecond\r"""\r')
@@ -118,12 +118,12 @@ def test_a_question_of_many_lines(start: Start) -> None:
     assert questions(terminal) == ["one\ntwo\nthree", "first\nsecond", "pasted \\\n/lines\n\nall"]
 
 
-def test_what_was_typed_is_there_in_the_next_session_without_secrets(start: Start, home: Path) -> None:
+def test_what_was_typed_is_there_in_the_next_session_without_secrets(start_chat: Start, home: Path) -> None:
     env = {"HF_TOKEN": "hf_secretsecret"}
-    terminal = start("a", env=env)
+    terminal = start_chat("a", env=env)
     terminal.say("my token is hf_secretsecret", "/undo")
     terminal.leave()
-    terminal = start("b", env=env)
+    terminal = start_chat("b", env=env)
     terminal.type("\x1b[A\x1b[A\r")
     terminal.prompt()
     terminal.leave()
@@ -133,9 +133,9 @@ def test_what_was_typed_is_there_in_the_next_session_without_secrets(start: Star
         assert path.is_dir() or b"secretsecret" not in path.read_bytes(), path
 
 
-def test_tab_completes_commands_and_what_they_take(start: Start, home: Path) -> None:
+def test_tab_completes_commands_and_what_they_take(start_chat: Start, home: Path) -> None:
     (home / "mine.jsonl").touch()
-    terminal = start("Yes.", sampling={"seed": 3})
+    terminal = start_chat("Yes.", sampling={"seed": 3})
     terminal.type("/s\t")
     terminal.until(lambda lines: [line.strip() for line in lines[2:]] == ["/system", "/set", "/save"])
     terminal.type("\x15")

@@ -15,7 +15,7 @@ from twinctl.workspace.workspace import Workspace
 
 
 @pytest.fixture
-def workspace(home: Path) -> Workspace:
+def training_workspace(home: Path) -> Workspace:
     """A workspace in which a run has begun to train."""
     workspace = Workspace.open(home / ".twinctl")
     workspace.create()
@@ -25,12 +25,12 @@ def workspace(home: Path) -> Workspace:
 
 
 @pytest.fixture
-def artifact(workspace: Workspace) -> Artifact:
-    return workspace.artifact("train/lora-0")
+def artifact(training_workspace: Workspace) -> Artifact:
+    return training_workspace.artifact("train/lora-0")
 
 
 @pytest.fixture
-def start() -> Iterator[Start]:
+def start_python() -> Iterator[Start]:
     """Start Python code in a process of its own session and wait for its first line."""
     started: list[subprocess.Popen[str]] = []
 
@@ -51,6 +51,6 @@ def start() -> Iterator[Start]:
 
 
 @pytest.fixture
-def work(start: Start, artifact: Artifact) -> Callable[..., subprocess.Popen[str]]:
+def work(start_python: Start, artifact: Artifact) -> Callable[..., subprocess.Popen[str]]:
     """Start a worker in the artifact; returns when it has done its first step."""
-    return lambda steps=MANY, ends="complete": start(WORKER, artifact.path, steps, ends)
+    return lambda steps=MANY, ends="complete": start_python(WORKER, artifact.path, steps, ends)

@@ -103,12 +103,12 @@ def test_a_failed_prepare_has_a_log_though_no_run_is_current(cli: Cli, home: Pat
 
 
 def test_without_a_phase_it_is_the_one_begun_last_or_worked_on(
-    cli: Cli, workspace: Workspace, artifact: Artifact, work: Work
+    cli: Cli, training_workspace: Workspace, artifact: Artifact, work: Work
 ) -> None:
-    begin(workspace, "tiny", merge="merge/m-0", **{"gguf-f16": "gguf/f16-0", "gguf-q8_0": "gguf/q8_0-0"})
+    begin(training_workspace, "tiny", merge="merge/m-0", **{"gguf-f16": "gguf/f16-0", "gguf-q8_0": "gguf/q8_0-0"})
     for age, path in enumerate(["gguf/q8_0-0", "gguf/f16-0", "merge/m-0"]):
-        workspace.artifact(path).append_event("stage", text=f"this is {path}")
-        os.utime(workspace.artifact(path).path / "events.jsonl", (1000 - age, 1000 - age))
+        training_workspace.artifact(path).append_event("stage", text=f"this is {path}")
+        os.utime(training_workspace.artifact(path).path / "events.jsonl", (1000 - age, 1000 - age))
 
     def told(*words: str) -> list[str]:
         return [line.rpartition("this is ")[2] for line in cli("logs", *words).ok().out.splitlines()]

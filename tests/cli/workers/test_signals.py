@@ -20,7 +20,7 @@ from twinctl.workspace.lock import is_locked, write_owner
 from twinctl.workspace.workspace import Workspace
 
 
-def test_a_stale_owner_is_never_signalled(artifact: Artifact, start: Start) -> None:
+def test_a_stale_owner_is_never_signalled(artifact: Artifact, start_python: Start) -> None:
     """Between a new holder's lock and its owner.json; or the number has become another process's."""
     (artifact.path / "lock").touch()
     innocent = subprocess.Popen(["sleep", "60"])
@@ -28,7 +28,7 @@ def test_a_stale_owner_is_never_signalled(artifact: Artifact, start: Start) -> N
     try:
         for number in (signal.SIGTERM, signal.SIGKILL):
             assert not signal_worker(artifact, number)  # nobody holds it
-            holder = start(HOLDER, artifact.path)
+            holder = start_python(HOLDER, artifact.path)
             assert signal_worker(artifact, number)
             assert holder.wait(timeout=60) == -number
             assert innocent.poll() is None
@@ -38,9 +38,11 @@ def test_a_stale_owner_is_never_signalled(artifact: Artifact, start: Start) -> N
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_who_only_waits_for_the_lock_is_not_signalled(artifact: Artifact, start: Start, number: signal.Signals) -> None:
+def test_who_only_waits_for_the_lock_is_not_signalled(
+    artifact: Artifact, start_python: Start, number: signal.Signals
+) -> None:
     (artifact.path / "lock").touch()
-    waiter, holder = start(WAITER, artifact.path), start(HOLDER, artifact.path)
+    waiter, holder = start_python(WAITER, artifact.path), start_python(HOLDER, artifact.path)
     assert signal_worker(artifact, number)
     assert holder.wait(timeout=60) == -number
     assert waiter.poll() is None
@@ -48,11 +50,11 @@ def test_who_only_waits_for_the_lock_is_not_signalled(artifact: Artifact, start:
 
 @pytest.mark.parametrize("says_so", [True, False])
 def test_the_holder_is_found_after_the_folder_was_moved(
-    workspace: Workspace, artifact: Artifact, start: Start, work: Work, home: Path, says_so: bool
+    training_workspace: Workspace, artifact: Artifact, start_python: Start, work: Work, home: Path, says_so: bool
 ) -> None:
     (artifact.path / "lock").touch()
-    holder = work() if says_so else start(HOLDER, artifact.path)
-    workspace.root.rename(home / "moved")
+    holder = work() if says_so else start_python(HOLDER, artifact.path)
+    training_workspace.root.rename(home / "moved")
     moved = Workspace.open(home / "moved").artifact("train/lora-0")
     assert signal_worker(moved, signal.SIGKILL)
     assert holder.wait(timeout=60) == -signal.SIGKILL
@@ -60,22 +62,22 @@ def test_the_holder_is_found_after_the_folder_was_moved(
 
 @pytest.mark.parametrize("words", [["stop"], ["stop", "--kill"]], ids=" ".join)
 def test_the_request_goes_on_to_whoever_inherited_the_lock(
-    artifact: Artifact, start: Start, cli: Cli, words: list[str]
+    artifact: Artifact, start_python: Start, cli: Cli, words: list[str]
 ) -> None:
     """A command that is stopped just when it has started its worker; a worker's own children."""
     fork = HOLDER.replace("print(", "os.fork() or sys.stdin.read(); print(")
     (artifact.path / "lock").touch()
-    parent = start(fork, artifact.path)
+    parent = start_python(fork, artifact.path)
     write_owner(artifact.path, parent.pid, ["train"])
     assert cli(*words).ok().out.startswith("train stopped")
     assert not is_locked(artifact.path)
 
 
-def test_nobody_gets_the_same_signal_twice(artifact: Artifact, start: Start) -> None:
+def test_nobody_gets_the_same_signal_twice(artifact: Artifact, start_python: Start) -> None:
     """A second Ctrl-C would end a command that works by itself in the middle of its cleaning up."""
     (artifact.path / "lock").touch()
     counts = "import signal; signal.signal(signal.SIGINT, lambda *_: print('got it', flush=True))\n"
-    holder, told = start(counts + HOLDER, artifact.path), set[tuple[int, int]]()
+    holder, told = start_python(counts + HOLDER, artifact.path), set[tuple[int, int]]()
     for _ in range(3):
         assert signal_worker(artifact, signal.SIGINT, told)
         time.sleep(0.1)

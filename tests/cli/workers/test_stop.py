@@ -44,12 +44,12 @@ def test_kill_ends_it_at_once(cli: Cli, artifact: Artifact, work: Work) -> None:
     assert worker.wait(timeout=60) == -signal.SIGKILL
 
 
-def test_nothing_to_stop(cli: Cli, workspace: Workspace, start: Start) -> None:
+def test_nothing_to_stop(cli: Cli, training_workspace: Workspace, start_python: Start) -> None:
     shown = cli("stop").ok()
     assert (shown.out, shown.err) == ("nothing is being worked on in run “tiny”\n", "")
-    begin(workspace, "posts", train="train/lora-1")
-    (workspace.artifact("train/lora-1").path / "lock").touch()
-    start(HOLDER, workspace.artifact("train/lora-1").path)
+    begin(training_workspace, "posts", train="train/lora-1")
+    (training_workspace.artifact("train/lora-1").path / "lock").touch()
+    start_python(HOLDER, training_workspace.artifact("train/lora-1").path)
     assert cli("stop").ok().err == "run “posts” is being worked on: twinctl stop --run posts\n"
 
 
@@ -75,7 +75,7 @@ def test_checkpoints_of_before_a_restart_are_not_promised(cli: Cli, artifact: Ar
     assert cli("stop", "--kill").ok().out == "train stopped; nothing was finished yet\n"
 
 
-def test_who_waits_for_the_stop_may_leave(work: Work, start: Start, artifact: Artifact) -> None:
+def test_who_waits_for_the_stop_may_leave(work: Work, start_python: Start, artifact: Artifact) -> None:
     worker = work()
     worker.send_signal(signal.SIGSTOP)  # a step that takes long
     waiting = type_("stop")

@@ -21,11 +21,11 @@ from twinctl.workspace.lock import write_owner
 
 
 def test_an_attached_viewer_has_the_whole_history_and_its_ctrl_c_stops_the_worker(
-    artifact: Artifact, start: Start, work: Work
+    artifact: Artifact, start_python: Start, work: Work
 ) -> None:
     artifact.append_event("stopped")
     worker = work()
-    watcher = start(WATCHER, artifact.path)
+    watcher = start_python(WATCHER, artifact.path)
     assert watcher.stdout
     until(lambda: len(list(artifact.events())) > 5)
     watcher.send_signal(signal.SIGINT)
@@ -36,11 +36,11 @@ def test_an_attached_viewer_has_the_whole_history_and_its_ctrl_c_stops_the_worke
     assert shown[-1].startswith("stopped; a checkpoint of step ")
 
 
-def test_a_second_ctrl_c_kills(artifact: Artifact, start: Start, work: Work) -> None:
+def test_a_second_ctrl_c_kills(artifact: Artifact, start_python: Start, work: Work) -> None:
     artifact.append_event("stopped")
     worker = work()
     worker.send_signal(signal.SIGSTOP)
-    watcher = start(WATCHER, artifact.path)
+    watcher = start_python(WATCHER, artifact.path)
     time.sleep(0.3)
     for _ in range(2):
         watcher.send_signal(signal.SIGINT)

@@ -11,14 +11,16 @@ from twinctl import hub
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory of the test."""
+    """The working directory of the test."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     return tmp_path / "here"
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | None]]:
+def asked_datasets(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | None]]:
     """A Hub that has every data set at one commit; what it was asked for."""
     calls: list[tuple[str, str | None]] = []
 

@@ -49,7 +49,7 @@ def test_the_same_bytes_read_another_way_are_another_source() -> None:
     assert source_at("a.csv").identity != source_at("a.tsv").identity
 
 
-def test_what_is_asked_beside_the_defaults_is_part_of_the_identity(asked: list[Any]) -> None:
+def test_what_is_asked_beside_the_defaults_is_part_of_the_identity(asked_datasets: list[Any]) -> None:
     put_file("posts.jsonl")
     plain = source_at("posts.jsonl", limit=None, weight=1, map=()).identity
     assert set(plain) == {"role", "files"} and set(source_at("a/b").identity) == {"role", "repo", "sha", "split"}
@@ -60,7 +60,7 @@ def test_what_is_asked_beside_the_defaults_is_part_of_the_identity(asked: list[A
 
 
 @pytest.mark.parametrize("wanted", [{"source": "posts", "limit": 3, "weight": 0.5, "map": ["a=b"]}, {"source": "a/b"}])
-def test_a_source_survives_being_stored(asked: list[Any], wanted: dict[str, Any]) -> None:
+def test_a_source_survives_being_stored(asked_datasets: list[Any], wanted: dict[str, Any]) -> None:
     put_file("posts/a.md")
     put_file("posts/b.jsonl")
     (source,) = resolve(wanted)
@@ -96,14 +96,14 @@ def test_what_changed_in_a_folder_is_named() -> None:
 
 
 def test_another_folder_of_the_same_name_is_not_the_one_that_was_read(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_file("posts/a.md")
     put_file("../there/posts/b.md")
     source = source_at("posts")
     monkeypatch.chdir("../there")
     assert source_changes(source, DigestMemo(Path("digests.json"))) == []
-    put_file(str(folder / "posts/a.md"), b"other")
+    put_file(str(workdir / "posts/a.md"), b"other")
     assert source_changes(source, DigestMemo(Path("digests.json"))) == ["a.md changed"]
 
 

@@ -16,10 +16,10 @@ from twinctl.errors import ConfigError
 from twinctl.workspace.memo import file_sha256
 
 
-def test_a_path_that_exists_beats_a_hub_id(folder: Path) -> None:
+def test_a_path_that_exists_beats_a_hub_id(workdir: Path) -> None:
     put_file("owner/name")
     source = source_at("owner/name")
-    assert (source.files[0].path, source.repo) == (str(folder / "owner/name"), None)
+    assert (source.files[0].path, source.repo) == (str(workdir / "owner/name"), None)
 
 
 def test_a_folder_that_exists_beats_a_hub_id() -> None:
@@ -27,18 +27,18 @@ def test_a_folder_that_exists_beats_a_hub_id() -> None:
     assert source_at("owner/name").repo is None
 
 
-def test_home_is_known(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+def test_home_is_known(monkeypatch: pytest.MonkeyPatch, workdir: Path) -> None:
     put_file("posts.jsonl")
-    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("HOME", str(workdir))
     monkeypatch.chdir("/")
     assert places_of(source_at("~/posts.jsonl")) == ["posts.jsonl:1"]
 
 
 @pytest.mark.parametrize("locator", ["./owner/name", "~/owner/name", "/owner/name", "owner/name.json", "a/b.csv.gz"])
-def test_what_can_only_be_a_path_is_not_asked_of_the_hub(asked: list[Any], locator: str) -> None:
+def test_what_can_only_be_a_path_is_not_asked_of_the_hub(asked_datasets: list[Any], locator: str) -> None:
     with pytest.raises(ConfigError, match=f"there is no file {locator}"):
         source_at(locator)
-    assert asked == []
+    assert asked_datasets == []
 
 
 @pytest.mark.parametrize(("locator", "near"), [("post.jsonl", "posts.jsonl"), ("./data/row.jsonl", "data/rows.jsonl")])
@@ -84,13 +84,13 @@ def test_a_file_that_may_not_be_read_is_named(monkeypatch: pytest.MonkeyPatch) -
         source_at("posts.jsonl")
 
 
-def test_a_name_that_is_not_utf_8_is_refused(folder: Path) -> None:
-    Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.txt")).write_bytes(b"text")
+def test_a_name_that_is_not_utf_8_is_refused(workdir: Path) -> None:
+    Path(os.fsdecode(os.fsencode(workdir) + b"/caf\xe9.txt")).write_bytes(b"text")
     with pytest.raises(ConfigError, match=r"caf\\udce9\.txt' has a name that is not UTF-8"):
         source_at(".")
 
 
-def test_the_bundled_author_is_a_source_of_whole_rows(folder: Path) -> None:
+def test_the_bundled_author_is_a_source_of_whole_rows(workdir: Path) -> None:
     source = source_at(BUNDLED)
     rows = list(read_rows(source))
     assert len(rows) >= 200 and rows[0][0] == "author.jsonl:1"
@@ -121,19 +121,19 @@ def test_a_folder_s_places_are_relative_to_it() -> None:
     assert places_of(source_at("./posts/../posts/a/")) == ["b.jsonl:1", "b.jsonl:2"]
 
 
-def test_the_working_folder_is_a_folder(folder: Path) -> None:
+def test_the_working_folder_is_a_folder(workdir: Path) -> None:
     put_file("posts/a.md")
     assert (source_at(".").name, places_of(source_at("."))) == ("here", ["posts/a.md"])
 
 
-def test_links_are_followed_and_cycles_end(folder: Path) -> None:
+def test_links_are_followed_and_cycles_end(workdir: Path) -> None:
     put_file("../elsewhere/one.jsonl")
     put_file("../more/two.jsonl")
     put_file("posts/own.jsonl")
     links = {"a.jsonl": "../../elsewhere/one.jsonl", "more": "../../more", "up": "..", "self": "self", "gone.md": "no"}
     for name, target in links.items():
         Path("posts", name).symlink_to(target)
-    Path("../more/back").symlink_to(folder / "posts")
+    Path("../more/back").symlink_to(workdir / "posts")
     assert names_of(source_at("posts")) == ["posts/a.jsonl", "posts/more/two.jsonl", "posts/own.jsonl"]
 
 
@@ -181,10 +181,10 @@ def test_a_path_that_exists_is_no_glob() -> None:
 
 
 @pytest.mark.parametrize("locator", ["*.jsonl", "posts/*.md", "./a/b:train[:3]"])
-def test_a_glob_without_a_match_is_refused(asked: list[Any], locator: str) -> None:
+def test_a_glob_without_a_match_is_refused(asked_datasets: list[Any], locator: str) -> None:
     with pytest.raises(ConfigError, match="no file matches") as caught:
         source_at(locator)
-    assert locator in caught.value.message and asked == []
+    assert locator in caught.value.message and asked_datasets == []
 
 
 def test_a_glob_with_nothing_to_read_says_what_is_there() -> None:
