@@ -24,8 +24,10 @@ os.environ.update(HF_HUB_OFFLINE="1", NO_COLOR="1", COLUMNS="120", TOKENIZERS_PA
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
     os.environ["PYTHONPYCACHEPREFIX"] = str(Path(__file__).parents[1] / ".pytest_cache" / "d" / "bytecode")
 
-# A shell that runs the tests in the background lets them ignore Ctrl-C, and so would every command they start.
+# A shell that runs the tests in the background lets them ignore Ctrl-C, and nohup lets them ignore a closed terminal.
+# Every command that they start would too, and the tests of these signals would wait for it until they time out.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 MOST_PROCESSES = 4  # there are no more long files
 
