@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.engine.conftest import Folder
+from tests.support.engine import Folder
 from twinctl.workspace.files import read_json, read_lines
 
 SHORT = ("train", "--max-steps", "8", "--batch-size", "2", "--tracking", "none", "--samples", "0")

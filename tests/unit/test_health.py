@@ -51,6 +51,7 @@ def test_a_skipped_step_now_and_then_is_no_fault() -> None:
     health = _health(float16=True)
     for step in range(1, 10 * FLOAT16_SKIPS):
         health.check(step, 2.0, math.inf if step % 2 else 1.0)
+    assert health.last_good == 10 * FLOAT16_SKIPS - 1
 
 
 def test_gradients_of_zero_end_it_when_they_stay() -> None:
@@ -75,12 +76,14 @@ def test_one_wild_step_is_no_explosion() -> None:
     health = _health()
     for step in range(1, 30):
         health.check(step, 12.0 if step == 10 else 3.0, 1.0)
+    assert health.last_good == 29
 
 
 def test_a_model_that_begins_worse_than_a_guess_may() -> None:
     health = _health()
     for step in range(1, 30):
         health.check(step, 12.0, 1.0)
+    assert health.last_good == 29
 
 
 def test_a_resumed_training_that_fails_at_once_keeps_what_it_went_on_from() -> None:

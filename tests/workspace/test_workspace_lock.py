@@ -175,6 +175,7 @@ def test_a_command_that_only_looks_does_not_make_another_one_busy(tmp_path: Path
     finally:
         going = False
         looker.join()
+    assert not is_locked(folder)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]"])

@@ -94,6 +94,7 @@ def test_reading_may_end_early_whatever_happens_then() -> None:
     next(rows)
     _append()
     rows.close()  # type: ignore[attr-defined]
+    assert list(rows) == []
 
 
 def test_small_files_are_not_remembered_and_large_ones_are(monkeypatch: pytest.MonkeyPatch) -> None:
