@@ -26,7 +26,9 @@ def main() -> int:
     path = Path(sys.argv[1])
     job = Job.load(path)
     try:
-        perform(job, phase(job.phase), stop=stop)
+        declared = phase(job.phase)
+        assert declared.run is not None
+        perform(job, declared, declared.run, stop=stop)
     except RestartWorker as again:
         replace(job, options=again.options.model_dump(mode="json")).save(path)
         sys.stdout.flush()

@@ -73,7 +73,7 @@ def test_one_merge_serves_the_one_in_4_bit(cli: Cli, exported: dict[str, Any], h
 def test_the_worker_that_rounds_finds_everything_from_wherever_it_runs(exported: object) -> None:
     workspace = Workspace.open(Path(".twinctl"))
     found = merge_4bit.plan(RunView(workspace, workspace.run(None)), Merge4bitRecipe()).resolve_inputs()
-    assert all(Path(found[name]).is_absolute() for name in ("model", "reference"))
+    assert all(path.is_absolute() for path in (found.model, found.reference.folder))
 
 
 def test_a_gguf_is_never_made_from_the_one_in_4_bit(cli: Cli, exported: dict[str, Any]) -> None:

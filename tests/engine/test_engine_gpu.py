@@ -25,12 +25,14 @@ import json, torch
 from pathlib import Path
 from twinctl.bundled import BASE
 from twinctl.engine.unsloth_import import into_log, start_unsloth
+from twinctl.data.tokens import TokensInfo
+from twinctl.engine.training_inputs import TrainInputs
 from twinctl.pipeline.phase import Attempt
 from twinctl.config.train import TrainOptions, TrainRecipe, TrainSettings
 from twinctl.workspace.artifact import Artifact
 work = Path({work!r})
 settings = TrainSettings(recipe=TrainRecipe(batch_size=2), options=TrainOptions(micro_batch=1))
-inputs = dict(tokens={tokens!r}, base=str(BASE), max_length=256, template="", eos=None, base_name="tiny")
+inputs = TrainInputs(Path({tokens!r}), TokensInfo("", 256, None), BASE, "tiny", {{}})
 attempt = Attempt(Artifact(work), 1, settings.recipe, settings.options, inputs, "gpu")
 with into_log(work / "log.txt"):
     unsloth = start_unsloth()

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from tests.support.stand_ins import a_proof, fake_gguf, fake_train, make_model, rows, write_rows
 from twinctl.cli.app import app
 from twinctl.phases import gguf, merge, train
-from twinctl.pipeline.phase import Attempt, Produced
+from twinctl.pipeline.phase import AnyAttempt, Produced
 
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
 
@@ -26,7 +26,7 @@ def weights(seed: int, size: int = 300_000) -> bytes:
     return len(head).to_bytes(8, "little") + head + random.Random(seed).randbytes(size)
 
 
-def sharded_merge(attempt: Attempt) -> Produced:
+def sharded_merge(attempt: AnyAttempt) -> Produced:
     """Leave a merged model of two shards."""
     (attempt.out / "config.json").write_text('{"model_type": "llama"}')
     (attempt.out / "model.safetensors.index.json").write_text('{"weight_map": {}}')

@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from twinctl.config.export import GgufRecipe
 from twinctl.config.sampling import Sampling
 from twinctl.data.template import Message
 from twinctl.inference.chat_model import Answer
 from twinctl.phases.gguf import MODELFILE
-from twinctl.pipeline.phase import Attempt, Produced
+from twinctl.pipeline.phase import AnyAttempt, Produced
 
 BOS, EOS, PAD = "<|begin_of_text|>", "<|end_of_text|>", "<|pad|>"
 SPLIT = (  # Llama 3's
@@ -74,7 +73,7 @@ def write_rows(path: Path, values: Iterable[Any]) -> Path:
     return path
 
 
-def fake_train(attempt: Attempt) -> Produced:
+def fake_train(attempt: AnyAttempt) -> Produced:
     """Leave what a LoRA training leaves, without training."""
     _write(attempt.out / "adapter_config.json", attempt.recipe.model_dump(mode="json"))
     (attempt.out / "adapter_model.safetensors").write_bytes(b"adapter" * 100)
@@ -85,23 +84,22 @@ def fake_train(attempt: Attempt) -> Produced:
     return Produced(metrics={**metrics, **machine, "resumed_from": None}, warnings=["the fake trainer was used"])
 
 
-def fake_merge(attempt: Attempt) -> Produced:
+def fake_merge(attempt: AnyAttempt) -> Produced:
     """Leave the files of a merged model."""
     _write(attempt.out / "config.json", {"model_type": "llama"})
     (attempt.out / "model.safetensors").write_bytes(b"merged" * 1000)
     return Produced(metrics={"parameters": 1000, "proof": a_proof(attempt)})
 
 
-def fake_gguf(attempt: Attempt) -> Produced:
+def fake_gguf(attempt: AnyAttempt) -> Produced:
     """Leave one GGUF file of the wanted name, and a Modelfile."""
     recipe = attempt.recipe
-    assert isinstance(recipe, GgufRecipe)
     (attempt.out / f"{recipe.name}-{recipe.quant}.gguf").write_bytes(b"GGUF" + recipe.quant.encode())
     (attempt.out / MODELFILE).write_text("FROM it", encoding="utf-8")
     return Produced(metrics={"bytes": 8, "proof": a_proof(attempt)})
 
 
-def a_proof(attempt: Attempt) -> dict[str, Any] | None:
+def a_proof(attempt: AnyAttempt) -> dict[str, Any] | None:
     """What a record says of a proof, where one was asked for."""
     verify = attempt.options.model_dump().get("verify")
     return {"kl": 1e-6, "top1": 0.99, "positions": 3072} if verify else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from twinctl.config.recipe import Options, Recipe
@@ -22,7 +23,14 @@ class AlignRecipe(Recipe):
     beta: float = 0.1
 
 
-def plan(view: RunView, recipe: AlignRecipe) -> Plan:
+@dataclass(frozen=True)
+class AlignInputs:
+    """What is copied."""
+
+    adapter: Path
+
+
+def plan(view: RunView, recipe: AlignRecipe) -> Plan[AlignRecipe, Options, AlignInputs]:
     """The request over what train made."""
     adapter = view.need(Kind.ADAPTER, before="align")
     return Plan(
@@ -35,13 +43,13 @@ def plan(view: RunView, recipe: AlignRecipe) -> Plan:
         inputs={"adapter": adapter.digest},
         parents={"adapter": adapter.path},
         options=Options(),
-        resolve_inputs=lambda: {"adapter": str(adapter.out.resolve())},
+        resolve_inputs=lambda: AlignInputs(adapter.out.resolve()),
     )
 
 
-def run(attempt: Attempt) -> Produced:
+def run(attempt: Attempt[AlignRecipe, Options, AlignInputs]) -> Produced:
     """Copy, and say by whom."""
-    shutil.copytree(Path(attempt.inputs["adapter"]), attempt.out, dirs_exist_ok=True)
+    shutil.copytree(attempt.inputs.adapter, attempt.out, dirs_exist_ok=True)
     (attempt.out / "aligned.txt").write_text(str(attempt.recipe))
     attempt.event("step", step=1, steps=1, loss=0.5, seconds=0.1, tokens=1)
     while (gate := os.environ.get("TOY_GATE")) and not Path(gate).exists():
@@ -49,4 +57,4 @@ def run(attempt: Attempt) -> Produced:
     return Produced(metrics={"worker": os.getpid()})
 
 
-PHASE = Phase("align", 1, "align", AlignRecipe, Options, run, makes=("adapter",), in_worker=True)
+PHASE = Phase("align", 1, "align", AlignRecipe, Options, AlignInputs, run, makes=("adapter",), in_worker=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 from twinctl.config.recipe import Options, Recipe
@@ -17,7 +18,14 @@ class FilterRecipe(Recipe):
     without: str = "nothing"
 
 
-def plan(view: RunView, recipe: FilterRecipe) -> Plan:
+@dataclass(frozen=True)
+class FilterInputs:
+    """What is copied."""
+
+    tokens: Path
+
+
+def plan(view: RunView, recipe: FilterRecipe) -> Plan[FilterRecipe, Options, FilterInputs]:
     """The request over what prepare made."""
     tokens = view.need(Kind.TOKENS, before="filter")
     return Plan(
@@ -30,15 +38,15 @@ def plan(view: RunView, recipe: FilterRecipe) -> Plan:
         inputs={"tokens": tokens.digest},
         parents={"tokens": tokens.path},
         options=Options(),
-        resolve_inputs=lambda: {"tokens": str(tokens.out.resolve())},
+        resolve_inputs=lambda: FilterInputs(tokens.out.resolve()),
     )
 
 
-def run(attempt: Attempt) -> Produced:
+def run(attempt: Attempt[FilterRecipe, Options, FilterInputs]) -> Produced:
     """Copy, and say so in a file."""
-    shutil.copytree(Path(attempt.inputs["tokens"]), attempt.out, dirs_exist_ok=True)
+    shutil.copytree(attempt.inputs.tokens, attempt.out, dirs_exist_ok=True)
     (attempt.out / "filtered.txt").write_text(str(attempt.recipe))
     return Produced(metrics={"left_out": 0})
 
 
-PHASE = Phase("filter", 1, "filter", FilterRecipe, Options, run, makes=("tokens",))
+PHASE = Phase("filter", 1, "filter", FilterRecipe, Options, FilterInputs, run, makes=("tokens",))

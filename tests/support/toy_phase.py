@@ -10,7 +10,7 @@ from pydantic import Field
 
 from twinctl.config.recipe import Options, Recipe
 from twinctl.pipeline.execute import Outcome, execute
-from twinctl.pipeline.phase import Attempt, Phase, Plan, Produced
+from twinctl.pipeline.phase import AnyAttempt, AnyPlan, Attempt, NoInputs, Phase, Plan, Produced
 from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.workspace import Workspace
 
@@ -31,13 +31,12 @@ class Toy:
 
     def __init__(self) -> None:
         self.calls = 0
-        self.before: Callable[[Attempt], None] = lambda attempt: None
-        self.phase = Phase("toy", 1, "toy", ToyRecipe, ToyOptions, self._run, makes=("text",))
+        self.before: Callable[[AnyAttempt], None] = lambda attempt: None
+        self.phase = Phase("toy", 1, "toy", ToyRecipe, ToyOptions, NoInputs, self._run, makes=("text",))
 
-    def _run(self, attempt: Attempt) -> Produced:
+    def _run(self, attempt: Attempt[ToyRecipe, ToyOptions, NoInputs]) -> Produced:
         self.calls += 1
         recipe = attempt.recipe
-        assert isinstance(recipe, ToyRecipe)
         (attempt.work / "checkpoint").write_text("half done")
         attempt.stage("writing")
         self.before(attempt)
@@ -46,7 +45,9 @@ class Toy:
         (attempt.out / "folder" / "more.txt").write_text(recipe.text)
         return Produced(metrics={"length": len(recipe.text) * recipe.times})
 
-    def plan(self, *, workers: int = 1, pins: Mapping[str, Any] | None = None, **recipe: Any) -> Plan:
+    def plan(
+        self, *, workers: int = 1, pins: Mapping[str, Any] | None = None, **recipe: Any
+    ) -> Plan[ToyRecipe, ToyOptions, NoInputs]:
         """The request of a recipe with these fields."""
         return Plan(
             phase=self.phase,
@@ -58,12 +59,12 @@ class Toy:
             inputs={"upstream": "0" * 64},
             parents={},
             options=ToyOptions(workers=workers),
-            resolve_inputs=dict,
+            resolve_inputs=NoInputs,
             pins=pins,
         )
 
     def execute(
-        self, workspace: Workspace, plan: Plan | None = None, *, wait: bool = False, restart: bool = False
+        self, workspace: Workspace, plan: AnyPlan | None = None, *, wait: bool = False, restart: bool = False
     ) -> Outcome:
         """As a command does it."""
         return execute(workspace, RUN, plan or self.plan(), watch=lambda event: None, wait=wait, restart=restart)

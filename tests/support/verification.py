@@ -15,7 +15,7 @@ import numpy as np
 from twinctl import bundled
 from twinctl.data.tokens import EVAL, TRAIN, TokenizedSample, TokensInfo, TokensWriter
 from twinctl.gguf.writer import write_gguf
-from twinctl.verification.isolated_process import Trained
+from twinctl.pipeline.model_parts import TrainedModel
 
 BASE = bundled.BASE
 TEMPLATE = (
@@ -30,7 +30,7 @@ STRENGTH = 0.01  # of the adapter's second matrices: enough to move the base, no
 class TinyTwin:
     """Folders: the adapter, its merge in float32's precision and bfloat16, and its reference."""
 
-    trained: Trained
+    trained: TrainedModel
     merged: Path
     reference: Path
     log: Path

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from twinctl.config.train import TrainOptions, TrainRecipe
 from twinctl.phases import TABLE, phase
-from twinctl.pipeline.phase import Plan
+from twinctl.pipeline.phase import AnyPlan, NoInputs, Plan
 from twinctl.workspace.fingerprint import canonical, differences, fingerprint
 
 # The fingerprints of the phases' default recipes over the inputs {"upstream": "0" * 64}. When this fails, results that
@@ -30,7 +30,7 @@ GOLDEN = {
 }
 
 
-def plan_of(name: str, recipe: Mapping[str, Any] | None = None, options: Mapping[str, Any] | None = None) -> Plan:
+def plan_of(name: str, recipe: Mapping[str, Any] | None = None, options: Mapping[str, Any] | None = None) -> AnyPlan:
     """A request of the phase with these fields, all others at their defaults."""
     declared = phase(name)
     needed = {"model": "somewhere"} if "model" in declared.options.model_fields else {}
@@ -45,7 +45,7 @@ def plan_of(name: str, recipe: Mapping[str, Any] | None = None, options: Mapping
         inputs={"upstream": "0" * 64},
         parents={},
         options=declared.options.model_validate({**needed, **(options or {})}),
-        resolve_inputs=dict,
+        resolve_inputs=NoInputs,
     )
 
 

@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 
 from twinctl.config.train import TrainRecipe
+from twinctl.data.tokens import TokensInfo
 from twinctl.engine import loading, merging, models
+from twinctl.engine.training_inputs import TrainInputs
 from twinctl.errors import EngineError
+from twinctl.pipeline.model_parts import TrainedModel
 from twinctl.planning.gpu import GIB, Gpu
 from twinctl.planning.memory import Choice
 from twinctl.verification import reference_model
@@ -45,7 +48,7 @@ def test_where_it_is_merged(base: Path, monkeypatch: pytest.MonkeyPatch, free: f
     monkeypatch.setattr(merging, "start_unsloth", start)
     said: list[str] = []
     attempt: Any = SimpleNamespace(
-        inputs={"adapter": "a", "base": str(base)},
+        inputs=TrainedModel(base, Path("a"), Path("tokens"), TokensInfo("", 256, None)),
         stage=lambda text: None,
         event=lambda kind, text: said.append(f"{kind}: {text}"),
     )
@@ -83,7 +86,9 @@ def test_a_base_that_cannot_be_loaded_to_be_trained(method: str, mend: str) -> N
     split = Choice(micro_batch=1, checkpointing=True, memory=None, why="")
     recipe = TrainRecipe.model_validate({"method": method})
     with pytest.raises(EngineError, match=r"not enough memory to load the model: CUDA error: out of memory$") as caught:
-        loading.load_to_train(failing(error), recipe, split, {"base": "b", "max_length": 64})
+        loading.load_to_train(
+            failing(error), recipe, split, TrainInputs(Path("tokens"), TokensInfo("", 64, None), Path("b"), "b", {})
+        )
     assert caught.value.hint.startswith(mend)
 
 

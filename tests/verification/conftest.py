@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.verification import BASE, TinyTwin, save_adapter, save_merged, write_tokens
-from twinctl.verification.isolated_process import Trained
+from twinctl.pipeline.model_parts import TrainedModel
 
 
 @pytest.fixture(scope="session")
@@ -22,5 +22,5 @@ def tiny_twin(tmp_path_factory: pytest.TempPathFactory) -> TinyTwin:
         BASE, folder / "adapter", folder / "tokens", info, seconds=240, progress=lambda done, total: None
     )
     reference.save(folder / "reference")
-    trained = Trained(BASE, folder / "adapter", folder / "tokens", info)
+    trained = TrainedModel(BASE, folder / "adapter", folder / "tokens", info)
     return TinyTwin(trained, folder / "merged", folder / "reference", folder / "log.txt")

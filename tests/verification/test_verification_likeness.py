@@ -11,10 +11,10 @@ import pytest
 
 from twinctl.data.tokens import EVAL, TRAIN, TokenizedSample, TokensInfo, TokensWriter
 from twinctl.errors import CheckFailed, UpstreamError
+from twinctl.pipeline.model_parts import TrainedModel
 from twinctl.verification import verify
 from twinctl.verification.divergence import compare_answers, compare_distributions, divergences
 from twinctl.verification.gguf_header import rotary_distance
-from twinctl.verification.isolated_process import Trained
 from twinctl.verification.probes import PROBE_TEXTS, TokenizerProbe, held_out, probes
 from twinctl.verification.reference import GreedyAnswers, ModelOutput, Reference, at
 from twinctl.verification.verify import prove_gguf
@@ -238,7 +238,7 @@ def test_where_rounding_alone_can_be_at_fault_a_finer_kind_is_named(
 def test_what_fails_in_the_process_is_raised_here(tmp_path: Path) -> None:
     from twinctl.verification.isolated_process import make_reference
 
-    trained = Trained(tmp_path / "base", None, tmp_path / "tokens", TokensInfo("", 8, None))
+    trained = TrainedModel(tmp_path / "base", None, tmp_path / "tokens", TokensInfo("", 8, None))
     with pytest.raises(CheckFailed, match="the check's process died") as caught:
         make_reference(tmp_path / "reference", trained, log=tmp_path / "log.txt")
     assert "log.txt" in caught.value.hint and "Traceback" in (tmp_path / "log.txt").read_text()

@@ -12,8 +12,8 @@ import pytest
 
 from tests.support.verification import BASE, TinyTwin
 from twinctl.errors import CheckFailed
+from twinctl.pipeline.model_parts import TrainedModel
 from twinctl.verification import verify
-from twinctl.verification.isolated_process import Trained
 from twinctl.verification.reference import ModelOutput, Reference
 from twinctl.verification.verify import prove_gguf, prove_merged
 
@@ -23,7 +23,7 @@ def asked_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Asks the folder here: a process that imports torch again takes ten seconds."""
     from twinctl.verification.reference_model import ask_model_dir
 
-    def ask(model: Path, reference: Path, *, trained: Trained | None, log: Path, progress: Any) -> ModelOutput:
+    def ask(model: Path, reference: Path, *, trained: TrainedModel | None, log: Path, progress: Any) -> ModelOutput:
         assert trained is None
         return ask_model_dir(model, Reference.load(reference), seconds=240, progress=lambda done, total: None)
 

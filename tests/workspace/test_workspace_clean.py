@@ -18,7 +18,7 @@ import pytest
 from tests.support.kills import MOST, EndsAt, dies_at, fails_at
 from tests.support.toy_phase import RUN, Toy, files_below, text_of
 from twinctl.errors import UpstreamError
-from twinctl.pipeline.phase import Plan
+from twinctl.pipeline.phase import AnyPlan
 from twinctl.workspace import clean as clean_module
 from twinctl.workspace.artifact import Artifact, Record, manifest
 from twinctl.workspace.clean import Leftover, Sweep, clean, survey
@@ -34,7 +34,7 @@ def make(workspace: Workspace, toy: Toy, text: str, parent: str | None = None, s
     return plan.path(workspace)
 
 
-def _plan(workspace: Workspace, toy: Toy, text: str, parent: str | None, slot: str) -> Plan:
+def _plan(workspace: Workspace, toy: Toy, text: str, parent: str | None, slot: str) -> AnyPlan:
     plan = replace(toy.plan(text=text), slot=slot)
     if parent is None:
         return plan

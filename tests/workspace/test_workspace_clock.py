@@ -19,7 +19,7 @@ from tests.support.desk import PREPARE, Desk, copied, fake_phases, make_twin
 from tests.support.toy_phase import RUN, Toy, text_of
 from twinctl.errors import BusyError, ConfigError, Interrupted
 from twinctl.pipeline.kind import Kind
-from twinctl.pipeline.phase import Attempt
+from twinctl.pipeline.phase import AnyAttempt
 from twinctl.pipeline.run_view import RunView
 from twinctl.pipeline.watch import what_happened
 from twinctl.workspace import memo
@@ -63,7 +63,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return made
 
 
-def _fails(attempt: Attempt) -> None:
+def _fails(attempt: AnyAttempt) -> None:
     raise ConfigError("row 3 is odd", "look at it")
 
 
@@ -75,12 +75,12 @@ def test_states_and_hits_are_right_however_it_jumps(
     artifact = workspace.artifact(toy.plan().path(workspace))
     seen = [artifact.state()]
 
-    def jump_and_fail(attempt: Attempt) -> None:
+    def jump_and_fail(attempt: AnyAttempt) -> None:
         seen.append(artifact.state())
         clock.offset = jumps[1]
         _fails(attempt)
 
-    def jump(attempt: Attempt) -> None:
+    def jump(attempt: AnyAttempt) -> None:
         seen.append(artifact.state())
         clock.offset = jumps[2]
 

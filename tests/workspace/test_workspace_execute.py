@@ -12,14 +12,14 @@ import pytest
 
 from tests.support.toy_phase import RUN, Toy, files_below, text_of
 from twinctl.errors import ConfigError, Interrupted, UpstreamError
-from twinctl.pipeline.phase import Attempt
+from twinctl.pipeline.phase import AnyAttempt
 from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.memo import file_sha256
 from twinctl.workspace.workspace import Workspace
 
 
 def _raise(error: BaseException) -> Any:
-    def before(attempt: Attempt) -> None:
+    def before(attempt: AnyAttempt) -> None:
         raise error
 
     return before
@@ -182,7 +182,7 @@ def test_an_interruption_after_a_failure_is_no_failure(workspace: Workspace, toy
 
 
 def test_an_unfinished_result_of_an_earlier_attempt_is_not_in_the_next_one(workspace: Workspace, toy: Toy) -> None:
-    def leave_something(attempt: Attempt) -> None:
+    def leave_something(attempt: AnyAttempt) -> None:
         (attempt.out / "stray").write_text("of the first attempt")
         raise ValueError("once")
 

@@ -18,7 +18,7 @@ from tests.support.desk import PREPARE, fake_phases, lay_out
 from tests.support.mounts import SMALL, mounted, run_again_in_a_namespace
 from tests.support.toy_phase import RUN, Toy, text_of
 from twinctl.errors import ConfigError, explained
-from twinctl.pipeline.phase import Attempt
+from twinctl.pipeline.phase import AnyAttempt
 from twinctl.workspace import memo
 from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.files import append_line
@@ -111,13 +111,13 @@ def test_prepare_that_finds_no_room_at_some_page_is_refused_and_mended_by_room(
     assert refused >= 2
 
 
-def _torch_cannot_write(attempt: Attempt) -> None:
+def _torch_cannot_write(attempt: AnyAttempt) -> None:
     raise RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed")
 
 
 @pytest.mark.parametrize("leave", [0, 2 * PAGE, 2**19])
 def test_a_librarys_own_word_for_a_full_disk_is_not_told_as_a_bug(disk: Disk, toy: Toy, leave: int) -> None:
-    def fill_and_fail(attempt: Attempt) -> None:
+    def fill_and_fail(attempt: AnyAttempt) -> None:
         disk.fill(leave=leave)
         _torch_cannot_write(attempt)
 

@@ -12,13 +12,13 @@ import pytest
 
 from tests.support.kills import MOST, EndsAt, dies_at, fails_at
 from tests.support.toy_phase import RUN, Toy, text_of
-from twinctl.pipeline.phase import Plan
+from twinctl.pipeline.phase import AnyPlan
 from twinctl.workspace.lock import is_locked
 from twinctl.workspace.memo import file_sha256
 from twinctl.workspace.workspace import Workspace
 
 
-def _check_whole_or_absent(workspace: Workspace, plan: Plan, text: str) -> None:
+def _check_whole_or_absent(workspace: Workspace, plan: AnyPlan, text: str) -> None:
     artifact = workspace.artifact(plan.path(workspace))
     assert not is_locked(artifact.path)
     if artifact.record() is None:
@@ -28,7 +28,7 @@ def _check_whole_or_absent(workspace: Workspace, plan: Plan, text: str) -> None:
         assert text_of(artifact) == text
 
 
-def _check_same_call_succeeds(workspace: Workspace, toy: Toy, plan: Plan, text: str) -> None:
+def _check_same_call_succeeds(workspace: Workspace, toy: Toy, plan: AnyPlan, text: str) -> None:
     outcome = toy.execute(workspace, plan)
     outcome.artifact.check(file_sha256, RUN)
     assert text_of(outcome.artifact) == text

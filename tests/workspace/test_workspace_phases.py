@@ -131,7 +131,7 @@ def test_chat_export_and_merge_take_the_aligned_adapter(desk: Desk) -> None:
     assert trained.made_from(Kind.TOKENS).slot == "filter"
     plan = merge.plan(view, MergeRecipe())
     assert (dict(plan.parents), plan.inputs["adapter"]) == ({"adapter": path}, record.digest)
-    assert plan.resolve_inputs()["adapter"] == str(artifact.out.resolve())
+    assert plan.resolve_inputs().adapter == artifact.out.resolve()
     assert desk.ask("export --adapter")["path"] == str(Path(".twinctl/artifacts", path, "out"))
     assert desk.ask("export --gguf")["cached"] is False
     assert desk.states() == dict.fromkeys([*SLOTS, "merge", "gguf-q4_k_m"], "complete")

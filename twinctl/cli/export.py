@@ -100,8 +100,8 @@ def export(
         outcomes.append(_proven(session, made_now, verify, wait))
     for name in options.quant if wants_gguf else ():
         recipe = GgufRecipe(name=run.name, quant=name)
-        plan = gguf.plan(session.view(), recipe, verify=verify is not False)
-        made_now = session.execute(run.name, plan, wait=wait, restart=restart)
+        of_file = gguf.plan(session.view(), recipe, verify=verify is not False)
+        made_now = session.execute(run.name, of_file, wait=wait, restart=restart)
         outcomes.append(_proven(session, made_now, verify, wait))
     _finish(session, outcomes)
     if output is not None:

@@ -23,8 +23,9 @@ from twinctl.cli.session import (
 from twinctl.config.push import PushKind, PushOptions, PushRecipe
 from twinctl.config.secrets import refuse_secret
 from twinctl.errors import HubError, Interrupted, UsageError
-from twinctl.phases.push import opened_request, plan
-from twinctl.pipeline.execute import Outcome, execute
+from twinctl.phases.push import opened_request
+from twinctl.phases.push import push as push_results
+from twinctl.pipeline.execute import Outcome
 from twinctl.pipeline.lineage import Result
 from twinctl.pipeline.run_view import RunView
 from twinctl.publishing.upload_plan import Parcel, pack, repo_for, require_fit
@@ -197,7 +198,6 @@ def _sent(
     session: Session, view: RunView, recipe: PushRecipe, parcel: Parcel, options: PushOptions, *, wait: bool
 ) -> Outcome:
     """The push done, or found done: `cached` says that nothing was sent."""
-    wanted = plan(parcel, recipe, options)
 
     def watch(event: dict[str, Any]) -> None:
         if session.output.json:
@@ -205,8 +205,7 @@ def _sent(
         elif event["event"] == "stage":
             session.output.say(f"push: {event['text']}")
 
-    outcome = execute(session.workspace, view.name, wanted, watch=watch, wait=wait, restart=True)
-    return Outcome(outcome.result, cached=parcel.is_there)
+    return push_results(view, parcel, recipe, options, watch=watch, wait=wait)
 
 
 def _show_outcome(session: Session, outcome: Outcome) -> None:

@@ -20,7 +20,7 @@ from twinctl.config.secrets import load_secrets, refuse_secret
 from twinctl.errors import UpstreamError
 from twinctl.pipeline.base_checkpoint import base_of
 from twinctl.pipeline.execute import Outcome, execute
-from twinctl.pipeline.phase import Plan
+from twinctl.pipeline.phase import AnyPlan
 from twinctl.pipeline.run_view import RunView
 from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
@@ -106,7 +106,7 @@ class Session:
             line = shlex.join(["twinctl", "prepare", "--run", run.name, flag, str(wanted), *own])
             raise UpstreamError(message, f"move the run on: {line}")
 
-    def execute(self, run: str, plan: Plan, *, wait: bool = False, restart: bool = False) -> Outcome:
+    def execute(self, run: str, plan: AnyPlan, *, wait: bool = False, restart: bool = False) -> Outcome:
         """Do it, or take it from the cache, showing what happens."""
         with Viewer(self.output, plan.slot, "Ctrl-C stops it, with a checkpoint") as viewer:
             if not restart:
@@ -116,7 +116,7 @@ class Session:
             self.output.warn(warning)
         return outcome
 
-    def begin(self, run: str, plan: Plan, *, wait: bool = False, restart: bool = False) -> Outcome | None:
+    def begin(self, run: str, plan: AnyPlan, *, wait: bool = False, restart: bool = False) -> Outcome | None:
         """The same, but None as soon as a worker is at it: it goes on by itself."""
         with Viewer(self.output, plan.slot) as viewer:
 
@@ -130,7 +130,7 @@ class Session:
             except _AtWork:
                 return None
 
-    def tell_it_goes_on(self, command: str, run: str, plan: Plan) -> None:
+    def tell_it_goes_on(self, command: str, run: str, plan: AnyPlan) -> None:
         """After `begin`: how to look at what goes on by itself, and how to end it."""
         if self.output.json:
             path = self.workspace.artifact(plan.path(self.workspace)).path

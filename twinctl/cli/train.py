@@ -22,7 +22,7 @@ from twinctl.cli.session import (
 from twinctl.config.resolve import values_of
 from twinctl.config.train import TrainOptions, TrainRecipe
 from twinctl.phases.train import plan
-from twinctl.pipeline.phase import Plan
+from twinctl.pipeline.phase import AnyPlan
 from twinctl.pipeline.run_view import RunView
 from twinctl.workspace.run import Run
 
@@ -122,7 +122,7 @@ def train(
         session.finish("train", outcome, _figures(outcome.record.metrics), f"{talk}, or twinctl export --gguf")
 
 
-def _show_plan(session: Session, view: RunView, wanted: Plan) -> None:
+def _show_plan(session: Session, view: RunView, wanted: AnyPlan) -> None:
     from twinctl.cli.forecast import show
     from twinctl.planning.forecast import forecast
 
@@ -130,7 +130,7 @@ def _show_plan(session: Session, view: RunView, wanted: Plan) -> None:
     show(session.output, forecast(view, wanted, alone=is_running))
 
 
-def _tell_how_to_train_on(session: Session, run: Run, wanted: Plan) -> None:
+def _tell_how_to_train_on(session: Session, run: Run, wanted: AnyPlan) -> None:
     """When more epochs are asked for than a finished training had: that one is not stretched, but can be gone on from.
 
     A linear schedule that has ended cannot be made longer.

@@ -24,7 +24,7 @@ from twinctl.engine.health import Health
 from twinctl.engine.models import peak_memory_gib
 from twinctl.engine.progress import TrainingProgress
 from twinctl.pipeline.checkpoints import write_manifest
-from twinctl.pipeline.phase import Attempt
+from twinctl.pipeline.phase import AnyAttempt
 from twinctl.planning.gpu import Utilisation
 from twinctl.tracking import CometRun
 from twinctl.workspace.files import write_json
@@ -50,7 +50,7 @@ class WatchTraining(TrainerCallback):  # type: ignore[misc]
 
     def __init__(
         self,
-        attempt: Attempt,
+        attempt: AnyAttempt,
         counter: TokenCounter,
         progress: TrainingProgress,
         health: Health,

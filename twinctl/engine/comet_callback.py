@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 
 from twinctl.config.train import TrainOptions, TrainRecipe
-from twinctl.pipeline.phase import Attempt
+from twinctl.pipeline.phase import AnyAttempt
 from twinctl.tracking import CometRun, new_experiment_key, start
 from twinctl.workspace.files import read_json, write_json
 
 
-def begin_tracking(attempt: Attempt, recipe: TrainRecipe, options: TrainOptions) -> CometRun | None:
+def begin_tracking(attempt: AnyAttempt, recipe: TrainRecipe, options: TrainOptions) -> CometRun | None:
     """The experiment, or None when there is to be none. An archive goes to comet/attempt-N in the artifact's folder."""
     if options.tracking == "none" or (options.tracking == "auto" and not os.environ.get("COMET_API_KEY")):
         return None

@@ -16,7 +16,7 @@ from typing import Any
 from twinctl.config.train import TrainRecipe
 from twinctl.data.tokens import IGNORED
 from twinctl.engine.progress import TrainingProgress
-from twinctl.pipeline.phase import Attempt
+from twinctl.pipeline.phase import AnyAttempt
 
 
 def evaluation_loss(
@@ -54,7 +54,7 @@ class Evaluations:
 
     def __init__(
         self,
-        attempt: Attempt,
+        attempt: AnyAttempt,
         recipe: TrainRecipe,
         progress: TrainingProgress,
         *,

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from twinctl.config.train import TrainRecipe
 from twinctl.engine.models import load_adapter_weights, load_model, set_chat_template, stop_at
+from twinctl.engine.training_inputs import TrainInputs
 from twinctl.planning.memory import Choice
 
 
-def load_to_train(unsloth: Any, recipe: TrainRecipe, split: Choice, inputs: Mapping[str, Any]) -> tuple[Any, Any]:
+def load_to_train(unsloth: Any, recipe: TrainRecipe, split: Choice, inputs: TrainInputs) -> tuple[Any, Any]:
     """(model, tokenizer), which carry the tokens' template and stop token; nothing but what is trained has gradients.
 
-    `inputs`: an attempt's. Raises EngineError without memory, or when the parent's adapter has another shape.
+    Raises EngineError without memory, or when the parent's adapter has another shape.
     """
-    parent, max_length = inputs.get("parent"), inputs["max_length"]
+    parent, info = inputs.parent, inputs.info
     is_full = recipe.method == "full"
     smaller = "a smaller model" if recipe.method == "qlora" else "--method qlora, or a smaller model"
     model, tokenizer = load_model(
         unsloth,
-        Path(parent if parent and is_full else inputs["base"]),
-        max_length=max_length,
+        parent if parent and is_full else inputs.base,
+        max_length=info.max_length,
         dtype=recipe.dtype,
         method=recipe.method,
         seed=recipe.seed,
@@ -41,10 +40,10 @@ def load_to_train(unsloth: Any, recipe: TrainRecipe, split: Choice, inputs: Mapp
             use_dora=recipe.dora,
             use_gradient_checkpointing="unsloth" if split.checkpointing else False,
             random_state=recipe.seed,
-            max_seq_length=max_length,
+            max_seq_length=info.max_length,
         )
         if parent:
-            load_adapter_weights(model, Path(parent))
-    set_chat_template(tokenizer, inputs["template"], inputs["eos"])
+            load_adapter_weights(model, parent)
+    set_chat_template(tokenizer, info.template, info.eos)
     stop_at(model.generation_config, tokenizer.eos_token_id)
     return model, tokenizer

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from twinctl.config.export import MergeRecipe, ProofOptions
 from twinctl.engine.models import adapter_with_base, free_memory, load_model, set_chat_template, stop_at, tensor_names
 from twinctl.engine.unsloth_import import start_unsloth
 from twinctl.errors import CheckFailed
+from twinctl.pipeline.model_parts import TrainedModel
 from twinctl.pipeline.phase import Attempt, Produced
 from twinctl.planning.gpu import GIB, find_gpu
 from twinctl.planning.model_shape import weights_bytes
@@ -16,11 +18,12 @@ BESIDE = 1.1  # of the weights' size: what is loaded with them, and worked with
 ON_THE_CPU = "close what else uses the GPU, or merge without it: put CUDA_VISIBLE_DEVICES= before the command"
 
 
-def merge(attempt: Attempt) -> Produced:
+def merge(attempt: Attempt[MergeRecipe, ProofOptions, TrainedModel]) -> Produced:
     """Leave config, tokenizer and 16-bit safetensors in the attempt's `out`. Raises CheckFailed for LoRA names in
     them.
     """
-    adapter, base = Path(attempt.inputs["adapter"]), Path(attempt.inputs["base"])
+    adapter, base, info = attempt.inputs.adapter, attempt.inputs.base, attempt.inputs.info
+    assert adapter is not None
     too_small = _too_small_a_gpu(base)
     if too_small:  # as after QLoRA, which needs a third of the memory
         attempt.event("warning", text=f"{too_small}: merging on the CPU, which takes longer")
@@ -29,9 +32,8 @@ def merge(attempt: Attempt) -> Produced:
     attempt.stage("loading the base and the adapter")
     with adapter_with_base(adapter, base) as folder:
         # The 16-bit base also where training used a 4-bit one: merging into rounded weights would lose what was learnt.
-        length = attempt.inputs["max_length"]
-        model, tokenizer = load_model(unsloth, folder, max_length=length, hint=ON_THE_CPU)
-    set_chat_template(tokenizer, attempt.inputs["template"], attempt.inputs["eos"])
+        model, tokenizer = load_model(unsloth, folder, max_length=info.max_length, hint=ON_THE_CPU)
+    set_chat_template(tokenizer, info.template, info.eos)
     stop_at(model.generation_config, tokenizer.eos_token_id)
     attempt.stage("merging")
     model.save_pretrained_merged(str(attempt.out), tokenizer, save_method="merged_16bit")

@@ -27,6 +27,7 @@ from twinctl.engine.progress import TrainingProgress
 from twinctl.engine.rows import PackedCollator, require_segments, rows_of
 from twinctl.engine.samples import Samples
 from twinctl.engine.sft_config import arguments
+from twinctl.engine.training_inputs import TrainInputs
 from twinctl.engine.unsloth_import import start_unsloth
 from twinctl.errors import CheckFailed, ConfigError, EngineError
 from twinctl.pipeline.checkpoints import drop_after, last_whole, step_of
@@ -41,7 +42,7 @@ MUST_AGREE = ("device", "dtype", "optimizer", "packing")
 SAVE_SECONDS = 10.0  # what it may take to save the result
 
 
-def train(attempt: Attempt) -> Produced:
+def train(attempt: Attempt[TrainRecipe, TrainOptions, TrainInputs]) -> Produced:
     """Train and leave the adapter (or the whole model, by method full) in the attempt's `out`.
 
     Raises RestartWorker (memory ran out: in a fresh process, with a smaller micro-batch), EngineError (memory that
@@ -49,9 +50,7 @@ def train(attempt: Attempt) -> Produced:
     Interrupted after a checkpoint when asked to stop.
     """
     began = time.monotonic()
-    recipe, options = attempt.recipe, attempt.options
-    assert isinstance(recipe, TrainRecipe) and isinstance(options, TrainOptions)
-    forecast = attempt.inputs["forecast"]
+    recipe, options, forecast = attempt.recipe, attempt.options, attempt.inputs.forecast
     if _is_as_planned(options, forecast["choice"]):
         attempt.event("plan", **forecast)
     for text in forecast["warnings"]:
@@ -76,12 +75,19 @@ def _is_as_planned(options: TrainOptions, choice: dict[str, Any]) -> bool:
 class TrainingAttempt:
     """One attempt at training, from loading to saving."""
 
-    def __init__(self, attempt: Attempt, settings: TrainSettings, unsloth: Any, began: float) -> None:
+    def __init__(
+        self,
+        attempt: Attempt[TrainRecipe, TrainOptions, TrainInputs],
+        settings: TrainSettings,
+        unsloth: Any,
+        began: float,
+    ) -> None:
         self._attempt, self._settings, self._unsloth, self._began = attempt, settings, unsloth, began
         self._recipe, self._options = settings.recipe, settings.options
-        self._tokens, self._base = Path(attempt.inputs["tokens"]), Path(attempt.inputs["base"])
+        self._tokens, self._base = attempt.inputs.tokens, attempt.inputs.base
+        self._max_length = attempt.inputs.info.max_length
         self._checkpoints = attempt.work / "checkpoints"
-        self._split = fit(settings, self._base, attempt.inputs["max_length"])
+        self._split = fit(settings, self._base, self._max_length)
 
     def run(self) -> Produced:
         """Load, evaluate the base, train on from where it stopped, evaluate, save."""
@@ -138,7 +144,7 @@ class TrainingAttempt:
         from twinctl.engine.callbacks import TokenCounter, WatchTraining
 
         on_cpu, packing = self._facts["device"] == "cpu", self._recipe.packing
-        max_length, options = self._attempt.inputs["max_length"], self._options
+        max_length, options = self._max_length, self._options
         rows = self._rows(TRAIN)
         self._steps, _ = self._recipe.steps(len(rows))
         trainer = SFTTrainer(
@@ -183,7 +189,7 @@ class TrainingAttempt:
             self._tokens,
             split,
             packing=self._recipe.packing,
-            max_length=self._attempt.inputs["max_length"],
+            max_length=self._max_length,
             pad_id=self._tokenizer.pad_token_id,
         )
 
@@ -286,7 +292,7 @@ class TrainingAttempt:
             self._save(self._attempt.out)
 
     def _save(self, out: Path) -> None:
-        save_model(self._model, self._tokenizer, out, base_name=self._attempt.inputs["base_name"])
+        save_model(self._model, self._tokenizer, out, base_name=self._attempt.inputs.base_name)
 
     def _metrics(
         self, trainer: Any, watcher: WatchTraining, resume: Path | None, base: float | None, final: float | None

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from twinctl.pipeline.phase import Phase
+    from twinctl.pipeline.phase import AnyPhase
 
 TABLE = {
     "prepare": "twinctl.phases.prepare",
@@ -18,12 +18,12 @@ TABLE = {
 }
 
 
-def phase(name: str) -> Phase:
+def phase(name: str) -> AnyPhase:
     """The phase's declaration: the `PHASE` of its module."""
-    found: Phase = import_module(TABLE[name]).PHASE
-    return found
+    declaration: AnyPhase = import_module(TABLE[name]).PHASE
+    return declaration
 
 
-def declared(name: str) -> Phase | None:
-    """The same, None for a phase that this version does not know: another twinctl may have made its result."""
+def declared(name: str) -> AnyPhase | None:
+    """A phase's declaration; None for one that this version does not know: another twinctl may have made its result."""
     return phase(name) if name in TABLE else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,29 +12,42 @@ from twinctl.config.export import GgufRecipe, ProofOptions
 from twinctl.errors import ConfigError, TwinctlError
 from twinctl.pipeline.base_checkpoint import BaseCheckpoint
 from twinctl.pipeline.kind import Kind
-from twinctl.pipeline.phase import Attempt, Phase, Plan, Produced
+from twinctl.pipeline.phase import AnyAttempt, Attempt, Phase, Plan, Produced
 from twinctl.pipeline.run_view import RunView
-from twinctl.verification.verify_artifact import locate_reference, prove_file
+from twinctl.verification.verify_artifact import ReferenceSource, prove_file, reference_source
 from twinctl.workspace.memo import file_sha256
 
 MODELFILE = "Modelfile"
 
 
-def plan(view: RunView, recipe: GgufRecipe, *, verify: bool = True) -> Plan:
+@dataclass(frozen=True)
+class GgufInputs:
+    """The merged model, what the file's header says of it, and what the file is compared with."""
+
+    model: Path
+    digest: str
+    base_name: str
+    base_url: str
+    license: str
+    max_length: int
+    reference: ReferenceSource
+
+
+def plan(view: RunView, recipe: GgufRecipe, *, verify: bool = True) -> Plan[GgufRecipe, ProofOptions, GgufInputs]:
     """One file from the run's merged model. Raises UpstreamError when there is none."""
     model, base = view.need(Kind.MODEL), view.base
 
-    def resolve_inputs() -> dict[str, Any]:
+    def resolve_inputs() -> GgufInputs:
         model.artifact.check(file_sha256, view.name)  # what is shipped is made of what was written, to the byte
-        return {
-            "model": str(model.out.resolve()),
-            "base_name": base.public_name,
-            "base_url": f"https://huggingface.co/{base.repo}" if base.repo else "",
-            "license": _license_of(base),
-            "digest": model.digest,
-            "max_length": model.made_from(Kind.TOKENS).tokens_info().max_length,
-            **locate_reference(view, model),
-        }
+        return GgufInputs(
+            model=model.out.resolve(),
+            digest=model.digest,
+            base_name=base.public_name,
+            base_url=f"https://huggingface.co/{base.repo}" if base.repo else "",
+            license=_license_of(base),
+            max_length=model.made_from(Kind.TOKENS).tokens_info().max_length,
+            reference=reference_source(view, model),
+        )
 
     return Plan(
         phase=PHASE,
@@ -58,29 +72,28 @@ def require_writable(view: RunView) -> None:
     require_family(read_model_json(folder / "config.json"), folder)
 
 
-def run(attempt: Attempt) -> Produced:
+def run(attempt: Attempt[GgufRecipe, ProofOptions, GgufInputs]) -> Produced:
     """Write out/<name>-<quant>.gguf and prove it. Raises ConfigError for a family or tokenizer that cannot be written
     faithfully, CheckFailed for a file that is not the model.
     """
-    recipe, model = attempt.recipe, Path(attempt.inputs["model"])
-    assert isinstance(recipe, GgufRecipe) and isinstance(attempt.options, ProofOptions)
+    recipe, model = attempt.recipe, attempt.inputs.model
     target = attempt.out / f"{recipe.name}-{recipe.quant}.gguf"
-    written, unlike = _write(attempt, recipe, model, target)
-    proof = prove_file(attempt, target, recipe.quant) if attempt.options.verify else None
+    written, unlike = _write(attempt, target)
+    proof = prove_file(attempt, target, recipe.quant, attempt.inputs.reference) if attempt.options.verify else None
     warnings = [f"llama.cpp makes other tokens than the training did of {unlike}"] if unlike else []
     return Produced(
         metrics={**written, "proof": proof}, warnings=[*warnings, *_write_modelfile(attempt, model, target)]
     )
 
 
-def _write_modelfile(attempt: Attempt, model: Path, target: Path) -> list[str]:
+def _write_modelfile(attempt: AnyAttempt, model: Path, target: Path) -> list[str]:
     """What Ollama needs beside the file, where the chat template can be said in its terms; else why not."""
     from twinctl.config.sampling import Sampling
     from twinctl.ollama.chat_format import read_chat
     from twinctl.ollama.modelfile import check_modelfile, modelfile, parameters_of
 
     chat = read_chat(model)
-    parameters = {**parameters_of(Sampling()), "num_ctx": attempt.inputs["max_length"]}
+    parameters = {**parameters_of(Sampling()), "num_ctx": attempt.inputs.max_length}
     try:
         text = modelfile(chat, target.name, system="", parameters=parameters, license="")
         check_modelfile(text, chat)
@@ -90,7 +103,7 @@ def _write_modelfile(attempt: Attempt, model: Path, target: Path) -> list[str]:
     return []
 
 
-def _write(attempt: Attempt, recipe: GgufRecipe, model: Path, target: Path) -> tuple[dict[str, Any], str]:
+def _write(attempt: Attempt[GgufRecipe, ProofOptions, GgufInputs], target: Path) -> tuple[dict[str, Any], str]:
     """Ourselves; or, for another family, by llama.cpp's programs where they are installed. The metrics, and of which
     texts llama.cpp makes other tokens than training did.
     """
@@ -98,6 +111,7 @@ def _write(attempt: Attempt, recipe: GgufRecipe, model: Path, target: Path) -> t
     from twinctl.gguf.llama_cpp_fallback import require_family, write_by_llama_cpp
     from twinctl.gguf.writer import Provenance, write_gguf
 
+    recipe, inputs, model = attempt.recipe, attempt.inputs, attempt.inputs.model
     attempt.stage(f"writing {target.name}")
     tools = require_family(read_model_json(model / "config.json"), model)
     if tools is not None:
@@ -111,10 +125,10 @@ def _write(attempt: Attempt, recipe: GgufRecipe, model: Path, target: Path) -> t
         recipe.quant,
         name=recipe.name,
         provenance=Provenance(
-            license=attempt.inputs["license"],
-            base_model=attempt.inputs["base_name"],
-            base_model_url=attempt.inputs["base_url"],
-            entries={"model": attempt.inputs["digest"], "version": __version__},
+            license=inputs.license,
+            base_model=inputs.base_name,
+            base_model_url=inputs.base_url,
+            entries={"model": inputs.digest, "version": __version__},
         ),
         progress=lambda done, total: attempt.event("progress", bytes=done, of=total),
     )
@@ -132,4 +146,4 @@ def _license_of(base: BaseCheckpoint) -> str:
     return str(named.get("license_name") or named.get("license") or "")
 
 
-PHASE = Phase("gguf", 2, "export --gguf", GgufRecipe, ProofOptions, run, makes=("gguf",))
+PHASE = Phase("gguf", 2, "export --gguf", GgufRecipe, ProofOptions, GgufInputs, run, makes=("gguf",))

@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from twinctl.config.export import MergeRecipe, ProofOptions
 from twinctl.errors import ConfigError
 from twinctl.pipeline.kind import Kind
+from twinctl.pipeline.model_parts import TrainedModel
 from twinctl.pipeline.phase import Attempt, Phase, Plan, Produced
 from twinctl.pipeline.run_view import RunView
 from twinctl.verification.verify_artifact import prove_model
 from twinctl.workspace.memo import file_sha256
 
 
-def plan(view: RunView, recipe: MergeRecipe, *, verify: bool = True) -> Plan:
+def plan(view: RunView, recipe: MergeRecipe, *, verify: bool = True) -> Plan[MergeRecipe, ProofOptions, TrainedModel]:
     """The merge of the run's adapter. Raises UpstreamError when nothing is trained, or on another base."""
     adapter, base = view.trained(), view.base
     tokens = adapter.made_from(Kind.TOKENS)
     base.check(view.memo, view.name)
 
-    def resolve_inputs() -> dict[str, Any]:
+    def resolve_inputs() -> TrainedModel:
         adapter.artifact.check(file_sha256, view.name)  # what is shipped is made of what was written, to the byte
-        folder, info = base.folder(weights=True), asdict(tokens.tokens_info())
+        folder = base.folder(weights=True)
         require_room(view.workspace.root, folder)
-        where = {"adapter": str(adapter.out.resolve()), "base": str(folder)}
-        return {**where, **info, "trained": {**where, "tokens": str(tokens.out.resolve()), "info": info}}
+        return TrainedModel(folder, adapter.out.resolve(), tokens.out.resolve(), tokens.tokens_info())
 
     return Plan(
         phase=PHASE,
@@ -56,14 +54,13 @@ def require_room(folder: Path, base: Path) -> None:
         )
 
 
-def run(attempt: Attempt) -> Produced:
+def run(attempt: Attempt[MergeRecipe, ProofOptions, TrainedModel]) -> Produced:
     """Merge in the real stack, see engine.merging, and prove it. Raises CheckFailed."""
     from twinctl.engine.merging import merge
 
-    assert isinstance(attempt.options, ProofOptions)
     result = merge(attempt)
-    proof = prove_model(attempt) if attempt.options.verify else None
+    proof = prove_model(attempt, attempt.inputs) if attempt.options.verify else None
     return Produced(metrics={**result.metrics, "proof": proof})
 
 
-PHASE = Phase("merge", 2, "export", MergeRecipe, ProofOptions, run, makes=("model",), in_worker=True)
+PHASE = Phase("merge", 2, "export", MergeRecipe, ProofOptions, TrainedModel, run, makes=("model",), in_worker=True)

@@ -6,26 +6,36 @@ often done, loses what was learnt in its rounding.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from twinctl.config.export import Merge4bitRecipe, ProofOptions
 from twinctl.phases.merge import require_room
 from twinctl.pipeline.kind import Kind
 from twinctl.pipeline.phase import Attempt, Phase, Plan, Produced
 from twinctl.pipeline.run_view import RunView
-from twinctl.verification.verify_artifact import locate_reference, prove_4bit
+from twinctl.verification.verify_artifact import ReferenceSource, prove_4bit, reference_source
 from twinctl.workspace.memo import file_sha256
 
 
-def plan(view: RunView, recipe: Merge4bitRecipe, *, verify: bool = True) -> Plan:
+@dataclass(frozen=True)
+class RoundingInputs:
+    """The merged model, and what the rounded one is compared with."""
+
+    model: Path
+    reference: ReferenceSource
+
+
+def plan(
+    view: RunView, recipe: Merge4bitRecipe, *, verify: bool = True
+) -> Plan[Merge4bitRecipe, ProofOptions, RoundingInputs]:
     """The run's merged model in 4 bit. Raises UpstreamError when there is none."""
     model = view.need(Kind.MODEL)
 
-    def resolve_inputs() -> dict[str, Any]:
+    def resolve_inputs() -> RoundingInputs:
         model.artifact.check(file_sha256, view.name)  # what is shipped is made of what was written, to the byte
         require_room(view.workspace.root, model.out)
-        return {"model": str(model.out.resolve()), **locate_reference(view, model)}
+        return RoundingInputs(model.out.resolve(), reference_source(view, model))
 
     return Plan(
         phase=PHASE,
@@ -41,17 +51,24 @@ def plan(view: RunView, recipe: Merge4bitRecipe, *, verify: bool = True) -> Plan
     )
 
 
-def run(attempt: Attempt) -> Produced:
+def run(attempt: Attempt[Merge4bitRecipe, ProofOptions, RoundingInputs]) -> Produced:
     """Round and prove it. Raises CheckFailed, EngineError without memory."""
     from twinctl.engine.rounding import round_to_4bit
 
-    assert isinstance(attempt.options, ProofOptions)
     attempt.stage("rounding the merged model to 4 bit")
-    tensors = round_to_4bit(Path(attempt.inputs["model"]), attempt.out)
-    proof = prove_4bit(attempt) if attempt.options.verify else None
+    tensors = round_to_4bit(attempt.inputs.model, attempt.out)
+    proof = prove_4bit(attempt, attempt.inputs.reference) if attempt.options.verify else None
     return Produced(metrics={"tensors": tensors, "proof": proof})
 
 
 PHASE = Phase(
-    "merge-4bit", 1, "export --merged 4bit", Merge4bitRecipe, ProofOptions, run, makes=("model-4bit",), in_worker=True
+    "merge-4bit",
+    1,
+    "export --merged 4bit",
+    Merge4bitRecipe,
+    ProofOptions,
+    RoundingInputs,
+    run,
+    makes=("model-4bit",),
+    in_worker=True,
 )

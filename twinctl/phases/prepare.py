@@ -7,8 +7,9 @@ commits nothing; the audit of what was read, kept and dropped lies beside the to
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from twinctl.config.prepare import PrepareOptions, PrepareRecipe, Sources
 from twinctl.config.resolve import Values
@@ -29,7 +30,18 @@ BINS = 24
 ENOUGH, ADVISED = 0.15, 4
 
 
-def plan(view: RunView, preset: str, values: Values, *, refresh: bool = False) -> Plan:
+@dataclass(frozen=True)
+class PrepareInputs:
+    """The folder of the base's tokenizer, and the sources of the data as they were found."""
+
+    tokenizer: Path
+    sources: tuple[Source, ...]
+
+
+PreparePlan: TypeAlias = Plan[PrepareRecipe, PrepareOptions, PrepareInputs]
+
+
+def plan(view: RunView, preset: str, values: Values, *, refresh: bool = False) -> PreparePlan:
     """The request, with data and model resolved to content. May ask the Hub for what the run has not pinned yet."""
     from twinctl.data.shapes import column_map
 
@@ -60,10 +72,7 @@ def plan(view: RunView, preset: str, values: Values, *, refresh: bool = False) -
         },
         parents={},
         options=options,
-        resolve_inputs=lambda: {
-            "tokenizer": str(model.folder(weights=False)),
-            "sources": [source.stored() for source in sources],
-        },
+        resolve_inputs=lambda: PrepareInputs(model.folder(weights=False), tuple(sources)),
         pins={
             "preset": preset,
             "model": model.stored(),
@@ -92,7 +101,7 @@ def _asked(options: PrepareOptions) -> dict[str, Any]:
     return {"model": options.model, **short}
 
 
-def run(attempt: Attempt) -> Produced:
+def run(attempt: Attempt[PrepareRecipe, PrepareOptions, PrepareInputs]) -> Produced:
     """Write train.arrow, eval.arrow, tokens.json, template.jinja and audit.json into `out`.
 
     Raises ConfigError for bad rows or when none is left, CheckFailed when a sample is not fit to train on.
@@ -102,14 +111,12 @@ def run(attempt: Attempt) -> Produced:
     from twinctl.data.template import load_template
     from twinctl.data.tokenizer import TextTokenizer
 
-    recipe = attempt.recipe
-    assert isinstance(recipe, PrepareRecipe)
-    folder = Path(attempt.inputs["tokenizer"])
+    recipe, folder = attempt.recipe, attempt.inputs.tokenizer
     tokenizer = TextTokenizer.load(folder)
     template = load_template(recipe.template, folder, tokenizer)
     with TokensWriter(attempt.out, salt=f"{template.text}\0{template.eos_id}") as writer:
         work = Preparation(recipe, tokenizer, template, writer, attempt.event)
-        work.run([Source.of(stored) for stored in attempt.inputs["sources"]])
+        work.run(list(attempt.inputs.sources))
     report = work.report
     report.require_sound()
     attempt.stage("packing")
@@ -171,5 +178,14 @@ def changed(view: RunView, record: Record) -> list[str]:
 
 
 PHASE = Phase(
-    "prepare", 2, "prepare", PrepareRecipe, PrepareOptions, run, makes=("tokens",), section="prepare", changed=changed
+    "prepare",
+    2,
+    "prepare",
+    PrepareRecipe,
+    PrepareOptions,
+    PrepareInputs,
+    run,
+    makes=("tokens",),
+    section="prepare",
+    changed=changed,
 )

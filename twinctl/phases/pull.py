@@ -7,8 +7,7 @@ is executed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
@@ -20,7 +19,7 @@ from twinctl.config.train import TrainRecipe
 from twinctl.data.tokens import TokensInfo
 from twinctl.errors import ConfigError
 from twinctl.pipeline.base_checkpoint import BaseCheckpoint
-from twinctl.pipeline.phase import Attempt, Phase, Plan, Produced
+from twinctl.pipeline.phase import AnyPlan, Attempt, Phase, Plan, Produced
 from twinctl.publishing.hub_manifest import FILE, Made, Travelling, read
 from twinctl.publishing.provenance import keep_origin
 from twinctl.workspace.workspace import Workspace
@@ -51,19 +50,33 @@ def pins(found: Travelling) -> dict[str, Any]:
     return {**found.pins.model_dump(), "model": model.stored(), "sources": []}
 
 
-def plan_tokens(found: Travelling) -> Plan:
-    """What stands for the tokens."""
-    info = TokensInfo(found.template, found.max_length, found.eos)
-    tokens = found.tokens()
-    digest = tokens.digest if tokens else ""
-    recipe = TemplateRecipe(template=found.pins.template, max_length=found.max_length)
+@dataclass(frozen=True)
+class PulledTokens:
+    """What stands for the tokens: their template, what prepare measured, and their identity."""
 
-    def run(attempt: Attempt) -> Produced:
-        info.write(attempt.out)
-        return Produced(metrics={**(tokens.metrics if tokens else {}), "rows_here": 0}, digest=digest or None)
+    info: TokensInfo
+    metrics: dict[str, Any]
+    digest: str
 
+
+@dataclass(frozen=True)
+class PulledResult:
+    """A result on the Hub, by its digest, and the document that came with it."""
+
+    repo: str
+    sha: str
+    manifest: Travelling
+    digest: str
+
+
+def plan_tokens(manifest: Travelling) -> Plan[TemplateRecipe, Options, PulledTokens]:
+    """The plan of what stands for the tokens."""
+    info = TokensInfo(manifest.template, manifest.max_length, manifest.eos)
+    tokens = manifest.tokens()
+    digest, metrics = (tokens.digest, dict(tokens.metrics)) if tokens else ("", {})
+    recipe = TemplateRecipe(template=manifest.pins.template, max_length=manifest.max_length)
     return Plan(
-        phase=Phase("pull", 1, "pull", TemplateRecipe, Options, run, makes=()),
+        phase=TOKENS,
         slot="prepare",
         slug=f"tokens-{recipe.template}",
         produces="tokens",
@@ -72,67 +85,77 @@ def plan_tokens(found: Travelling) -> Plan:
         inputs={"tokens": digest, "template": info.template, "eos": info.eos, **(tokens.inputs if tokens else {})},
         parents={},
         options=Options(),
-        resolve_inputs=dict,
+        resolve_inputs=lambda: PulledTokens(info, metrics, digest),
     )
 
 
-def plan(workspace: Workspace, found: Travelling, made: Made, repo: str, sha: str) -> Plan:
-    """One pulled result, made from the tokens that stand in for those it was trained on."""
-    recipe = _recipe(found, made)
-    tokens = plan_tokens(found)
-    training = found.training()
+def plan(workspace: Workspace, manifest: Travelling, made: Made, repo: str, sha: str) -> AnyPlan:
+    """The plan of one pulled result, made from the tokens that stand in for those it was trained on."""
+    training = manifest.training()
     inputs = {name: value for name, value in training.inputs.items() if name in ("tokens", "base")}
+    is_gguf = manifest.kind == "gguf"
     return Plan(
-        phase=Phase("pull", 2, "pull", type(recipe), Options, _run_of(found, made), makes=()),
-        slot=made.slot if found.kind == "gguf" else "train",
-        slug=f"{found.kind}-{found.run.lower()}",
-        produces=found.kind,
-        recipe=recipe,
+        phase=GGUF if is_gguf else TRAINED,
+        slot=made.slot if is_gguf else "train",
+        slug=f"{manifest.kind}-{manifest.run.lower()}",
+        produces=manifest.kind,
+        recipe=_recipe(manifest, made),
         origins={},
-        inputs={**inputs, "kind": found.kind, "files": {file.name: file.sha256 for file in made.files}},
-        parents={"tokens": tokens.path(workspace)},
+        inputs={**inputs, "kind": manifest.kind, "files": {file.name: file.sha256 for file in made.files}},
+        parents={"tokens": plan_tokens(manifest).path(workspace)},
         options=Options(),
-        resolve_inputs=lambda: {"repo": repo, "sha": sha},
+        resolve_inputs=lambda: PulledResult(repo, sha, manifest, made.digest),
     )
 
 
-def _recipe(found: Travelling, made: Made) -> Recipe:
+def _recipe(manifest: Travelling, made: Made) -> Recipe:
     """What was asked for: of an adapter or model the training, whatever merged it. Raises ConfigError for another's."""
     try:
-        trained = TrainRecipe.model_validate(found.training().recipe)
-        return GgufRecipe.model_validate(made.recipe) if found.kind == "gguf" else trained
+        trained = TrainRecipe.model_validate(manifest.training().recipe)
+        return GgufRecipe.model_validate(made.recipe) if manifest.kind == "gguf" else trained
     except ValidationError as error:
         raise ConfigError(
             f"{FILE} has settings that this twinctl does not know: {error.errors()[0]['loc'][0]}", "update twinctl"
         ) from error
 
 
-def _run_of(found: Travelling, made: Made) -> Any:
-    files: Mapping[str, tuple[int, str]] = {file.name: (file.bytes, file.sha256) for file in made.files}
+def run_tokens(attempt: Attempt[TemplateRecipe, Options, PulledTokens]) -> Produced:
+    """Write the template where prepare would."""
+    tokens = attempt.inputs
+    tokens.info.write(attempt.out)
+    return Produced(metrics={**tokens.metrics, "rows_here": 0}, digest=tokens.digest or None)
 
-    def run(attempt: Attempt) -> Produced:
-        from twinctl.hub.fetch import fetch
 
-        repo, sha = attempt.inputs["repo"], attempt.inputs["sha"]
-        partial: Path = attempt.work / "files"
-        size = sum(size for size, _ in files.values()) / 2**20
-        attempt.stage(f"fetching {len(files)} files of {repo}, {size:,.1f} MiB")
-        fetch(
-            repo,
-            sha,
-            files,
-            partial,
-            say=attempt.stage,
-            progress=lambda done, total: attempt.event("progress", bytes=done, of=total),
-        )
-        for name in files:
-            (partial / name).rename(attempt.out / name)
-        for step, loss in found.losses:
-            attempt.artifact.append_event("step", step=step, loss=loss)
-        for step, loss in found.evaluations:
-            attempt.artifact.append_event("evaluation", step=step, eval_loss=loss)
-        attempt.note(**{"versions": {}, **found.happened})  # those of the training, not of this machine
-        pulled = {"repo": repo, "commit": sha, "origin": keep_origin(attempt.artifact, found)}
-        return Produced(metrics={**made.metrics, "pulled": pulled}, digest=made.digest)
+def run(attempt: Attempt[Any, Options, PulledResult]) -> Produced:
+    """Fetch the files, compared with their sha256, and write down how the training went where it was made."""
+    from twinctl.hub.fetch import fetch
 
-    return run
+    repo, sha, manifest = attempt.inputs.repo, attempt.inputs.sha, attempt.inputs.manifest
+    made = next(result for result in manifest.results if result.digest == attempt.inputs.digest)
+    files = {file.name: (file.bytes, file.sha256) for file in made.files}
+    partial = attempt.work / "files"
+    size = sum(file.bytes for file in made.files) / 2**20
+    attempt.stage(f"fetching {len(files)} files of {repo}, {size:,.1f} MiB")
+    fetch(
+        repo,
+        sha,
+        files,
+        partial,
+        say=attempt.stage,
+        progress=lambda done, total: attempt.event("progress", bytes=done, of=total),
+    )
+    for name in files:
+        (partial / name).rename(attempt.out / name)
+    for step, loss in manifest.losses:
+        attempt.artifact.append_event("step", step=step, loss=loss)
+    for step, loss in manifest.evaluations:
+        attempt.artifact.append_event("evaluation", step=step, eval_loss=loss)
+    attempt.note(**{"versions": {}, **manifest.happened})  # those of the training, not of this machine
+    pulled = {"repo": repo, "commit": sha, "origin": keep_origin(attempt.artifact, manifest)}
+    return Produced(metrics={**made.metrics, "pulled": pulled}, digest=made.digest)
+
+
+# Version 1 was of the tokens alone. A pulled result keeps the recipe of the phase that made it.
+TOKENS = Phase("pull", 1, "pull", TemplateRecipe, Options, PulledTokens, run_tokens, makes=())
+TRAINED = Phase("pull", 2, "pull", TrainRecipe, Options, PulledResult, run, makes=())
+GGUF = Phase("pull", 2, "pull", GgufRecipe, Options, PulledResult, run, makes=())

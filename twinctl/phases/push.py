@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from twinctl import __version__
 from twinctl.config.push import PushOptions, PushRecipe
-from twinctl.pipeline.phase import Attempt, Phase, Plan, Produced
+from twinctl.pipeline.execute import Outcome, carry_out
+from twinctl.pipeline.phase import Attempt, NoInputs, Phase, Plan, Produced
 from twinctl.pipeline.run_view import RunView
+from twinctl.pipeline.watch import Watch
 from twinctl.publishing.hub_manifest import FILE
 from twinctl.publishing.upload_plan import CARD, KINDS, Parcel
 from twinctl.workspace.artifact import Record
@@ -33,9 +36,15 @@ def opened_request(view: RunView, recipe: PushRecipe) -> str | None:
     return str(pushed.record.metrics["revision"]) if pushed and pushed.record.metrics["revision"] else None
 
 
-def plan(parcel: Parcel, recipe: PushRecipe, options: PushOptions) -> Plan:
-    """The request: these results to that place."""
-    return Plan(
+def push(
+    view: RunView, parcel: Parcel, recipe: PushRecipe, options: PushOptions, *, watch: Watch, wait: bool = False
+) -> Outcome:
+    """Send what is missing, read the repo back, compare, and record it: `cached` says that nothing had to be sent. The
+    record's files are the card and twinctl.json.
+
+    Raises HubError, CheckFailed when what arrived is not what was sent.
+    """
+    plan = Plan(
         phase=PHASE,
         slot=slot_of(recipe),
         slug=f"{recipe.kind}-{recipe.repo.replace('/', '-').lower()}",
@@ -45,20 +54,16 @@ def plan(parcel: Parcel, recipe: PushRecipe, options: PushOptions) -> Plan:
         inputs={result.slot: result.digest for result in parcel.made},
         parents={result.slot: result.path for result in parcel.made},
         options=options,
-        resolve_inputs=lambda: {"parcel": parcel},
+        resolve_inputs=NoInputs,
     )
+    result = carry_out(view.workspace, view.name, plan, partial(_send, parcel), watch=watch, wait=wait)
+    return Outcome(result, cached=parcel.is_there)
 
 
-def run(attempt: Attempt) -> Produced:
-    """Send what is missing, read the repo back, compare. Leaves the card, twinctl.json and remote.json's figures.
-
-    Raises HubError, CheckFailed when what arrived is not what was sent.
-    """
+def _send(parcel: Parcel, attempt: Attempt[PushRecipe, PushOptions, NoInputs]) -> Produced:
     from twinctl.hub.publish import Published, publish, require_same
 
     recipe, options = attempt.recipe, attempt.options
-    assert isinstance(recipe, PushRecipe) and isinstance(options, PushOptions)
-    parcel: Parcel = attempt.inputs["parcel"]
     assert parcel.remote is not None
     folder = attempt.work / "stage"
     stage(parcel.files, folder)
@@ -140,4 +145,4 @@ def on_the_hub(record: Record) -> dict[str, Any]:
     return {"remote": "differs" if amiss else "same", "remote_notes": notes}
 
 
-PHASE = Phase("push", 1, "push", PushRecipe, PushOptions, run, makes=())
+PHASE = Phase("push", 1, "push", PushRecipe, PushOptions, NoInputs, None, makes=())

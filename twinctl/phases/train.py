@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
-from typing import Any
+from typing import TypeAlias
 
 from pydantic import ValidationError
 
 from twinctl.config.resolve import Values
 from twinctl.config.train import TrainOptions, TrainRecipe, TrainSettings
 from twinctl.data.tokens import TRAIN
+from twinctl.engine.training_inputs import TrainInputs
 from twinctl.errors import ConfigError, UpstreamError
 from twinctl.pipeline.kind import Kind
 from twinctl.pipeline.lineage import Result
@@ -18,10 +18,11 @@ from twinctl.pipeline.phase import Attempt, Phase, Plan, Produced
 from twinctl.pipeline.run_view import RunView
 from twinctl.workspace.artifact import Record
 
+TrainPlan: TypeAlias = Plan[TrainRecipe, TrainOptions, TrainInputs]
 SHAPE = ("method", "rank", "alpha", "bias", "target_modules", "rslora", "dora")  # of an adapter, once it is made
 
 
-def plan(view: RunView, values: Values, trained_from: RunView | None = None) -> Plan:
+def plan(view: RunView, values: Values, trained_from: RunView | None = None) -> TrainPlan:
     """The request over the run's tokens and base model; with `trained_from`, on from what that run's training made.
 
     Raises UpstreamError when they are not there or do not fit, ConfigError for a bad recipe.
@@ -39,21 +40,21 @@ def plan(view: RunView, values: Values, trained_from: RunView | None = None) -> 
     parent = _parent(view, trained_from) if trained_from else None
     recipe, options = settings(_like(values, parent.record, trained_from.name) if parent and trained_from else values)
 
-    def resolve_inputs() -> dict[str, Any]:
+    def resolve_inputs() -> TrainInputs:
         from twinctl.planning.forecast import forecast
 
         expected = forecast(view, made)  # refuses before anything is downloaded
-        return {
-            "forecast": expected.document,
-            "tokens": str(tokens.out.resolve()),
-            **asdict(tokens.tokens_info()),
-            "base": str(base.folder(weights=True)),
-            "base_name": base.public_name,
-            **({"parent": str(parent.out.resolve())} if parent else {}),
-        }
+        return TrainInputs(
+            tokens=tokens.out.resolve(),
+            info=tokens.tokens_info(),
+            base=base.folder(weights=True),
+            base_name=base.public_name,
+            forecast=expected.document,
+            parent=parent.out.resolve() if parent else None,
+        )
 
     size = "full" if recipe.method == "full" else f"{recipe.method}-r{recipe.rank}"
-    made = Plan(
+    made: TrainPlan = Plan(
         phase=PHASE,
         slot="train",
         slug=f"{size}-{base.name}",
@@ -109,7 +110,7 @@ def _like(values: Values, parent: Record, trained_from: str) -> Values:
     return Values(values.section, {**values.values, **shape}, {**values.origins, **origins})
 
 
-def run(attempt: Attempt) -> Produced:
+def run(attempt: Attempt[TrainRecipe, TrainOptions, TrainInputs]) -> Produced:
     """Train in the real stack: see engine.training."""
     from twinctl.engine.training import train
 
@@ -117,5 +118,14 @@ def run(attempt: Attempt) -> Produced:
 
 
 PHASE = Phase(
-    "train", 2, "train", TrainRecipe, TrainOptions, run, makes=("adapter", "model"), in_worker=True, section="train"
+    "train",
+    2,
+    "train",
+    TrainRecipe,
+    TrainOptions,
+    TrainInputs,
+    run,
+    makes=("adapter", "model"),
+    in_worker=True,
+    section="train",
 )

@@ -2,7 +2,7 @@
 
 What must stay true: a complete artifact of the same fingerprint is a hit and runs nothing; there is never a second
 process in one work/; a worker outlives the command that started it, and the same command watches it instead of
-starting another.
+starting another; an action is never a hit.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Protocol
 
 from twinctl.errors import BusyError, UpstreamError
 from twinctl.pipeline.lineage import Result
-from twinctl.pipeline.phase import Plan
+from twinctl.pipeline.phase import AnyAttempt, AnyPlan, Produced
 from twinctl.pipeline.run_job import Job, command_words, perform, record_failure
 from twinctl.pipeline.watch import Watch, end_of_events, watch_to_the_end
 from twinctl.workspace.artifact import Artifact, Record
@@ -42,8 +45,18 @@ class Outcome:
         return self.result.record
 
 
+class Executor(Protocol):
+    """Carries out plans and shows what happens: on a screen, or to a callback."""
+
+    def execute(self, run: str, plan: AnyPlan, *, wait: bool = False, restart: bool = False) -> Outcome:
+        """The plan's result in a run, from the cache or by doing the work."""
+
+    def watching(self, slot: str) -> AbstractContextManager[Watch]:
+        """Inside the block, what is shown of other work on a slot's result."""
+
+
 def execute(
-    workspace: Workspace, run: str, plan: Plan, *, watch: Watch, wait: bool = False, restart: bool = False
+    workspace: Workspace, run: str, plan: AnyPlan, *, watch: Watch, wait: bool = False, restart: bool = False
 ) -> Outcome:
     """The plan's result, from the cache or by doing the work. Raises TwinctlError."""
     artifact = workspace.artifact(plan.path(workspace))
@@ -65,7 +78,29 @@ def execute(
         if not restart and (hit := _hit(workspace, run, plan)):
             artifact.tidy()
             return hit
-        return Outcome(_work(workspace, run, plan, artifact, lock, watch, restart), cached=False)
+        job = _begin(workspace, run, plan, artifact, restart=restart)
+        return Outcome(_work(job, plan, artifact, lock, watch), cached=False)
+    finally:
+        lock.release()
+
+
+def carry_out(
+    workspace: Workspace,
+    run: str,
+    plan: AnyPlan,
+    action: Callable[[AnyAttempt], Produced],
+    *,
+    watch: Watch,
+    wait: bool = False,
+) -> Result:
+    """Do something that is done anew each time it is asked for, and keep what came of it like a phase's result."""
+    artifact = workspace.artifact(plan.path(workspace))
+    workspace.create()
+    lock = Lock(artifact.path, command_words())
+    _acquire(lock, watch, wait)
+    try:
+        job = _begin(workspace, run, plan, artifact, restart=True)
+        return Result(job.path, artifact, perform(job, plan.phase, action, watch=watch))
     finally:
         lock.release()
 
@@ -80,7 +115,7 @@ def _acquire(lock: Lock, watch: Watch, wait: bool) -> None:
         lock.acquire(wait=True)
 
 
-def _hit(workspace: Workspace, run: str, plan: Plan) -> Outcome | None:
+def _hit(workspace: Workspace, run: str, plan: AnyPlan) -> Outcome | None:
     path = plan.path(workspace)
     artifact = workspace.artifact(path)
     record = artifact.record()
@@ -101,9 +136,8 @@ def _left_over(artifact: Artifact) -> bool:
     return artifact.work.exists() and os.access(artifact.path, os.W_OK)
 
 
-def _work(
-    workspace: Workspace, run: str, plan: Plan, artifact: Artifact, lock: Lock, watch: Watch, restart: bool
-) -> Result:
+def _begin(workspace: Workspace, run: str, plan: AnyPlan, artifact: Artifact, *, restart: bool) -> Job:
+    """Write down what is begun; then find out where the inputs are, which may download."""
     if restart:
         shutil.rmtree(artifact.work, ignore_errors=True)
     with workspace.runs.change(run) as stored:
@@ -112,12 +146,16 @@ def _work(
     write_json(artifact.path / "recipe.json", {**plan.payload, "fingerprint": plan.fingerprint})
     (artifact.path / "failure.json").unlink(missing_ok=True)
     try:
-        job = Job.of(workspace, run, plan)
+        return Job.of(workspace, run, plan)
     except Exception as error:
         record_failure(artifact, error)
         raise
+
+
+def _work(job: Job, plan: AnyPlan, artifact: Artifact, lock: Lock, watch: Watch) -> Result:
     if not plan.phase.in_worker:
-        return Result(job.path, artifact, perform(job, plan.phase, watch=watch))
+        assert plan.phase.run is not None
+        return Result(job.path, artifact, perform(job, plan.phase, plan.phase.run, watch=watch))
     job.save(artifact.work / "job.json")
     watch({"event": "stage", "text": "starting a worker"})
     start = end_of_events(artifact)

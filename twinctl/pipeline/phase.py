@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from twinctl.config.recipe import Options, Recipe
 from twinctl.pipeline.stop import Stop
@@ -24,6 +24,15 @@ if TYPE_CHECKING:
 
 # How the names of files end that tell of a result and are none of its identity: what was measured, and in what time.
 REPORT = "proof.json"
+
+RecipeT = TypeVar("RecipeT", bound=Recipe)
+OptionsT = TypeVar("OptionsT", bound=Options)
+InputsT = TypeVar("InputsT")
+
+
+@dataclass(frozen=True)
+class NoInputs:
+    """The inputs of a phase that needs to know nothing but its recipe."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +57,14 @@ class RestartWorker(Exception):
 
 
 @dataclass
-class Attempt:
+class Attempt(Generic[RecipeT, OptionsT, InputsT]):
     """One try at a plan. `inputs` says where things are; the result goes below `out`, partial files below `work`."""
 
     artifact: Artifact
     number: int
-    recipe: Recipe
-    options: Options
-    inputs: Mapping[str, Any]
+    recipe: RecipeT
+    options: OptionsT
+    inputs: InputsT
     run_name: str
     stop: Stop = field(default_factory=Stop)
     watch: Callable[[dict[str, Any]], None] | None = None
@@ -86,19 +95,21 @@ class Attempt:
 
 
 @dataclass(frozen=True)
-class Phase:
-    """A phase's declaration. Whoever changes what `run` means raises `version`.
+class Phase(Generic[RecipeT, OptionsT, InputsT]):
+    """A phase's declaration. A change of what `run` means raises `version`.
 
-    `makes`: the kinds of its results. `section`: where in twinctl.toml its settings are, if it has any. `changed`: what
-    but settings and upstream makes a finished result stale.
+    `inputs`: a frozen dataclass of paths and plain values, which can cross to a worker as JSON. `makes`: the kinds of
+    its results. `section`: where in twinctl.toml its settings are, if it has any. `changed`: what but settings and
+    upstream makes a finished result stale. `run`: None for an action, which is not cached: see `execute.act`.
     """
 
     name: str
     version: int
     command: str
-    recipe: type[Recipe]
-    options: type[Options]
-    run: Callable[[Attempt], Produced]
+    recipe: type[RecipeT]
+    options: type[OptionsT]
+    inputs: type[InputsT]
+    run: Callable[[Attempt[RecipeT, OptionsT, InputsT]], Produced] | None
     makes: tuple[str, ...]
     in_worker: bool = False
     section: str | None = None
@@ -106,19 +117,21 @@ class Phase:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """One request, resolved. `inputs` are hashed; `parents`, `options`, `origins` and `pins` are not."""
+class Plan(Generic[RecipeT, OptionsT, InputsT]):
+    """One request, resolved. `inputs`, the identities of what it is made from, are hashed; `parents`, `options`,
+    `origins` and `pins` are not, nor is what `resolve_inputs` finds: where the inputs are here.
+    """
 
-    phase: Phase
+    phase: Phase[RecipeT, OptionsT, InputsT]
     slot: str
     slug: str
     produces: str
-    recipe: Recipe
+    recipe: RecipeT
     origins: Mapping[str, str]
     inputs: Mapping[str, Any]
     parents: Mapping[str, str]
-    options: Options
-    resolve_inputs: Callable[[], dict[str, Any]]
+    options: OptionsT
+    resolve_inputs: Callable[[], InputsT]
     pins: Mapping[str, Any] | None = None
 
     @cached_property
@@ -140,3 +153,8 @@ class Plan:
     def path(self, workspace: Workspace) -> str:
         """The artifact's folder there, relative to artifacts/."""
         return workspace.artifact_path(self.phase.name, self.slug, self.fingerprint)
+
+
+AnyAttempt: TypeAlias = Attempt[Any, Any, Any]
+AnyPhase: TypeAlias = Phase[Any, Any, Any]
+AnyPlan: TypeAlias = Plan[Any, Any, Any]

@@ -22,9 +22,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from twinctl.config.secrets import redact
 from twinctl.errors import Interrupted, SigTerm, Terminated, TwinctlError, explained, full_disk
-from twinctl.pipeline.phase import REPORT, Attempt, Phase, Plan, Produced, RestartWorker
+from twinctl.pipeline.phase import REPORT, AnyAttempt, AnyPhase, AnyPlan, Attempt, Produced, RestartWorker
 from twinctl.pipeline.stop import Stop
 from twinctl.workspace.artifact import Artifact, Record, manifest
 from twinctl.workspace.files import read_json, write_json
@@ -42,7 +44,10 @@ def command_words() -> list[str]:
 
 @dataclass(frozen=True)
 class Job:
-    """A plan as plain values, so that it can cross to a worker. Paths may be absolute: it is gone after the commit."""
+    """A plan as plain values, so that it can cross to a worker. Paths may be absolute: it is gone after the commit.
+
+    `inputs`: what `Plan.resolve_inputs` found, as JSON values.
+    """
 
     workspace: str
     run: str
@@ -55,12 +60,12 @@ class Job:
     origins: Mapping[str, str]
     parents: Mapping[str, str]
     options: Mapping[str, Any]
-    located: Mapping[str, Any]
+    inputs: Mapping[str, Any]
     pins: Mapping[str, Any] | None
     argv: list[str]
 
     @classmethod
-    def of(cls, workspace: Workspace, run: str, plan: Plan) -> Job:
+    def of(cls, workspace: Workspace, run: str, plan: AnyPlan) -> Job:
         """The job of a plan; finds out where the inputs are, which may download."""
         return cls(
             workspace=str(workspace.root.resolve()),
@@ -74,7 +79,7 @@ class Job:
             origins=dict(plan.origins),
             parents=dict(plan.parents),
             options=plan.options.model_dump(mode="json"),
-            located=plan.resolve_inputs(),
+            inputs=TypeAdapter(plan.phase.inputs).dump_python(plan.resolve_inputs(), mode="json", by_alias=True),
             pins=plan.pins,
             argv=command_words(),
         )
@@ -90,15 +95,22 @@ class Job:
 
 
 def perform(
-    job: Job, phase: Phase, *, stop: Stop | None = None, watch: Callable[[dict[str, Any]], None] | None = None
+    job: Job,
+    phase: AnyPhase,
+    run: Callable[[AnyAttempt], Produced],
+    *,
+    stop: Stop | None = None,
+    watch: Callable[[dict[str, Any]], None] | None = None,
 ) -> Record:
-    """Run the phase and commit. Raises what the phase raises, after recording it; RestartWorker is no failure."""
+    """Do the phase's work, `run`, and commit. Raises what `run` raises, after recording it; RestartWorker is no
+    failure.
+    """
     workspace = Workspace.open(Path(job.workspace))
     artifact = workspace.artifact(job.path)
     attempt = _begin(job, phase, artifact, stop or Stop(), watch)
     began = time.monotonic()
     try:
-        result = phase.run(attempt)
+        result = run(attempt)
         if result.carried_out is not None:
             return _commit_elsewhere(job, phase, result, workspace, began)
         record = _record(job, phase, result, artifact, began)
@@ -124,7 +136,7 @@ def perform(
     return record
 
 
-def _commit_elsewhere(job: Job, phase: Phase, result: Produced, workspace: Workspace, began: float) -> Record:
+def _commit_elsewhere(job: Job, phase: AnyPhase, result: Produced, workspace: Workspace, began: float) -> Record:
     """The result of another recipe than the one asked for becomes an artifact of its own, and the run's; what was asked
     for keeps its work/, to go on from.
     """
@@ -162,14 +174,14 @@ def _commit_elsewhere(job: Job, phase: Phase, result: Produced, workspace: Works
 
 
 def _begin(
-    job: Job, phase: Phase, artifact: Artifact, stop: Stop, watch: Callable[[dict[str, Any]], None] | None
-) -> Attempt:
+    job: Job, phase: AnyPhase, artifact: Artifact, stop: Stop, watch: Callable[[dict[str, Any]], None] | None
+) -> AnyAttempt:
     attempt = Attempt(
         artifact=artifact,
         number=max((line.get("attempt", 0) for line in artifact.attempts()), default=0) + 1,
         recipe=phase.recipe.model_validate(job.payload["recipe"]),
         options=phase.options.model_validate(job.options),
-        inputs=job.located,
+        inputs=TypeAdapter(phase.inputs).validate_python(job.inputs),
         run_name=job.run,
         stop=stop,
         watch=watch,
@@ -200,7 +212,7 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _record(job: Job, phase: Phase, result: Produced, artifact: Artifact, began: float) -> Record:
+def _record(job: Job, phase: AnyPhase, result: Produced, artifact: Artifact, began: float) -> Record:
     files = manifest(artifact.work / "out")
     identity = {entry["name"]: entry["sha256"] for entry in files if not entry["name"].endswith(REPORT)}
     is_own = job.argv[:1] == phase.command.split()[:1]  # not so when another command, or a script, had it made

@@ -13,7 +13,7 @@ from twinctl.errors import UpstreamError
 from twinctl.pipeline.base_checkpoint import BaseCheckpoint, base_of
 from twinctl.pipeline.kind import Kind, is_trained
 from twinctl.pipeline.lineage import Result
-from twinctl.pipeline.phase import Phase
+from twinctl.pipeline.phase import AnyPhase
 from twinctl.pipeline.staleness import changed_settings
 from twinctl.workspace.artifact import Record
 from twinctl.workspace.fingerprint import differences
@@ -33,6 +33,10 @@ class RunView:
     def name(self) -> str:
         """The run's name."""
         return self.run.name
+
+    def reload(self) -> RunView:
+        """The run as it is on disk now."""
+        return RunView(self.workspace, self.workspace.runs.get(self.name))
 
     @property
     def base(self) -> BaseCheckpoint:
@@ -101,7 +105,7 @@ class RunView:
                 f"train again: twinctl train --run {self.name}",
             )
 
-    def stale_reasons(self, record: Record, declared: Phase | None) -> list[str]:
+    def stale_reasons(self, record: Record, declared: AnyPhase | None) -> list[str]:
         """Field by field, what has changed since: the settings, the data, or what it was made from; empty when nothing
         has. `declared`: the phase that made it, None for one that this twinctl does not know. Asks no network.
         """

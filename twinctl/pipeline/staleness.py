@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from twinctl.config.resolve import Values, values_of
-from twinctl.pipeline.phase import Phase
+from twinctl.pipeline.phase import AnyPhase
 from twinctl.workspace.artifact import Record
 from twinctl.workspace.fingerprint import differences
 from twinctl.workspace.run import Run
 
 
-def settings_now(declared: Phase, run: Run) -> Values:
+def settings_now(declared: AnyPhase, run: Run) -> Values:
     """What twinctl.toml, the environment and the run's preset say now."""
     return values_of(declared.section or "", (declared.recipe, declared.options), run.pins["preset"], {})
 
@@ -23,7 +23,7 @@ def changed_values(record: Record, before: Mapping[str, Any], now: Mapping[str, 
     return differences({name: before.get(name) for name in kept}, {name: now[name] for name in kept}, record.phase)
 
 
-def changed_settings(declared: Phase, run: Run, record: Record) -> list[str]:
+def changed_settings(declared: AnyPhase, run: Run, record: Record) -> list[str]:
     """What the settings say now of the fields that both versions know; a phase whose work has changed since says so by
     its version.
     """

@@ -129,14 +129,13 @@ def _span(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def forecast(view: RunView, plan: Plan, *, alone: bool = False) -> Forecast:
+def forecast(view: RunView, plan: Plan[TrainRecipe, TrainOptions, Any], *, alone: bool = False) -> Forecast:
     """What the plan of a training will take on this machine. The Hub may be asked, for a base that is not here yet.
 
     `alone`: as if nobody else used the GPU, where it is this very training that does. Raises EngineError when it cannot
     fit, UpstreamError or HubError when the base's config.json cannot be had.
     """
     recipe, options = plan.recipe, plan.options
-    assert isinstance(recipe, TrainRecipe) and isinstance(options, TrainOptions)
     tokens = Result.of(view.workspace.artifact(plan.parents["tokens"]))
     assert tokens is not None
     base, max_length = view.base, tokens.tokens_info().max_length

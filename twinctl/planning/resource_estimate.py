@@ -15,7 +15,7 @@ from twinctl.config.train import TrainRecipe, TrainSettings
 from twinctl.errors import HubError, UpstreamError
 from twinctl.pipeline.base_checkpoint import BaseCheckpoint
 from twinctl.pipeline.lineage import Result
-from twinctl.pipeline.phase import Plan
+from twinctl.pipeline.phase import AnyPlan
 from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.workspace import Workspace
 
@@ -53,7 +53,7 @@ def steps_and_tokens(recipe: TrainRecipe, tokens: Result, max_length: int) -> tu
     return steps, an_epoch, round(one_epoch * steps / an_epoch)
 
 
-def pace(workspace: Workspace, plan: Plan, device: str, choice: Choice) -> float | None:
+def pace(workspace: Workspace, plan: AnyPlan, device: str, choice: Choice) -> float | None:
     """Tokens a second of the training here that was most like this one: same base, method and device."""
     found: list[tuple[bool, bool, float, float]] = []
     for folder in (workspace.root / "artifacts" / plan.phase.name).glob("*"):
@@ -63,7 +63,7 @@ def pace(workspace: Workspace, plan: Plan, device: str, choice: Choice) -> float
     return max(found)[-1] if found else None
 
 
-def _paces(artifact: Artifact, plan: Plan, device: str, choice: Choice) -> tuple[bool, bool, float, float] | None:
+def _paces(artifact: Artifact, plan: AnyPlan, device: str, choice: Choice) -> tuple[bool, bool, float, float] | None:
     """How like this one an earlier training is, best first, and its tokens a second; None for a quite different one."""
     record = artifact.record()
     if record is None or record.inputs.get("base") != plan.inputs["base"]:
@@ -72,7 +72,7 @@ def _paces(artifact: Artifact, plan: Plan, device: str, choice: Choice) -> tuple
     pace = record.metrics.get("tokens_per_second")
     if not pace or facts is None or facts["device_name"] != device:
         return None
-    if record.recipe.get("method") != plan.recipe.model_dump()["method"]:
+    if record.recipe.get("method") != plan.recipe.method:
         return None
     alike = facts.get("gradient_checkpointing") == choice.checkpointing
     return alike, facts.get("micro_batch") == choice.micro_batch, record.created, float(pace)

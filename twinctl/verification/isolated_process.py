@@ -21,22 +21,12 @@ from typing import Any, BinaryIO
 from pydantic import TypeAdapter
 
 from twinctl import errors
-from twinctl.data.tokens import TokensInfo
 from twinctl.errors import CheckFailed, TwinctlError
+from twinctl.pipeline.model_parts import TrainedModel
 from twinctl.verification.reference import ModelOutput, Reference, ReportProgress
 
 SECONDS_PER_FILE = 240.0  # for asking one file; the time to load it comes on top
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG, prctl(2)
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What was trained on `tokens`: an adapter on its base, or, with no adapter, a whole model, then `base`."""
-
-    base: Path
-    adapter: Path | None
-    tokens: Path
-    info: TokensInfo
 
 
 @dataclass(frozen=True)
@@ -46,7 +36,7 @@ class _Request:
     """
 
     reference: Path
-    trained: Trained | None = None
+    trained: TrainedModel | None = None
     file: Path | None = None
     is_gguf: bool = False
     output: Path | None = None
@@ -56,14 +46,21 @@ class _Request:
 _REQUEST = TypeAdapter(_Request)
 
 
-def make_reference(folder: Path, trained: Trained, *, log: Path, progress: ReportProgress | None = None) -> Reference:
+def make_reference(
+    folder: Path, trained: TrainedModel, *, log: Path, progress: ReportProgress | None = None
+) -> Reference:
     """Ask the trained model, by transformers and PEFT, and keep its output in `folder`."""
     _run(_Request(folder, trained), log, progress)
     return Reference.load(folder)
 
 
 def ask_merged(
-    model: Path, reference: Path, *, trained: Trained | None = None, log: Path, progress: ReportProgress | None = None
+    model: Path,
+    reference: Path,
+    *,
+    trained: TrainedModel | None = None,
+    log: Path,
+    progress: ReportProgress | None = None,
 ) -> ModelOutput:
     """Ask a model folder, by plain transformers; before it the trained model, where `trained` is given: one process is
     cheaper than two.
@@ -165,7 +162,7 @@ def _ask_model_dir(folder: Path, reference: Reference, seconds: float, progress:
     return ask_model_dir(folder, reference, seconds=seconds, progress=progress)
 
 
-def _ask_trained(trained: Trained, seconds: float, progress: ReportProgress) -> Reference:
+def _ask_trained(trained: TrainedModel, seconds: float, progress: ReportProgress) -> Reference:
     from twinctl.engine.unsloth_import import QUIET
 
     os.environ.update(QUIET)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from twinctl.errors import CheckFailed
+from twinctl.pipeline.model_parts import TrainedModel
 from twinctl.verification import limits
 from twinctl.verification.divergence import (
     DistributionMetrics,
@@ -21,7 +22,7 @@ from twinctl.verification.divergence import (
     compare_distributions,
 )
 from twinctl.verification.gguf_header import Header, rotary_distance
-from twinctl.verification.isolated_process import Trained, ask_gguf, ask_merged
+from twinctl.verification.isolated_process import ask_gguf, ask_merged
 from twinctl.verification.model_dir import model_dir_problems
 from twinctl.verification.reference import ModelOutput, Reference, ReportProgress
 from twinctl.workspace.files import append_line, write_json
@@ -77,7 +78,7 @@ def prove_merged(
     kind: str = limits.MERGED,
     *,
     log: Path,
-    trained: Trained | None = None,
+    trained: TrainedModel | None = None,
     report: Path | None = None,
     progress: ReportProgress | None = None,
 ) -> VerificationReport:

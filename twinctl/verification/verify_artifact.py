@@ -10,17 +10,17 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from twinctl.data.tokens import TokensInfo
 from twinctl.errors import CheckFailed
 from twinctl.pipeline.kind import Kind, is_exported
 from twinctl.pipeline.lineage import Result
-from twinctl.pipeline.phase import REPORT, Attempt
+from twinctl.pipeline.model_parts import TrainedModel
+from twinctl.pipeline.phase import REPORT, AnyAttempt
 from twinctl.pipeline.run_job import command_words
 from twinctl.pipeline.run_view import RunView
 from twinctl.pipeline.watch import Watch
@@ -30,77 +30,81 @@ from twinctl.workspace.lock import Lock
 from twinctl.workspace.memo import file_sha256
 
 if TYPE_CHECKING:
-    from twinctl.verification.isolated_process import Trained
     from twinctl.verification.verify import VerificationReport
 
 REFERENCE = "reference"
 EVERY_SECONDS = 2.0
 
 
-def locate_trained(view: RunView, model: Result) -> dict[str, Any]:
-    """Where the parts are of what was trained and became this model: base and adapter (by method full it is the model
-    itself), and the tokens. May download the base.
+@dataclass(frozen=True)
+class ReferenceSource:
+    """Where a merged model keeps what the trained model said; `trained`: the model to ask, where that is gone."""
+
+    folder: Path
+    trained: TrainedModel | None
+
+
+def trained_model(view: RunView, model: Result) -> TrainedModel:
+    """What was trained and became this model: base and adapter (by method full it is the model itself), and the tokens.
+    May download the base.
     """
     adapter = next((result for result in model.ancestors() if result.kind == Kind.ADAPTER), None)
     tokens = model.made_from(Kind.TOKENS)
-    return {
-        "base": str(view.base.folder(weights=True) if adapter else model.out.resolve()),
-        "adapter": str(adapter.out.resolve()) if adapter else None,
-        "tokens": str(tokens.out.resolve()),
-        "info": asdict(tokens.tokens_info()),
-    }
+    base = view.base.folder(weights=True) if adapter else model.out.resolve()
+    folder = adapter.out.resolve() if adapter else None
+    return TrainedModel(base, folder, tokens.out.resolve(), tokens.tokens_info())
 
 
-def locate_reference(view: RunView, model: Result) -> dict[str, Any]:
-    """Where a merged model keeps what the trained model said, and, if that is gone, where that model lies."""
-    reference = reference_of(model.artifact)
-    trained = None if reference.is_dir() else locate_trained(view, model)
-    return {"reference": str(reference.resolve()), "trained": trained}
+def reference_source(view: RunView, model: Result) -> ReferenceSource:
+    """The reference of a merged model."""
+    folder = reference_of(model.artifact)
+    return ReferenceSource(folder.resolve(), None if folder.is_dir() else trained_model(view, model))
 
 
-def prove_model(attempt: Attempt) -> dict[str, Any]:
-    """The merged model in the attempt's `out`, which also gets the report. Raises CheckFailed."""
+def prove_model(attempt: AnyAttempt, trained: TrainedModel) -> dict[str, Any]:
+    """Prove the merged model in the attempt's `out`, which also gets the report. Raises CheckFailed."""
     from twinctl.verification.verify import prove_merged
 
     attempt.stage("proving that it is the model that was trained")
-    found = prove_merged(
+    return prove_merged(
         attempt.out,
         attempt.artifact.path / REFERENCE,
         log=attempt.artifact.path / "log.txt",
-        trained=trained_of(attempt.inputs["trained"]),
+        trained=trained,
         report=attempt.out / REPORT,
         progress=_telling(attempt.event),
-    )
-    return found.summary()
+    ).summary()
 
 
-def prove_4bit(attempt: Attempt) -> dict[str, Any]:
-    """The merged model, rounded, in the attempt's `out`, which also gets the report. Raises CheckFailed."""
+def prove_4bit(attempt: AnyAttempt, source: ReferenceSource) -> dict[str, Any]:
+    """Prove the merged and rounded model in the attempt's `out`, which also gets the report. Raises CheckFailed."""
     from twinctl.verification.verify import prove_merged
 
-    reference, log = _reference(attempt), attempt.artifact.path / "log.txt"
+    reference, log = _reference(attempt, source), attempt.artifact.path / "log.txt"
     attempt.stage("proving that it is the model that was trained")
-    report = attempt.out / REPORT
-    found = prove_merged(attempt.out, reference, "4bit", log=log, report=report, progress=_telling(attempt.event))
-    return found.summary()
+    report, progress = attempt.out / REPORT, _telling(attempt.event)
+    return prove_merged(attempt.out, reference, "4bit", log=log, report=report, progress=progress).summary()
 
 
-def prove_file(attempt: Attempt, file: Path, quant: str) -> dict[str, Any]:
-    """A GGUF file, whose report comes to lie beside it. Raises CheckFailed."""
+def prove_file(attempt: AnyAttempt, file: Path, quant: str, source: ReferenceSource) -> dict[str, Any]:
+    """Prove a GGUF file; the report is written into the file's folder. Raises CheckFailed."""
     from twinctl.verification.verify import prove_gguf
 
-    reference, log = _reference(attempt), attempt.artifact.path / "log.txt"
+    reference, log = _reference(attempt, source), attempt.artifact.path / "log.txt"
     attempt.stage(f"proving {file.name}")
-    report, tell = _report_of(file), _telling(attempt.event)
-    return prove_gguf(file, quant, reference, log=log, report=report, progress=tell).summary()
+    report, progress = _report_of(file), _telling(attempt.event)
+    return prove_gguf(file, quant, reference, log=log, report=report, progress=progress).summary()
 
 
-def _reference(attempt: Attempt) -> Path:
-    words, reference = attempt.inputs["trained"], Path(attempt.inputs["reference"])
-    return _asked(reference, lambda: words, attempt.artifact.path, attempt.event)
+def _reference(attempt: AnyAttempt, source: ReferenceSource) -> Path:
+    def trained() -> TrainedModel:
+        assert source.trained is not None
+        return source.trained
+
+    return _asked(source.folder, trained, attempt.artifact.path, attempt.event)
 
 
-def _asked(reference: Path, locate: Callable[[], Mapping[str, Any]], folder: Path, event: Callable[..., None]) -> Path:
+def _asked(reference: Path, trained: Callable[[], TrainedModel], folder: Path, event: Callable[..., None]) -> Path:
     """What the trained model said, which is asked now, and kept in `folder`, if the merged model has lost it."""
     from twinctl.verification.isolated_process import make_reference
 
@@ -108,7 +112,7 @@ def _asked(reference: Path, locate: Callable[[], Mapping[str, Any]], folder: Pat
         return reference
     event("stage", text="asking the trained model")
     kept, log = folder / REFERENCE, folder / "log.txt"
-    make_reference(kept, trained_of(locate()), log=log, progress=_telling(event))
+    make_reference(kept, trained(), log=log, progress=_telling(event))
     return kept
 
 
@@ -166,7 +170,7 @@ def _prove(view: RunView, result: Result, event: Callable[..., None], folder: Pa
 
     log, progress = folder / "log.txt", _telling(event)
     model = result if result.kind == Kind.MODEL else result.made_from(Kind.MODEL)
-    reference = _asked(reference_of(model.artifact), lambda: locate_trained(view, model), folder, event)
+    reference = _asked(reference_of(model.artifact), lambda: trained_model(view, model), folder, event)
     event("stage", text="proving that it is the model that was trained")
     if result.kind != Kind.GGUF:
         kind = "4bit" if result.kind == Kind.MODEL_4BIT else "16bit"
@@ -178,14 +182,6 @@ def _prove(view: RunView, result: Result, event: Callable[..., None], folder: Pa
 
 def _report_of(file: Path) -> Path:
     return file.with_name(f"{file.name}.{REPORT}")
-
-
-def trained_of(words: Mapping[str, Any]) -> Trained:
-    """What `locate_trained` found, as the proof takes it."""
-    from twinctl.verification.isolated_process import Trained
-
-    adapter = Path(words["adapter"]) if words["adapter"] else None
-    return Trained(Path(words["base"]), adapter, Path(words["tokens"]), TokensInfo(**words["info"]))
 
 
 def reference_of(artifact: Artifact) -> Path:
