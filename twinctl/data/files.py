@@ -48,15 +48,16 @@ def file_rows(path: Path, label: str, bad: OnBadRow | None, title: str = "") -> 
 
     Raises ConfigError for a file that cannot be read, and for a row that cannot when there is no `bad` to take it.
     """
-    found = format_of(path) or "json"
+    name = format_of(path) or "json"
     with damage_reported(label):
-        if found in READERS:
-            yield from READERS[found](path, label, bad)
+        if name in READERS:
+            yield from READERS[name](path, label, bad)
         else:
-            yield from _document(path, label, bad, {"title": _spaced(title), "format": found})
+            spaced = title.replace("-", " ").replace("_", " ")
+            yield from _document(path, label, bad, {"title": spaced, "format": name})
 
 
-def _document(path: Path, label: str, bad: OnBadRow | None, about: dict[str, str]) -> Iterator[LocatedRow]:
+def _document(path: Path, label: str, bad: OnBadRow | None, columns: dict[str, str]) -> Iterator[LocatedRow]:
     with open_unpacked(path) as stream:
         data = stream.read()
     try:
@@ -64,8 +65,4 @@ def _document(path: Path, label: str, bad: OnBadRow | None, about: dict[str, str
     except UnicodeDecodeError as error:
         refuse_row(label, f"is not UTF-8: {error.reason} at byte {error.start + 1}", SAVE_UTF8, bad, error)
     else:
-        yield label, {"text": text.replace("\r\n", "\n").replace("\r", "\n"), **about}
-
-
-def _spaced(title: str) -> str:
-    return title.replace("-", " ").replace("_", " ")
+        yield label, {"text": text.replace("\r\n", "\n").replace("\r", "\n"), **columns}

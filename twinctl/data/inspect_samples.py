@@ -17,7 +17,7 @@ from twinctl.data.tokens import EVAL, TRAIN, integers, read_tokens, strings
 
 @dataclass(frozen=True)
 class TokenRun:
-    """A run of tokens that are alike: learnt or masked, special or text."""
+    """Neighbouring tokens of one kind: learnt or masked, special or text."""
 
     text: str
     trained: bool
@@ -50,6 +50,7 @@ def inspect_samples(
     longest of them first, or those whose text contains `grep`.
     """
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     tables = [
         table.append_column("split", strings([split] * table.num_rows))
@@ -57,45 +58,34 @@ def inspect_samples(
         if (table := read_tokens(folder, split)).num_rows
     ]
     table = pa.concat_tables(tables)
-    wanted = _of_source(table, source)
-    order = _longest_first(wanted) if longest else range(wanted.num_rows)
+    if source is not None:
+        table = table.filter(pc.match_substring(table["source"], source, ignore_case=True))
+    order: Sequence[int] = range(table.num_rows)
+    if longest:
+        order = pc.sort_indices(pc.negate(pc.list_value_length(table["input_ids"]))).to_pylist()
     if grep is not None:
-        return list(islice(_matching(wanted, order, tokenizer, grep), rows))
+        return list(islice(_matching(table, order, tokenizer, grep), rows))
     count = min(rows, len(order))
-    chosen = [order[place if longest else place * len(order) // count] for place in range(count)]
-    return [_shown(row, tokenizer) for row in _taken(wanted, chosen)]
+    chosen = [order[number if longest else number * len(order) // count] for number in range(count)]
+    return [_sample(row, tokenizer) for row in _rows(table, chosen)]
 
 
-def _taken(table: Any, chosen: Sequence[int]) -> list[dict[str, Any]]:
+def _rows(table: Any, chosen: Sequence[int]) -> list[dict[str, Any]]:
     import numpy as np
 
     rows: list[dict[str, Any]] = table.take(integers(np.fromiter(chosen, "<i4", len(chosen)))).to_pylist()
     return rows
 
 
-def _of_source(table: Any, source: str | None) -> Any:
-    import pyarrow.compute as pc
-
-    return table if source is None else table.filter(pc.match_substring(table["source"], source, ignore_case=True))
-
-
-def _longest_first(table: Any) -> list[int]:
-    import pyarrow.compute as pc
-
-    lengths = pc.list_value_length(table["input_ids"])
-    found: list[int] = pc.sort_indices(pc.negate(lengths)).to_pylist()
-    return found
-
-
-def _matching(table: Any, order: Any, tokenizer: TextTokenizer, grep: str) -> Iterator[InspectedSample]:
+def _matching(table: Any, order: Sequence[int], tokenizer: TextTokenizer, grep: str) -> Iterator[InspectedSample]:
     for start in range(0, len(order), 1000):
-        rows = _taken(table, order[start : start + 1000])
+        rows = _rows(table, order[start : start + 1000])
         for row, text in zip(rows, tokenizer.decode([row["input_ids"] for row in rows]), strict=True):
             if grep.casefold() in text.casefold():
-                yield _shown(row, tokenizer)
+                yield _sample(row, tokenizer)
 
 
-def _shown(row: dict[str, Any], tokenizer: TextTokenizer) -> InspectedSample:
+def _sample(row: dict[str, Any], tokenizer: TextTokenizer) -> InspectedSample:
     parts = parts_of(row["input_ids"], row["trained"], tokenizer)
     trained = sum(row["trained"][1::2]) - sum(row["trained"][::2])
     named = {name: row[name] for name in ("split", "source", "place", "role")}
@@ -103,7 +93,7 @@ def _shown(row: dict[str, Any], tokenizer: TextTokenizer) -> InspectedSample:
 
 
 def parts_of(ids: list[int], trained: list[int], tokenizer: TextTokenizer) -> list[TokenRun]:
-    """The sample in runs of tokens that are alike; the texts, one after the other, are the sample's text."""
+    """The sample in runs of tokens of one kind; the texts, one after the other, are the sample's text."""
     learnt = [False] * len(ids)
     for start, end in zip(trained[::2], trained[1::2], strict=True):
         learnt[start:end] = [True] * (end - start)
@@ -120,12 +110,12 @@ def parts_of(ids: list[int], trained: list[int], tokenizer: TextTokenizer) -> li
 
 def _texts(runs: list[list[int]], tokenizer: TextTokenizer) -> list[str]:
     """Each run's text as it reads in its place: some tokenizers drop the space before a text's first word."""
-    found: list[str] = []
+    texts: list[str] = []
     before: list[int] = []
     text = ""
     for run in runs:
         before = [*before, *run]
         (longer,) = tokenizer.decode([before])
-        found.append(longer[len(text) :] if longer.startswith(text) else tokenizer.decode([run])[0])
+        texts.append(longer[len(text) :] if longer.startswith(text) else tokenizer.decode([run])[0])
         text = longer
-    return found
+    return texts

@@ -1,4 +1,4 @@
-"""Samples that are longer than there is room for: dropped, cut, or made into several.
+"""Samples that are longer than there is room for: dropped, cut, or split into several.
 
 What must stay true: whatever is cut, a sample ends with a learnt stop token, and something of an answer is left; what
 is cut or left out is counted.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @dataclass(slots=True)
 class Candidate:
     """A sample before it is encoded. `spans`: which characters are learnt, None for all; `messages`: None for plain
-    text; `drawn`: its unit's number in the split.
+    text; `unit_hash`: its unit's number in the split.
     """
 
     text: str
@@ -43,7 +43,7 @@ class Encoded:
 
 
 class LengthPolicy:
-    """What --overlong makes of a sample. `candidate` and `encode` make new ones of what is left."""
+    """What --overlong makes of a sample that is too long. `candidate` and `encode` make samples of its parts."""
 
     def __init__(
         self,
@@ -72,7 +72,11 @@ class LengthPolicy:
 
     def _truncated(self, candidate: Candidate, encoded: Encoded) -> Encoded | None:
         """Cut behind `max_length` less one, and ended with the stop token; None when no answer would be left."""
-        end = self._end_of_character(encoded.ids, self._room - 1)
+        longest = self._room - 1
+        ends = range(longest, max(longest - 4, 0), -1)  # an end that is not inside a character is at most 3 before
+        end = next(
+            (cut for cut in ends if not self._tokenizer.decode([encoded.ids[:cut]])[0].endswith("\ufffd")), longest
+        )
         if candidate.messages is not None:
             prompt = self._tokenizer.length(self._template.prompt(candidate.messages[:-1]))
             if prompt >= end:
@@ -84,36 +88,31 @@ class LengthPolicy:
         kept[-1] = end + 1
         return Encoded([*encoded.ids[:end], self._template.eos_id], kept, encoded.round_trips)
 
-    def _end_of_character(self, ids: list[int], end: int) -> int:
-        """`end`, or the nearest place before it that is not inside a character."""
-        ends = range(end, max(end - 4, 0), -1)
-        return next((cut for cut in ends if not self._tokenizer.decode([ids[:cut]])[0].endswith("\ufffd")), end)
-
     def _divided(self, candidate: Candidate, counts: SourceCounts) -> list[tuple[Candidate, Encoded]]:
         """The parts that fit; none when not one does."""
         parts = self._parts(candidate)
-        made = list(zip(parts, self._encode(parts), strict=True)) if parts else []
-        fitting = [each for each in made if len(each[1].ids) <= self._room]
+        encoded = list(zip(parts, self._encode(parts), strict=True)) if parts else []
+        fitting = [(part, tokens) for part, tokens in encoded if len(tokens.ids) <= self._room]
         if fitting:
             counts.cleaned["split"] += 1
-            for part, each in made:
-                if len(each.ids) > self._room:
+            for part, tokens in encoded:
+                if len(tokens.ids) > self._room:
                     self._report.drop(counts, part.place, "over max length", part.text)
         return fitting
 
     def _parts(self, candidate: Candidate) -> list[Candidate]:
-        """The talk as several: turn by turn while they fit, an answer that is too long alone in pieces."""
+        """The conversation as several: turn by turn while they fit, an answer that is too long alone in pieces."""
         messages = candidate.messages or []
         system = [message for message in messages[:1] if message["role"] == "system"]
-        found: list[list[Message]] = []
+        parts: list[list[Message]] = []
         for turn in _turns(messages[len(system) :]):
-            if found and self._length([*found[-1], *turn]) <= self._room:
-                found[-1] += turn
+            if parts and self._length([*parts[-1], *turn]) <= self._room:
+                parts[-1] += turn
             else:
-                found += [[*system, *part] for part in self._turn_parts(system, turn)]
+                parts += [[*system, *piece] for piece in self._turn_parts(system, turn)]
         return [
-            self._candidate(talk, candidate.unit_hash, f"{candidate.place}/{number}")
-            for number, talk in enumerate(found, 1)
+            self._candidate(part, candidate.unit_hash, f"{candidate.place}/{number}")
+            for number, part in enumerate(parts, 1)
         ]
 
     def _turn_parts(self, system: list[Message], turn: list[Message]) -> list[list[Message]]:
@@ -124,18 +123,18 @@ class LengthPolicy:
         room = self._room - frame
         if room < 16:
             return [turn]
-        last, found = asked[-1], []
+        last, parts = asked[-1], []
         for number, piece in enumerate(pieces(answer["content"], length=self._tokenizer.length, room=room), 1):
             text = last["content"] if number == 1 else f"{last['content']}\n\n(part {number})"
-            found.append([*asked[:-1], {**last, "content": text}, assistant(piece)])
-        return found
+            parts.append([*asked[:-1], {**last, "content": text}, assistant(piece)])
+        return parts
 
     def _length(self, messages: list[Message]) -> int:
         return self._tokenizer.length(self._template.render(messages))
 
 
 def _turns(messages: list[Message]) -> Iterator[list[Message]]:
-    """A talk in parts that each end with an answer."""
+    """A conversation in parts that each end with an answer."""
     turn: list[Message] = []
     for message in messages:
         turn.append(message)

@@ -56,16 +56,16 @@ def _readable(locator: str, path: Path) -> Path:
 
 def _usable(locator: str, paths: Iterator[Path]) -> list[Path]:
     others: Counter[str] = Counter()
-    found = []
+    usable = []
     for path in paths:
         if path.is_file() and format_of(path):
-            found.append(Path(os.path.abspath(path)))
+            usable.append(Path(os.path.abspath(path)))
         else:
             others["folders" if path.is_dir() else path.suffix or path.name] += 1
-    if not found:
-        there = ", ".join(f"{count} {kind}" for kind, count in others.most_common(8)) or "no file at all"
-        raise ConfigError(f"{locator} holds nothing that can be read; there is: {there}", _READS)
-    return found
+    if not usable:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in others.most_common(8)) or "no file at all"
+        raise ConfigError(f"{locator} holds nothing that can be read; there is: {kinds}", _READS)
+    return usable
 
 
 def _below(folder: str) -> Iterator[Path]:
@@ -73,21 +73,21 @@ def _below(folder: str) -> Iterator[Path]:
     links lead to it, so a link to a folder above ends.
     """
     entered = {os.path.realpath(folder)}
-    found = []
-    for parent, folders, names in os.walk(folder, followlinks=True, onerror=_raise):
+    files = []
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for parent, folders, names in os.walk(folder, followlinks=True, onerror=fail):
         inside = {name: os.path.realpath(os.path.join(parent, name)) for name in sorted(folders) if name[0] != "."}
         folders[:] = [name for name, real in inside.items() if real not in entered]
         entered.update(inside.values())
-        found += [Path(parent, name) for name in names if name[0] != "."]
-    yield from sorted(found, key=lambda path: path.relative_to(folder).as_posix())
-
-
-def _raise(error: OSError) -> None:
-    raise error
+        files += [Path(parent, name) for name in names if name[0] != "."]
+    yield from sorted(files, key=lambda path: path.relative_to(folder).as_posix())
 
 
 def nearby(locator: str) -> str:
-    """The mend for a path with a slip of the pen in its last part; "" when nothing there is like it."""
+    """A hint for a path with a typing error in its last part; "" when no name there is like it."""
     path = Path(os.path.expanduser(locator))
     folder = path.parent if path.parent.is_dir() else Path()
     near = get_close_matches(path.name, os.listdir(folder), n=1)

@@ -1,4 +1,4 @@
-"""The pass over all rows: shape → clean → template → tokens → split, in batches that are encoded beside the reading.
+"""The pass over all rows: shape → clean → template → tokens → split, in batches that are encoded during the reading.
 
 What must stay true: every sample ends with a learnt stop token, whatever was cut; samples are written in the order in
 which they were read (one unit may wait: see split); memory does not grow with the number of rows, but for a short
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -40,7 +41,7 @@ FIRST_WORDS = 64
 
 
 class Preparation:
-    """One pass. `event` is told how far it is."""
+    """One pass. `event` receives how far it is."""
 
     def __init__(
         self,
@@ -85,12 +86,12 @@ class Preparation:
             pending.append((batch, self._pool.submit(self._encode, batch)))
             if len(pending) > AHEAD:
                 self._finish(*pending.popleft(), source, counts, last)
-            self._tell()
+            self._report_progress()
         for batch, future in pending:
             self._finish(batch, future, source, counts, last)
-        self._tell()
+        self._report_progress()
 
-    def _tell(self) -> None:
+    def _report_progress(self) -> None:
         self._event("progress", rows=self.report.read, seconds=round(time.monotonic() - self._began, 1))
 
     def _cap(self) -> int:
@@ -104,7 +105,12 @@ class Preparation:
 
     def _candidates(self, source: Source, counts: SourceCounts) -> Iterator[Candidate]:
         columns = column_map((*self._recipe.map, *source.map))
-        for place, row in read_rows(source, bad=self._bad(counts) if self._recipe.skip_bad else None):
+
+        def count_bad(place: str, error: ConfigError) -> None:
+            counts.read += 1
+            self.report.drop(counts, place, "cannot be read", error.message)
+
+        for place, row in read_rows(source, bad=count_bad if self._recipe.skip_bad else None):
             counts.read += 1
             try:
                 yield from self._of_row(row, columns, place, counts)
@@ -122,66 +128,53 @@ class Preparation:
             return
         counts.shapes[parsed.shape] += 1
         if isinstance(parsed, MessagesRow):
-            yield from self._talk(parsed, place, counts)
+            yield from self._conversation(parsed, place, counts)
         else:
             yield from self._document(parsed, place, counts)
 
-    def _bad(self, counts: SourceCounts) -> Callable[[str, ConfigError], None]:
-        def count(place: str, error: ConfigError) -> None:
-            counts.read += 1
-            self.report.drop(counts, place, "cannot be read", error.message)
-
-        return count
-
-    def _talk(self, talk: MessagesRow, place: str, counts: SourceCounts) -> Iterator[Candidate]:
-        messages = [self._clean(message, counts) for message in talk.messages]
+    def _conversation(self, row: MessagesRow, place: str, counts: SourceCounts) -> Iterator[Candidate]:
+        messages = [self._clean(message, counts) for message in row.messages]
         question = next((message for message in messages if message["role"] == "user"), messages[0])
         text = "\0".join(part for message in messages for part in message.values())
         if self._is_wanted(text, place, counts, self._duplicates):
             unit = "\n\n### Input:\n".join(filter(None, (question["content"], question.get("input"))))
             yield self._candidate(messages, split_hash(unit, self._recipe.seed), place)
 
-    def _document(self, text: TextRow, place: str, counts: SourceCounts) -> Iterator[Candidate]:
-        cleaned = without_controls(text.text)
+    def _document(self, row: TextRow, place: str, counts: SourceCounts) -> Iterator[Candidate]:
+        cleaned = without_controls(row.text)
         if not self._is_wanted(cleaned, place, counts, self._duplicates):
             return
         try:
-            document = read_document(cleaned, text.format, text.title)  # type: ignore[arg-type]  # checked by parse_row
+            document = read_document(cleaned, row.format, row.title)  # type: ignore[arg-type]  # checked by parse_row
         except ConfigError as error:
             raise ConfigError(f"{place}: {error.message}", error.hint) from error
         counts.cleaned.update(document.removed)
         unit_hash = split_hash(cleaned, self._recipe.seed)
-        made = (
-            self._raw(document, unit_hash, place)
-            if self._recipe.text_as == "raw"
-            else self._passages(document, unit_hash, place)
-        )
-        nothing = True
-        for words, candidate in made:
-            nothing = False
+        make = self._raw if self._recipe.text_as == "raw" else self._passages
+        is_empty = True
+        for words, candidate in make(document, unit_hash, place):
+            is_empty = False
             if self._is_wanted(words, candidate.place, counts, self._duplicate_pieces, candidate.prompt):
                 yield candidate
-        if nothing:
+        if is_empty:
             self.report.drop(counts, place, "empty text", cleaned)
 
     def _passages(self, document: Document, unit_hash: float, place: str) -> Iterator[tuple[str, Candidate]]:
         """The words of the document's passages and the passages, each small enough to be kept whole with the longest of
         its questions.
         """
-        names = [shortened(each.heading, words=20, characters=120) for each in document.sections]
+        names = [shortened(section.heading, words=20, characters=120) for section in document.sections]
         title = shortened(document.title, words=20, characters=120)
         longest = f"Write the passage “{max([title, *names], key=len)}” of “{title}”, part 1000."
         frame = self._tokenizer.length(self._template.render([user(longest), assistant("")])) + FIRST_WORDS
         room = max(self._recipe.max_length - frame, 16)
-        found = passages(document, length=self._tokenizer.length, room=room)
-        for number, passage in enumerate(found, 1):
+        for number, passage in enumerate(passages(document, length=self._tokenizer.length, room=room), 1):
             messages = [user(passage.prompt), assistant(passage.text)]
             yield passage.text, self._candidate(messages, unit_hash, f"{place}#{number}")
 
     def _raw(self, document: Document, unit_hash: float, place: str) -> Iterator[tuple[str, Candidate]]:
         room = self._recipe.max_length - 2  # BOS and EOS
-        found = pieces(plain_text(document), length=self._tokenizer.length, room=room)
-        for number, piece in enumerate(found, 1):
+        for number, piece in enumerate(pieces(plain_text(document), length=self._tokenizer.length, room=room), 1):
             text = f"{self._template.bos}{piece}{self._template.eos}"
             yield piece, Candidate(text, None, None, unit_hash, "", f"{place}#{number}")
 
@@ -209,7 +202,7 @@ class Preparation:
         asked = next((m["content"] for m in reversed(messages) if m["role"] == "user"), "")
         return Candidate(text, spans, messages, unit_hash, asked, place)
 
-    # Candidates → tokens, beside the reading
+    # Candidates → tokens, during the reading
 
     def _encode(self, batch: list[Candidate]) -> list[Encoded]:
         texts = [candidate.text for candidate in batch]
@@ -217,29 +210,28 @@ class Preparation:
             encodings = self._tokenizer.encode_with_offsets(texts)
             ids = [encoding.ids for encoding in encodings]
             trained = [
-                [0, len(encoding.ids)] if each.spans is None else token_spans(encoding.offsets, each.spans)
-                for each, encoding in zip(batch, encodings, strict=True)
+                [0, len(encoding.ids)] if candidate.spans is None else token_spans(encoding.offsets, candidate.spans)
+                for candidate, encoding in zip(batch, encodings, strict=True)
             ]
         else:
             ids = self._tokenizer.encode(texts)
             trained = [[0, len(row)] for row in ids]
-        round_trips = self._round_trips(texts, ids)
-        return [Encoded(*each) for each in zip(ids, trained, round_trips, strict=True)]
+        return [Encoded(*parts) for parts in zip(ids, trained, self._round_trips(texts, ids), strict=True)]
 
     def _round_trips(self, texts: list[str], ids: list[list[int]]) -> list[bool]:
         """Whether ids → text → ids is the identity: it is where the text comes back, since encoding is a function. A
-        tokenizer that normalises gives another text back; there it is tried. One that loses nothing by its build is
-        taken at its word once it has kept it for a batch.
+        tokenizer that normalizes gives another text back; there it is tried. One that loses nothing by its build is
+        trusted once a whole batch came back.
         """
         if self._is_trusted:
             return [True] * len(texts)
         decoded = self._tokenizer.decode(ids)
-        found = [before == after for before, after in zip(texts, decoded, strict=True)]
-        self._is_trusted = self._tokenizer.is_lossless and all(found)
-        odd = [place for place, same in enumerate(found) if not same]
-        for place, again in zip(odd, self._tokenizer.encode([decoded[place] for place in odd]), strict=True):
-            found[place] = again == ids[place]
-        return found
+        same = [before == after for before, after in zip(texts, decoded, strict=True)]
+        self._is_trusted = self._tokenizer.is_lossless and all(same)
+        odd = [index for index, is_same in enumerate(same) if not is_same]
+        for index, again in zip(odd, self._tokenizer.encode([decoded[index] for index in odd]), strict=True):
+            same[index] = again == ids[index]
+        return same
 
     # Tokens → samples
 
@@ -252,12 +244,12 @@ class Preparation:
         last: int | None,
     ) -> None:
         for candidate, encoded in zip(batch, future.result(), strict=True):
-            for fitting, each in self._length_policy.fit(candidate, encoded, counts):
+            for fitting, its_tokens in self._length_policy.fit(candidate, encoded, counts):
                 if last is not None and self._taken["general"] >= last:
                     counts.capped = True
                     self.report.drop(counts, fitting.place, "beyond --general", fitting.text)
                 else:
-                    self._put(fitting, each, source, counts)
+                    self._put(fitting, its_tokens, source, counts)
 
     def _put(self, candidate: Candidate, encoded: Encoded, source: Source, counts: SourceCounts) -> None:
         ids, trained = encoded.ids, encoded.trained
@@ -271,7 +263,11 @@ class Preparation:
         self._split.add(sample, candidate.unit_hash, is_author=source.role == "author")
 
     def _write(self, split: str, sample: TokenizedSample) -> None:
-        times = self._times(sample.source) if split == TRAIN else 1
+        times = 1
+        if split == TRAIN:  # so often that all samples of the source come to its weight
+            weight, before = self._weights[sample.source], self._written[sample.source]
+            times = int((before + 1) * weight) - int(before * weight)
+            self._written[sample.source] += 1
         for _ in range(times):
             self._writer.add(split, sample)
         if times:
@@ -279,12 +275,6 @@ class Preparation:
         else:
             counts = self.report.sources[sample.source]
             self.report.drop(counts, sample.place, "left out by its weight", sample.prompt)
-
-    def _times(self, source: str) -> int:
-        """How often the source's next training sample stands in the result, so that all of them come to its weight."""
-        weight, before = self._weights[source], self._written[source]
-        self._written[source] += 1
-        return int((before + 1) * weight) - int(before * weight)
 
     def _audit(self, candidate: Candidate, encoded: Encoded) -> None:
         ids, problem = encoded.ids, self.report.problem
@@ -300,11 +290,9 @@ class Preparation:
 
 def token_spans(offsets: Sequence[tuple[int, int]], spans: list[tuple[int, int]]) -> list[int]:
     """The tokens that begin inside the character spans, as [start, end, …]."""
-    from bisect import bisect_left
-
     starts = [start for start, _ in offsets]
-    found: list[int] = []
+    tokens: list[int] = []
     for start, end in spans:
         first, last = bisect_left(starts, start), bisect_left(starts, end)
-        found += [first, last] if last > first else []
-    return found
+        tokens += [first, last] if last > first else []
+    return tokens

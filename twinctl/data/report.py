@@ -72,7 +72,7 @@ class Report:
         self.trained_in_train += trained * times if split == TRAIN else 0
 
     def problem(self, what: str, place: str) -> None:
-        """Note a sample that fails a check."""
+        """Record a sample that fails a check."""
         count, places = self.problems.get(what, (0, []))
         self.problems[what] = (count + 1, [*places, place] if len(places) < NAMED else places)
 
@@ -81,12 +81,12 @@ class Report:
         for what, (count, places) in self.problems.items():
             raise CheckFailed(
                 f"{count} samples {what}: {', '.join(places)}{', …' if count > len(places) else ''}",
-                "mend these rows, or choose another --template; nothing was committed",
+                "fix these rows, or choose another --template; nothing was committed",
             )
         if not self.total(TRAIN):
             held_out, dropped = self.total(EVAL), self.dropped()
             gone = [f"{count} {reason}" for reason, count in dropped.items()]
-            facts = [f"{self.read} read", *([f"dropped: {', '.join(gone)}"] if gone else [])]
+            facts = [f"{self.read} read"] + ([f"dropped: {', '.join(gone)}"] if gone else [])
             hint = "name others: twinctl prepare -d FILE_OR_FOLDER"
             if held_out:
                 facts, hint = [*facts, f"held out: {held_out}"], "add rows, or hold out none: --eval-fraction 0"
@@ -97,45 +97,46 @@ class Report:
     @property
     def read(self) -> int:
         """Rows read, documents included."""
-        return sum(each.read for each in self.sources.values())
+        return sum(counts.read for counts in self.sources.values())
 
     def total(self, split: str) -> int:
         """Samples in a split."""
-        return sum(each.samples[split] for each in self.sources.values())
+        return sum(counts.samples[split] for counts in self.sources.values())
 
     def dropped(self) -> dict[str, int]:
         """Rows left out, by reason, over all sources."""
-        return _sum(each.dropped for each in self.sources.values())
+        return _sum(counts.dropped for counts in self.sources.values())
 
     def by_role(self, name: str) -> dict[str, int]:
         """ "tokens" or "samples", by role."""
-        found: Counter[str] = Counter()
-        for each in self.sources.values():
-            value = getattr(each, name)
-            found[each.role] += value.total() if isinstance(value, Counter) else value
-        return dict(found)
+        by_role: Counter[str] = Counter()
+        for counts in self.sources.values():
+            value = getattr(counts, name)
+            by_role[counts.role] += value.total() if isinstance(value, Counter) else value
+        return dict(by_role)
 
     def metrics(self) -> dict[str, Any]:
         """The figures for the record."""
+        sources = list(self.sources.values())
         return {
             "rows_read": self.read,
             "rows_kept": self.total(TRAIN) + self.total(EVAL),
             "rows_dropped": self.dropped(),
-            "cleaned": _sum(each.cleaned for each in self.sources.values()),
-            "shapes": _sum(each.shapes for each in self.sources.values()),
+            "cleaned": _sum(counts.cleaned for counts in sources),
+            "shapes": _sum(counts.shapes for counts in sources),
             "train_rows": self.total(TRAIN),
             "eval_rows": self.total(EVAL),
             "rows_by_role": self.by_role("samples"),
-            "tokens": sum(each.tokens for each in self.sources.values()),
+            "tokens": sum(counts.tokens for counts in sources),
             "tokens_by_role": self.by_role("tokens"),
             "trained_tokens": self.trained_in_train,
             "longest": self.longest,
-            "sources": [each.stored() for each in self.sources.values()],
+            "sources": [counts.stored() for counts in sources],
         }
 
 
 def _sum(counters: Any) -> dict[str, int]:
-    found: Counter[str] = Counter()
+    total: Counter[str] = Counter()
     for counter in counters:
-        found.update(counter)
-    return dict(sorted(found.items()))
+        total.update(counter)
+    return dict(sorted(total.items()))

@@ -11,6 +11,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from glob import has_magic
 from itertools import islice, takewhile
@@ -57,10 +58,12 @@ class Source:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What is hashed of it: the content, and what is asked of it beside the defaults."""
+        """What is hashed of it: the content, and what is asked of it besides the defaults."""
         content: dict[str, Any] = {"repo": self.repo, "sha": self.sha, "split": self.split}
         if not self.repo:
-            content = {"files": [[file.digest, _format(path), file.title] for path, file in self._located()]}
+            # The format too: it may read the same bytes in another way.
+            files = [[file.digest, format_of(path) or "json", file.title] for path, file in self._located()]
+            content = {"files": files}
         asked = {"limit": self.limit, "weight": None if self.weight == 1 else self.weight, "map": list(self.map)}
         return {"role": self.role, **content, **{name: value for name, value in asked.items() if value}}
 
@@ -70,26 +73,26 @@ class Source:
 
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> Source:
-        """The source that was stored; of one that twinctl stored before it knew folders, what is still known."""
+        """The source that was stored, also by a twinctl that did not know folders yet."""
         known = {field.name: stored[field.name] for field in fields(cls) if field.name in stored}
         older = [{"path": stored["path"], "digest": stored["digest"], "title": ""}] if stored.get("path") else []
         files = tuple(DataFile(**file) for file in stored.get("files", older))
         return cls(**{"name": stored["locator"], **known, "files": files, "map": tuple(stored.get("map", ()))})
 
     def local_files(self) -> Iterator[tuple[Path, str]]:
-        """Where its files lie on this machine, and their digests."""
+        """Its files' paths on this machine, and their digests."""
         return ((path, file.digest) for path, file in self._located())
 
     def _located(self) -> Iterator[tuple[Path, DataFile]]:
         return ((Path(file.path) if file.path else _author_rows(), file) for file in self.files)
 
     def labelled(self) -> Iterator[tuple[Path, DataFile, str]]:
-        """The files with what each is called in its rows' places: its path below the folder or glob, or its name."""
+        """The files with their labels, which begin their rows' places."""
         for path, file in self._located():
             yield path, file, self.label(path)
 
     def label(self, path: Path) -> str:
-        """What one of its files is called."""
+        """How one of its files is called in messages: its path below the folder or glob, or its name."""
         fixed = takewhile(lambda part: not has_magic(part), Path(os.path.expanduser(self.locator)).parts)
         base = Path(os.path.abspath(Path(*fixed)))
         below = str(path.relative_to(base)) if base in path.parents else path.name
@@ -105,21 +108,14 @@ def resolve_sources(
     refresh: bool,
     spool: Path,
 ) -> list[Source]:
-    """The sources, settled to files with digests and to commits. Standard input is kept in `spool`; a commit that one
-    of `pinned`, sources as they are stored, has of a data set is kept unless `refresh`.
+    """The sources, resolved to files with digests and to commits. Standard input is kept in `spool`. A data set keeps
+    the commit that it has in `pinned` (sources as they are stored) unless `refresh`.
 
-    Raises ConfigError for a locator that is nothing, or is given twice; HubError when the Hub refuses.
+    Raises ConfigError for a locator that leads to nothing, or is given twice; HubError when the Hub refuses.
     """
-    if [each.source for each in wanted].count(INPUT) > 1:
+    if [source.source for source in wanted].count(INPUT) > 1:
         raise ConfigError(f"{INPUT} is given twice", "standard input can be read once")
-    return with_unique_names([_resolved(each, role, memo, [] if refresh else pinned, spool) for each in wanted])
-
-
-def with_unique_names(sources: Sequence[Source]) -> list[Source]:
-    """The sources under names of which no two are the same. Raises ConfigError for one that is given twice."""
-    _refuse_twice(sources)
-    names = Counter(source.name for source in sources)
-    return [replace(source, name=_whole_name(source)) if names[source.name] > 1 else source for source in sources]
+    return with_unique_names([_resolved(source, role, memo, [] if refresh else pinned, spool) for source in wanted])
 
 
 def _resolved(
@@ -133,7 +129,8 @@ def _resolved(
     elif wanted.split or wanted.revision:
         raise ConfigError(f"{locator} is not a data set on the Hub", "leave split and revision out")
     else:
-        source = Source(role, _name(locator), locator, tuple(_file(locator, path, memo) for path in paths))
+        files = tuple(_file(locator, path, memo) for path in paths)
+        source = Source(role, _display_name(locator), locator, files)
     return replace(source, limit=wanted.limit, weight=wanted.weight, map=wanted.map)
 
 
@@ -147,13 +144,13 @@ def _local_paths(locator: str, spool: Path) -> list[Path]:
 
 
 def _author_rows() -> Path:
-    """The bundled rows lie wherever this twinctl is installed, so no run pins their path."""
+    """The bundled rows are wherever this twinctl is installed, so no run pins their path."""
     from twinctl.bundled import AUTHOR_ROWS
 
     return AUTHOR_ROWS
 
 
-def _name(locator: str) -> str:
+def _display_name(locator: str) -> str:
     if locator == INPUT:
         return "standard input"
     path = os.path.expanduser(locator)
@@ -169,17 +166,13 @@ def _file(locator: str, path: Path, memo: DigestMemo) -> DataFile:
     return DataFile("" if locator == BUNDLED else str(path), digest_of(path, memo), title)
 
 
-def _format(path: Path) -> str:
-    """How the file is read, which may differ for the same bytes."""
-    return format_of(path) or "json"
-
-
 def _on_hub(wanted: DataSource, role: Role) -> Source:
     from twinctl.hub.names import is_repo_id
 
     locator = wanted.source
     repo, colon, named_split = locator.removeprefix(HUB).partition(":")
-    is_path = not locator.startswith(HUB) and _can_only_be_a_path(locator)
+    # What begins like a path or ends like a file can only be a path.
+    is_path = locator.startswith((".", "/", "~")) or (not locator.startswith(HUB) and format_of(Path(locator)))
     if is_path or not is_repo_id(repo) or bool(colon) != bool(named_split):
         what = "no file matches" if has_magic(locator) else "there is no file"
         hint = nearby(locator) or "give a file, a folder, or a Hub data set: OWNER/NAME:train"
@@ -188,10 +181,6 @@ def _on_hub(wanted: DataSource, role: Role) -> Source:
         raise ConfigError(f"{locator} names a split, and split names another: {wanted.split}", "leave one of them out")
     split = named_split or wanted.split or "train"
     return Source(role, repo, locator, repo=repo, split=split, revision=wanted.revision)
-
-
-def _can_only_be_a_path(locator: str) -> bool:
-    return locator.startswith((".", "/", "~")) or format_of(Path(locator)) is not None
 
 
 def _commit(source: Source, pinned: Sequence[Mapping[str, Any]]) -> str:
@@ -204,40 +193,40 @@ def _commit(source: Source, pinned: Sequence[Mapping[str, Any]]) -> str:
     return resolve_dataset(source.repo, source.revision)
 
 
-def _refuse_twice(sources: Sequence[Source]) -> None:
-    seen: dict[object, str] = {}
+def with_unique_names(sources: Sequence[Source]) -> list[Source]:
+    """The sources under names of which no two are the same. Raises ConfigError for one that is given twice."""
+    locators: dict[object, str] = {}
     for source in sources:
         files = tuple(os.path.realpath(path) for path, _ in source.local_files())
         key = files or (source.repo, source.sha, source.split)
-        if key in seen:
-            first = f", first as {seen[key]}" if seen[key] != source.locator else ""
+        if key in locators:
+            first = f", first as {locators[key]}" if locators[key] != source.locator else ""
             raise ConfigError(f"{source.locator} is given twice{first}", "name it once; a weight of 2 repeats its rows")
-        seen[key] = source.locator
+        locators[key] = source.locator
+    names = Counter(source.name for source in sources)
+    return [replace(source, name=_long_name(source)) if names[source.name] > 1 else source for source in sources]
 
 
-def _whole_name(source: Source) -> str:
+def _long_name(source: Source) -> str:
     if not source.repo:
         return source.locator
     return f"{source.repo}:{source.split}" + (f"@{source.revision}" if source.revision else "")
 
 
 def source_changes(source: Source, memo: DigestMemo) -> list[str]:
-    """How its files differ from what was resolved: "posts.jsonl changed", and what a folder or glob gained or lost. Of
-    files that are not here at all nothing is said.
+    """How its files differ from what was resolved: "posts.jsonl changed", and what a folder or glob gained or lost.
+    Files that are not on this machine at all count for nothing.
     """
-    held = {path: file.digest for path, file in source._located()}
-    edited = [path for path, digest in held.items() if path.exists() and memo.sha256(path) != digest]
-    now = set() if source.repo or source.locator in (BUNDLED, INPUT) else _files_now(source.locator)
-    new, gone = (sorted(now - held.keys()), sorted(held.keys() - now)) if now & held.keys() else ([], [])
-    named = {"changed": edited, "is new": new, "is gone": gone}
-    return [f"{source.label(path)} {what}" for what, paths in named.items() for path in paths]
-
-
-def _files_now(locator: str) -> set[Path]:
-    try:
-        return set(find_files(locator))
-    except ConfigError:
-        return set()
+    digests = dict(source.local_files())
+    edited = [path for path, digest in digests.items() if path.exists() and memo.sha256(path) != digest]
+    paths: set[Path] = set()
+    if not source.repo and source.locator not in (BUNDLED, INPUT):
+        with suppress(ConfigError):
+            paths = set(find_files(source.locator))
+    is_here = bool(paths & digests.keys())
+    new, gone = (sorted(paths - digests.keys()), sorted(digests.keys() - paths)) if is_here else ([], [])
+    changes = {"changed": edited, "is new": new, "is gone": gone}
+    return [f"{source.label(path)} {what}" for what, paths_so in changes.items() for path in paths_so]
 
 
 def read_rows(source: Source, *, bad: OnBadRow | None = None) -> Iterator[LocatedRow]:
@@ -252,9 +241,9 @@ def read_rows(source: Source, *, bad: OnBadRow | None = None) -> Iterator[Locate
         return
     for path, file, label in source.labelled():
         with require_unchanged(path, file.digest, label):
-            for placed in islice(file_rows(path, label, bad, file.title), left):
+            for row in islice(file_rows(path, label, bad, file.title), left):
                 left -= 1
-                yield placed
+                yield row
         if not left:
             return
 

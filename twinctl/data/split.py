@@ -1,6 +1,6 @@
 """Which samples are held out.
 
-What must stay true: all samples of one unit (a document, or the rows that ask the same) lie on one side; a unit's side
+What must stay true: all samples of one unit (a document, or the rows that ask the same) are on one side; a unit's side
 follows from its text and the seed alone, so adding rows moves no other unit. The one exception: where chance holds out
 none of the author's units, the one that was nearest to it is held out, so that there always is something to measure by.
 """
@@ -35,7 +35,7 @@ class Split(Generic[T]):
     _wrote: dict[str, bool] = field(default_factory=lambda: {TRAIN: False, EVAL: False})
 
     def add(self, item: T, unit_hash: float, *, is_author: bool) -> None:
-        """`drawn`: the unit's number."""
+        """Decide the item's side by its unit's `split_hash`."""
         if unit_hash < self.fraction:
             self._put(EVAL, item, is_author)
         elif self._held and unit_hash == self._nearest:
