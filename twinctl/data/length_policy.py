@@ -72,11 +72,11 @@ class LengthPolicy:
 
     def _truncated(self, candidate: Candidate, encoded: Encoded) -> Encoded | None:
         """Cut behind `max_length` less one, and ended with the stop token; None when no answer would be left."""
-        longest = self._room - 1
-        ends = range(longest, max(longest - 4, 0), -1)  # an end that is not inside a character is at most 3 before
-        end = next(
-            (cut for cut in ends if not self._tokenizer.decode([encoded.ids[:cut]])[0].endswith("\ufffd")), longest
-        )
+        end = self._room - 1
+        for cut in range(end, max(end - 4, 0), -1):  # the nearest place that is not inside a character
+            if not self._tokenizer.decode([encoded.ids[:cut]])[0].endswith("\ufffd"):
+                end = cut
+                break
         if candidate.messages is not None:
             prompt = self._tokenizer.length(self._template.prompt(candidate.messages[:-1]))
             if prompt >= end:
