@@ -22,6 +22,7 @@ from typing import Any, TextIO
 
 from twinctl.chat.model_selection import ModelSelection, select_models
 from twinctl.config.sampling import Sampling
+from twinctl.inference.chat_model import ModelFiles
 from twinctl.pipeline.run_view import RunView
 from twinctl.workspace.workspace import Workspace
 
@@ -103,7 +104,7 @@ def model_in(folder: Path, four_bit: bool) -> Any:
     about: dict[str, Any] = {"max_length": 2048, "template": template.text, "eos": template.eos}
     with tempfile.NamedTemporaryFile(suffix=".txt") as log:
         where: dict[str, Any] = {"model": folder, "adapter": None, "base": folder, "log": Path(log.name)}
-        return LocalModel.load(**where, **about, name=folder.name, four_bit=four_bit)
+        return LocalModel.load(ModelFiles(**where, **about), folder.name, four_bit=four_bit)
 
 
 def main() -> int:

@@ -114,7 +114,7 @@ def test_a_checkpoint_that_is_removed_or_torn_meanwhile(
     loaded = []
     monkeypatch.setattr(
         "twinctl.engine.generation.LocalModel.load",
-        lambda *, adapter, **_: loaded.append((adapter, sorted(path.name for path in adapter.iterdir()))),
+        lambda files, name, **_: loaded.append((files.adapter, sorted(path.name for path in files.adapter.iterdir()))),
     )
     (voices,) = select_models(RunView(workspace, run), ModelSelection(checkpoint=10))
     assert voices.names == ("checkpoint-10",)

@@ -12,6 +12,7 @@ import pytest
 from tests.support.commands import Cli
 from twinctl.chat.model_selection import ModelGroup
 from twinctl.engine import generation
+from twinctl.inference.chat_model import ModelFiles
 
 torch = pytest.importorskip("torch")
 
@@ -80,7 +81,7 @@ def test_unsloth_is_told_which_files_and_that_the_model_is_to_answer(
     told: list[object] = []
     monkeypatch.setattr(generation.start_unsloth("auto").FastLanguageModel, "for_inference", told.append)
     where: dict[str, Any] = {"model": model, "adapter": None, "base": model, "log": home / "log.txt"}
-    speaker = generation.LocalModel.load(**where, max_length=64, template="{{ x }}", eos="</s>", name="tiny")
+    speaker = generation.LocalModel.load(ModelFiles(**where, max_length=64, template="{{ x }}", eos="</s>"), "tiny")
     assert told == [weights] and (tokenizer.chat_template, tokenizer.eos_token) == ("{{ x }}", "</s>")
     assert asked[0]["model_name"] == str(model) and asked[0]["use_exact_model_name"]
     assert (speaker.context, asked[0]["max_seq_length"]) == (512, 512)

@@ -115,7 +115,7 @@ for token in twin._tokenizer("🙂", add_special_tokens=False)["input_ids"][:-1]
 half.close()
 found["unfinished"] = half.text
 
-for path in gguf_files(workspace, run):
+for path in gguf_files(RunView(workspace, run)):
     (speaker,) = load(gguf=str(path))
     pieces = []
     answer = speaker.answer(talks[0], greedy, pieces.append)

@@ -29,6 +29,7 @@ from twinctl.engine.generation import LocalModel
 from twinctl.engine.unsloth_import import into_log, start_unsloth
 from twinctl.errors import EngineError
 from twinctl.config.sampling import Sampling
+from twinctl.inference.chat_model import ModelFiles
 
 work = Path({work!r})
 with into_log(work / "log.txt"):
@@ -40,8 +41,8 @@ with into_log(work / "log.txt"):
                        task_type="CAUSAL_LM")
     get_peft_model(AutoModelForCausalLM.from_pretrained(BASE), fresh).save_pretrained(work / "adapter")
 template = load_template("alpaca", BASE, TextTokenizer.load(BASE))
-about = dict(max_length=1024, template=template.text, eos=template.eos, base=BASE, model=None, log=work / "log.txt")
-twin = LocalModel.load(adapter=work / "adapter", name="twin", **about)
+about = dict(max_length=1024, template=template.text, eos=template.eos, base=BASE, log=work / "log.txt")
+twin = LocalModel.load(ModelFiles(adapter=work / "adapter", **about), "twin")
 QUESTIONS = ["What is rain?", "Explain what an anvil is, and who needs one in a town by the sea.", "Why?",
              "Tell me about a hedgehog. Be brief.", "Who bakes the bread?", "東京 🙂?"]
 talks = [[dict(role="user", content=question)] for question in QUESTIONS]
@@ -64,7 +65,7 @@ found["streamed"] = [twin.answer(talks[0], greedy, pieces.append).text, "".join(
 found["single"], found["bare"] = said(twin), [bare(talk) for talk in talks]
 found["batched"] = [answer.text for answer in twin.answers(talks, greedy)]
 found["base"], found["again"] = said(twin.as_base()), said(twin)
-found["base alone"] = said(LocalModel.load(adapter=None, name="base", **about))
+found["base alone"] = said(LocalModel.load(ModelFiles(**about), "base"))
 
 generate = twin._model.generate
 def torn(**how):

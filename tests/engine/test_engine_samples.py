@@ -33,6 +33,7 @@ with into_log(here / "log.txt"):
     from trl import SFTConfig, SFTTrainer
     from twinctl.data.tokens import TRAIN, TokensInfo, read_tokens
     from twinctl.engine.generation import LocalModel
+    from twinctl.inference.chat_model import ModelFiles
     from twinctl.engine.models import set_chat_template, load_model, stop_at
     from twinctl.engine.samples import Samples
     from twinctl.config.sampling import Sampling
@@ -86,9 +87,9 @@ with into_log(here / "log.txt"):
     chat = {{}}
     for step, answers in watcher.answers.items():
         weights = here / "asked" / f"checkpoint-{{step}}"
-        where = dict(model=weights, adapter=None) if method == "full" else dict(model=None, adapter=weights)
-        speaker = LocalModel.load(**where, base=base, max_length=256, template=info.template, eos=info.eos, name="twin",
-                                  log=here / "log.txt")
+        where = dict(model=weights) if method == "full" else dict(adapter=weights)
+        files = ModelFiles(base, info.template, info.eos, 256, here / "log.txt", **where)
+        speaker = LocalModel.load(files, "twin")
         talks = [[dict(role="user", content=answer["prompt"])] for answer in answers]
         said = speaker.answers(talks, Sampling(temperature=0, max_new_tokens={longest}))
         chat[step] = [dict(prompt=a["prompt"], text=s.text, finish=s.finish) for a, s in zip(answers, said)]

@@ -221,7 +221,7 @@ from twinctl.pipeline.run_view import RunView
 from twinctl.workspace.workspace import Workspace
 place = Workspace.open(Path("there"))
 files = twin_files(RunView(place, place.run("whole")))
-show({name: str(value) for name, value in files.items()})
+show({name: str(value) for name, value in vars(files).items()})
 """
     files = pushed.run(code).values[0]
     assert files["model"] == files["base"], "no base is needed, nor asked for"

@@ -142,8 +142,8 @@ def test_chat_finds_its_files_behind_a_filter(desk: Desk) -> None:
     run = workspace.run(None)
     view = RunView(workspace, run)
     found = twin_files(view)
-    assert (found["adapter"], found["max_length"]) == (desk.out("align"), 256)
-    assert base_files(view)["max_length"] == 256
+    assert (found.adapter, found.max_length) == (desk.out("align"), 256)
+    assert base_files(view).max_length == 256
 
 
 def test_every_kind_is_made_by_the_command_of_a_phase_that_says_so() -> None:

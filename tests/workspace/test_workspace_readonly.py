@@ -153,7 +153,7 @@ def test_what_is_done_already_is_a_hit(frozen: Desk) -> None:
 def test_the_twin_is_found_to_talk_to(frozen: Desk) -> None:
     def look() -> Any:
         view = RunView(frozen.workspace, frozen.workspace.run(None))
-        found = [twin_files(view), base_files(view)]
+        found = [vars(twin_files(view)), vars(base_files(view))]
         return [found, view.trained().path, view.need(Kind.TOKENS).path]
 
     (twin, base), adapter, tokens = _as_reader(look)

@@ -24,7 +24,7 @@ from twinctl.config.sampling import Sampling
 from twinctl.data.template import Message
 from twinctl.data.tokenizer import TextTokenizer
 from twinctl.data.tokens import EVAL, IGNORED, evenly_spaced, read_tokens, samples
-from twinctl.inference.chat_model import Answer, ChatModel, Show, opening
+from twinctl.inference.chat_model import Answer, ChatModel, PromptFormat, Show, opening
 from twinctl.inference.context_window import Exchange
 from twinctl.pipeline.run_view import RunView
 
@@ -58,13 +58,13 @@ class Evidence:
     tokenizer: TextTokenizer
 
     @classmethod
-    def read(cls, tokens: Path, base: Path, template: str, eos: str | None) -> Evidence:
-        """From a tokens folder and the base model's tokenizer."""
+    def read(cls, tokens: Path, prompt_format: PromptFormat) -> Evidence:
+        """Read the rows of a tokens folder, and how the model is asked."""
         from twinctl.data.template import MODEL, Template
 
-        tokenizer = TextTokenizer.load(base)
-        stop = eos or tokenizer.eos
-        jinja = Template(MODEL, template, tokenizer.bos, stop, -1, {**tokenizer.named, "eos_token": stop})
+        tokenizer = TextTokenizer.load(prompt_format.tokenizer)
+        stop = prompt_format.eos or tokenizer.eos
+        jinja = Template(MODEL, prompt_format.template, tokenizer.bos, stop, -1, {**tokenizer.named, "eos_token": stop})
         question = "twinctl asks"
         prompt = jinja.prompt([{"role": "user", "content": question}])
         text = TemplateText.of(prompt, question, tokenizer.specials)
@@ -205,9 +205,9 @@ def as_checked(sampling: Sampling) -> Sampling:
 
 def suggested(view: RunView) -> list[str]:
     """Prompts to try: the check's own, and questions of held-out rows."""
-    from twinctl.chat.model_files import evidence_files
+    from twinctl.chat.model_files import tokens_of_twin
 
-    table = read_tokens(evidence_files(view)["tokens"], EVAL)
+    table = read_tokens(tokens_of_twin(view).out, EVAL)
     questions = [Exchange(text, "") for text in table["prompt"].to_pylist() if text.strip()]
     return [*PROMPTS, *(row.question for row in spread(questions, HELD_OUT))]
 

@@ -1,60 +1,57 @@
-"""Which files make up the run's twin, its base, and a checkpoint of a training that goes on.
+"""Which files make up the run's twin, its base, and a checkpoint of an unfinished training.
 
 What must stay true: an adapter meets the very base that it was trained on, by digest, and the template and length of
-the tokens it was trained on; a checkpoint is one only once it is sealed.
+the tokens it was trained on; a checkpoint counts only once its manifest is written.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from twinctl.errors import UpstreamError
+from twinctl.inference.chat_model import ModelFiles, PromptFormat
 from twinctl.pipeline.kind import Kind, is_trained
 from twinctl.pipeline.lineage import Result
 from twinctl.pipeline.run_view import RunView
 from twinctl.workspace.artifact import Artifact
 
 
-def twin_files(view: RunView) -> dict[str, Any]:
-    """Where the twin's parts are, as engine.generation's `LocalModel.load` takes them.
+def twin_files(view: RunView) -> ModelFiles:
+    """The files of the twin.
 
     Template and length are those of the tokens it was trained on, which the run may have replaced since. Raises
-    UpstreamError when nothing is trained or the adapter belongs to another base than the run's.
+    UpstreamError if nothing is trained or the adapter belongs to another base than the run's.
     """
     trained = _trained(view)
-    adapter, whole = (trained.out, None) if trained.kind == Kind.ADAPTER else (None, trained.out)
-    return {"adapter": adapter, "model": whole, **_around(view, trained.made_from(Kind.TOKENS), whole)}
+    return _files(view, trained.made_from(Kind.TOKENS), trained.out, is_adapter=trained.kind == Kind.ADAPTER)
 
 
-def base_files(view: RunView) -> dict[str, Any]:
-    """Where the base's parts are, as `LocalModel.load` takes them; it needs no training."""
-    return {"adapter": None, "model": None, **_around(view, view.need(Kind.TOKENS))}
+def base_files(view: RunView) -> ModelFiles:
+    """The files of the base, which needs no training."""
+    return _files(view, view.need(Kind.TOKENS))
 
 
-def merged_files(view: RunView) -> dict[str, Any]:
-    """Where the merged model is, as `LocalModel.load` takes it. Raises UpstreamError when none is exported."""
+def merged_files(view: RunView) -> ModelFiles:
+    """The files of the merged model. Raises UpstreamError if none is exported."""
     model = view.need(Kind.MODEL)
-    return {"adapter": None, "model": model.out, **_around(view, model.made_from(Kind.TOKENS), model.out)}
+    return _files(view, model.made_from(Kind.TOKENS), model.out)
 
 
-def checkpoint_files(view: RunView, step: int) -> dict[str, Any]:
-    """Where a checkpoint's parts are, as `LocalModel.load` takes them; the run's training may still be going on.
+def checkpoint_files(view: RunView, step: int) -> ModelFiles:
+    """The files of a checkpoint of the run's training, which may be unfinished.
 
-    Raises UpstreamError when there is no such checkpoint (any more), saying which there are.
+    Raises UpstreamError if there is no such checkpoint (any more), saying which there are.
     """
     artifact = _training(view)
-    there = steps_of(artifact) if artifact else []
-    if artifact is None or step not in there:
-        raise _no_checkpoint(view.name, step, artifact, there)
-    request = artifact.request() or {}
-    view.require_base(request.get("inputs", {}).get("base"))
+    steps = checkpoint_steps(artifact) if artifact else []
+    if artifact is None or step not in steps:
+        raise _no_checkpoint(view.name, step, artifact, steps)
+    inputs = (artifact.request() or {}).get("inputs", {})
+    view.require_base(inputs.get("base"))
     folder = artifact.work / "checkpoints" / f"checkpoint-{step}"
-    is_adapter = (folder / "adapter_config.json").is_file()
-    adapter, whole = (folder, None) if is_adapter else (None, folder)
-    tokens = _tokens_of(view, str(request["inputs"].get("tokens")))
-    return {"adapter": adapter, "model": whole, **_around(view, tokens)}
+    tokens = _tokens_of(view, str(inputs.get("tokens")))
+    return _files(view, tokens, folder, is_adapter=(folder / "adapter_config.json").is_file())
 
 
 def gguf_files(view: RunView, wanted: str = "") -> list[Path]:
@@ -62,22 +59,24 @@ def gguf_files(view: RunView, wanted: str = "") -> list[Path]:
 
     Raises UpstreamError when none is, or one is damaged.
     """
-    found: list[Path] = []
+
+    def is_wanted(file: Path) -> bool:
+        return not wanted or wanted in (file.name, file.stem) or file.stem.endswith(f"-{wanted}")
+
+    files: list[Path] = []
     for result in view.results():
-        if result.kind == Kind.GGUF:
-            files = [file for file in sorted(result.out.glob("*.gguf")) if _is_named(file, wanted)]
-            if files:
-                result.artifact.check(view.memo.sha256, view.name)
-            found += files
-    return found
+        if result.kind == Kind.GGUF and (wanted_files := list(filter(is_wanted, sorted(result.out.glob("*.gguf"))))):
+            result.artifact.check(view.memo.sha256, view.name)
+            files += wanted_files
+    return files
 
 
 def gguf_file(view: RunView, wanted: str) -> Path:
     """The one file that `--gguf` means: an existing path, an exported file's name or quantisation, or the newest."""
     if wanted and Path(wanted).is_file():
         return Path(wanted)
-    if found := gguf_files(view, wanted):
-        return found[-1]
+    if files := gguf_files(view, wanted):
+        return files[-1]
     known = [path.name for path in gguf_files(view)]
     what = f"there is no GGUF file {wanted}" if wanted else f"run “{view.name}” has no GGUF file yet"
     raise UpstreamError(
@@ -86,42 +85,42 @@ def gguf_file(view: RunView, wanted: str) -> Path:
     )
 
 
-def template_of(view: RunView) -> dict[str, Any]:
-    """What a GGUF file is asked with: template and stop token of the run's twin, and the base's folder."""
+def gguf_format(view: RunView) -> PromptFormat:
+    """How the run's GGUF files are asked: as the twin that they were made from."""
     file = view.find(Kind.GGUF)
-    return _asked_with(view, file.made_from(Kind.TOKENS) if file else view.need(Kind.TOKENS))
+    return _prompt_format(view, file.made_from(Kind.TOKENS) if file else view.need(Kind.TOKENS))
 
 
-def evidence_files(view: RunView, step: int | None = None) -> dict[str, Any]:
-    """What a check compares to, as `Evidence.read` takes it: that of the twin, or of a checkpoint's training."""
-    if step is not None:
+def evidence_files(view: RunView, step: int | None = None) -> tuple[Path, PromptFormat]:
+    """What `Evidence.read` reads: the tokens folder of the twin, or of a checkpoint's training, and how it is asked."""
+    if step is None:
+        tokens = tokens_of_twin(view)
+    else:
         request = (artifact.request() if (artifact := _training(view)) else None) or {"inputs": {}}
         tokens = _tokens_of(view, str(request["inputs"].get("tokens")))
-    else:
-        twin = view.find(Kind.ADAPTER) or view.find(Kind.MODEL)
-        tokens = twin.made_from(Kind.TOKENS) if twin else view.need(Kind.TOKENS)
-    return {"tokens": tokens.out, **_asked_with(view, tokens)}
+    return tokens.out, _prompt_format(view, tokens)
 
 
-def _asked_with(view: RunView, tokens: Result) -> dict[str, Any]:
-    """Template and stop token of tokens, and the folder of the base's tokenizer."""
+def tokens_of_twin(view: RunView) -> Result:
+    """The tokens that the twin was trained on; those of the run if nothing is trained."""
+    twin = view.find(Kind.ADAPTER) or view.find(Kind.MODEL)
+    return twin.made_from(Kind.TOKENS) if twin else view.need(Kind.TOKENS)
+
+
+def _prompt_format(view: RunView, tokens: Result) -> PromptFormat:
     info = tokens.tokens_info()
-    return {"template": info.template, "eos": info.eos, "base": view.base.folder(weights=False)}
+    return PromptFormat(info.template, info.eos, view.base.folder(weights=False))
 
 
-def steps_of(artifact: Artifact) -> list[int]:
-    """The steps of the training's sealed checkpoints."""
+def checkpoint_steps(artifact: Artifact) -> list[int]:
+    """The steps of the training's complete checkpoints."""
     from twinctl.pipeline.checkpoints import MANIFEST, step_of
 
     return sorted(step_of(path.parent) for path in artifact.work.glob(f"checkpoints/checkpoint-*/{MANIFEST}"))
 
 
-def _is_named(file: Path, wanted: str) -> bool:
-    return not wanted or wanted in (file.name, file.stem) or file.stem.endswith(f"-{wanted}")
-
-
 def _trained(view: RunView) -> Result:
-    """What was trained; where nothing is, the error says what there is instead."""
+    """What was trained; if nothing is, the error says what there is instead."""
     try:
         return view.trained()
     except UpstreamError as error:
@@ -130,13 +129,13 @@ def _trained(view: RunView) -> Result:
         states = {slot: view.workspace.artifact(path).state() for slot, path in view.run.started.items()}
         there = ", ".join(f"{slot} is {state}" for slot, state in states.items()) or "nothing"
         artifact = _training(view)
-        steps = steps_of(artifact) if artifact else []
-        mend = error.hint
+        steps = checkpoint_steps(artifact) if artifact else []
+        hint = error.hint
         if steps:
-            mend = f"ask what it is at step {steps[-1]}: twinctl chat --checkpoint {steps[-1]} --run {view.name}"
+            hint = f"ask what it is at step {steps[-1]}: twinctl chat --checkpoint {steps[-1]} --run {view.name}"
         elif "running" in states.values():
-            mend = f"watch it: twinctl logs train --follow --run {view.name}"
-        raise UpstreamError(f"run “{view.name}” has no trained model yet: {there}", mend) from error
+            hint = f"watch it: twinctl logs train --follow --run {view.name}"
+        raise UpstreamError(f"run “{view.name}” has no trained model yet: {there}", hint) from error
 
 
 def _training(view: RunView) -> Artifact | None:
@@ -145,19 +144,19 @@ def _training(view: RunView) -> Artifact | None:
     return view.workspace.artifact(path) if path else None
 
 
-def _no_checkpoint(run: str, step: int, artifact: Artifact | None, there: list[int]) -> UpstreamError:
+def _no_checkpoint(run: str, step: int, artifact: Artifact | None, steps: list[int]) -> UpstreamError:
     if artifact is not None and artifact.record() is not None:
         return UpstreamError(
             f"the training of run “{run}” is finished, and its checkpoints are gone", "leave out --checkpoint"
         )
-    if not there:
+    if not steps:
         return UpstreamError(
             f"run “{run}” has no checkpoint yet", f"twinctl train --run {run}, or wait for its first one"
         )
-    known = ", ".join(map(str, there))
+    known = ", ".join(map(str, steps))
     return UpstreamError(
         f"run “{run}” has no checkpoint of step {step}; there are: {known} (older ones are removed as it goes on)",
-        f"twinctl chat --checkpoint {there[-1]} --run {run}",
+        f"twinctl chat --checkpoint {steps[-1]} --run {run}",
     )
 
 
@@ -173,15 +172,18 @@ def _tokens_of(view: RunView, digest: str) -> Result:
     raise UpstreamError(f"the tokens that run “{view.name}” trains on are gone", f"twinctl prepare --run {view.name}")
 
 
-def _around(view: RunView, tokens: Result, whole: Path | None = None) -> dict[str, Any]:
-    """What surrounds every voice of a run: its base, checked, the tokens' template and length, and where to log.
+def _files(view: RunView, tokens: Result, folder: Path | None = None, *, is_adapter: bool = False) -> ModelFiles:
+    """The files of a model trained on these tokens: an adapter's or a whole model's in `folder`, else the base's.
 
-    A `whole` model needs no base, which may not be on this machine.
+    A whole model needs no base, which may not be on this machine.
     """
+    whole = None if is_adapter else folder
     if whole is None:
         view.base.check(view.memo, view.name)
-    return {
-        "base": whole or view.base.folder(weights=True),
+    return ModelFiles(
+        base=whole or view.base.folder(weights=True),
+        adapter=folder if is_adapter else None,
+        model=whole,
+        log=Path(view.workspace.root, "chat.log").resolve(),
         **asdict(tokens.tokens_info()),
-        "log": Path(view.workspace.root, "chat.log").resolve(),
-    }
+    )

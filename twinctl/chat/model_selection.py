@@ -1,7 +1,7 @@
-"""Which speakers a command means, found and checked before anything is loaded.
+"""Which models a command means, found and checked before anything is loaded.
 
 What must stay true: base and twin come from one set of weights wherever that can be; what is loaded from a checkpoint
-is a copy that was checked against its seal, so that training may remove it meanwhile.
+is a copy that was checked against its manifest, so that training may remove it meanwhile.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from twinctl.chat.model_files import (
     base_files,
     checkpoint_files,
     gguf_file,
     gguf_files,
+    gguf_format,
     merged_files,
-    template_of,
     twin_files,
 )
 from twinctl.errors import UpstreamError
-from twinctl.inference.chat_model import ChatModel
+from twinctl.inference.chat_model import ChatModel, ModelFiles, PromptFormat
+from twinctl.pipeline.checkpoints import MANIFEST
 from twinctl.pipeline.kind import Kind, is_merged
 from twinctl.pipeline.run_view import RunView
 from twinctl.workspace.files import read_json
@@ -46,7 +46,7 @@ class ModelSelection:
 
     @property
     def with_base_if_free(self) -> ModelSelection:
-        """The same, with the base beside the twin where one set of weights holds both."""
+        """This selection, with the base in addition to the twin if one set of weights holds both."""
         return replace(self, base_if_free=self.twin)
 
     @property
@@ -58,69 +58,66 @@ class ModelSelection:
 
 @dataclass(frozen=True)
 class ModelGroup:
-    """Speakers that come from one set of weights: loaded together, and closed together."""
+    """Models from one set of weights, or one model alone: loaded together, and closed together."""
 
     names: tuple[str, ...]
     load: Callable[[], list[ChatModel]]
 
 
 def select_models(view: RunView, wanted: ModelSelection) -> list[ModelGroup]:
-    """The wanted speakers. Raises UpstreamError when one is not there or damaged, before any is loaded."""
-    found: list[ModelGroup] = []
+    """The wanted models. Raises UpstreamError if one does not exist or is damaged, before any is loaded."""
+    groups: list[ModelGroup] = []
     with_base = wanted.base or wanted.compare or wanted.all
     if wanted.twin:
-        found += _twin(view, wanted, with_base)
+        groups += _twin(view, wanted, with_base)
     elif with_base:
-        found.append(_local("base", base_files(view), wanted))
-    if wanted.merged or (wanted.all and _is_merged(view)):
-        found.append(_local("merged", merged_files(view), wanted))
+        groups.append(_local("base", base_files(view), wanted))
+    model = view.find(Kind.MODEL) if wanted.all else None
+    if wanted.merged or (model is not None and is_merged(model.record)):
+        groups.append(_local("merged", merged_files(view), wanted))
     if wanted.gguf is not None:
-        found.append(_gguf(gguf_file(view, wanted.gguf), template_of(view)))
+        groups.append(_gguf(gguf_file(view, wanted.gguf), gguf_format(view)))
     elif wanted.all:
-        found += [_gguf(path, template_of(view)) for path in gguf_files(view)]
-    return found
+        groups += [_gguf(path, gguf_format(view)) for path in gguf_files(view)]
+    return groups
 
 
 def _twin(view: RunView, wanted: ModelSelection, with_base: bool) -> list[ModelGroup]:
     step = wanted.checkpoint
     name = view.name if step is None else f"checkpoint-{step}"
     files = twin_files(view) if step is None else checkpoint_files(view, step)
-    is_whole = files["adapter"] is None  # and has no base within
-    if not with_base and (is_whole or not wanted.base_if_free):
-        return [_local(name, files, wanted)]
-    if is_whole:
-        return [_local("base", base_files(view), wanted), _local(name, files, wanted)]
-    return [_local(name, files, wanted, with_base=True)]
+    if files.adapter is not None:
+        return [_local(name, files, wanted, with_base=with_base or wanted.base_if_free)]
+    base = [_local("base", base_files(view), wanted)] if with_base else []
+    return [*base, _local(name, files, wanted)]
 
 
-def _local(name: str, files: dict[str, Any], wanted: ModelSelection, *, with_base: bool = False) -> ModelGroup:
-    """A voice of this process; base first, as one reads them."""
+def _local(name: str, files: ModelFiles, wanted: ModelSelection, *, with_base: bool = False) -> ModelGroup:
+    """A model in this process; its base comes before it."""
 
     def load() -> list[ChatModel]:
         from twinctl.engine.generation import LocalModel
 
-        with _held(files) as kept:
-            speaker = LocalModel.load(**kept, name=name, four_bit=wanted.four_bit)
-        return [speaker.as_base(), speaker] if with_base else [speaker]
+        with _kept_by_training(files) as kept:
+            model = LocalModel.load(kept, name, four_bit=wanted.four_bit)
+        return [model.as_base(), model] if with_base else [model]
 
     return ModelGroup(("base", name) if with_base else (name,), load)
 
 
-def _gguf(path: Path, how: dict[str, Any]) -> ModelGroup:
+def _gguf(path: Path, prompt_format: PromptFormat) -> ModelGroup:
     def load() -> list[ChatModel]:
         from twinctl.gguf.chat_model import GgufChatModel
 
-        return [GgufChatModel.load(path, **how)]
+        return [GgufChatModel.load(path, prompt_format)]
 
     return ModelGroup((path.name,), load)
 
 
 @contextmanager
-def _held(files: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _kept_by_training(files: ModelFiles) -> Iterator[ModelFiles]:
     """The files; a checkpoint's adapter is copied first, and checked, since training removes old checkpoints."""
-    from twinctl.pipeline.checkpoints import MANIFEST
-
-    adapter = files["adapter"]
+    adapter = files.adapter
     if adapter is None or not (adapter / MANIFEST).is_file():
         if adapter is not None and not adapter.is_dir():
             raise _gone(adapter)
@@ -131,13 +128,11 @@ def _held(files: dict[str, Any]) -> Iterator[dict[str, Any]]:
             _copy(adapter, Path(name))
         except FileNotFoundError as error:
             raise _gone(adapter) from error
-        yield {**files, "adapter": Path(name)}
+        yield replace(files, adapter=Path(name))
 
 
 def _copy(checkpoint: Path, target: Path) -> None:
-    """What a model is loaded from, without the optimizer. Raises UpstreamError for a file that is not as sealed."""
-    from twinctl.pipeline.checkpoints import MANIFEST
-
+    """Copy what a model is loaded from. Raises UpstreamError for a file that differs from the manifest."""
     for entry in read_json(checkpoint / MANIFEST)["files"]:
         path = checkpoint / entry["name"]
         if path.parent != checkpoint or path.suffix not in (".json", ".safetensors", ".jinja"):
@@ -152,8 +147,3 @@ def _gone(checkpoint: Path) -> UpstreamError:
         f"{checkpoint.name} was removed meanwhile: training keeps the newest ones only",
         "take a newer one; to see which there are: twinctl chat --checkpoint 0",
     )
-
-
-def _is_merged(view: RunView) -> bool:
-    model = view.find(Kind.MODEL)
-    return model is not None and is_merged(model.record)

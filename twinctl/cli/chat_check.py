@@ -36,7 +36,7 @@ def judge(session: Session, run: Run, wanted: ModelSelection, sampling: Sampling
     view = RunView(session.workspace, run)
     voices = select_models(view, replace(wanted, compare=wanted.compare or wanted.twin))
     session.output.say("reading the rows to compare with …")
-    evidence = Evidence.read(**evidence_files(view, wanted.checkpoint))
+    evidence = Evidence.read(*evidence_files(view, wanted.checkpoint))
     found, base = [], None
     for speaker in load_in_turn(voices, before=lambda group: say_loading(session.output, group)):
         base = speaker if speaker.name == "base" else base

@@ -81,7 +81,7 @@ def compare(session: Session, prepared: Outcome, trained: Outcome) -> Showcase:
     session.output.say("chat: loading Unsloth and the twin")
     from twinctl.engine.generation import LocalModel
 
-    model = LocalModel.load(**twin_files(session.view()), name=RUN)
+    model = LocalModel.load(twin_files(session.view()), RUN)
     prompts = read_tokens(prepared.artifact.out, EVAL)["prompt"].to_pylist()
     talks = [[{"role": "user", "content": prompt}] for prompt in prompts]
     sampling = Sampling(temperature=0.0, max_new_tokens=LIMIT)

@@ -26,6 +26,7 @@ from twinctl.inference.chat_model import (
     DEFAULT_WINDOW,
     Answer,
     Finish,
+    ModelFiles,
     Show,
     is_made_for_single_turns,
     last_question,
@@ -48,32 +49,18 @@ class LocalModel:
         self.is_single_turn = is_made_for_single_turns(str(tokenizer.chat_template))
 
     @classmethod
-    def load(
-        cls,
-        *,
-        model: Path | None,
-        adapter: Path | None,
-        base: Path,
-        max_length: int,
-        template: str,
-        eos: str | None,
-        name: str,
-        log: Path,
-        four_bit: bool = False,
-    ) -> LocalModel:
-        """Load the adapter on its base, or a whole `model`. What the libraries print goes to `log`.
-
-        Raises EngineError if memory does not suffice, or the files cannot be loaded.
-        """
-        hint = f"what the libraries said of it: {log}"
-        with into_log(log), enough_memory(four_bit, "the model cannot be loaded", hint):
+    def load(cls, files: ModelFiles, name: str, *, four_bit: bool = False) -> LocalModel:
+        """Load a model. Raises EngineError if memory does not suffice, or the files cannot be loaded."""
+        hint = f"what the libraries said of it: {files.log}"
+        whole = files.model or files.base
+        with into_log(files.log), enough_memory(four_bit, "the model cannot be loaded", hint):
             unsloth = start_unsloth("auto")
-            window = _window(model or base, max_length)
+            window = _window(whole, files.max_length)
             method = "qlora" if four_bit else "lora"
-            with adapter_with_base(adapter, base) if adapter else nullcontext(model or base) as folder:
+            with adapter_with_base(files.adapter, files.base) if files.adapter else nullcontext(whole) as folder:
                 loaded, tokenizer = load_model(unsloth, folder, max_length=window, method=method)
             unsloth.FastLanguageModel.for_inference(loaded)
-        set_chat_template(tokenizer, template, eos)
+        set_chat_template(tokenizer, files.template, files.eos)
         return cls(loaded, tokenizer, name, four_bit=four_bit, window=window)
 
     def as_base(self) -> LocalModel:

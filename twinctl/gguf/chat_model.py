@@ -23,6 +23,7 @@ from twinctl.inference.chat_model import (
     DEFAULT_WINDOW,
     Answer,
     Finish,
+    PromptFormat,
     Show,
     is_made_for_single_turns,
     last_question,
@@ -79,21 +80,18 @@ class GgufChatModel:
         self.is_single_turn = is_made_for_single_turns(template.text)
 
     @classmethod
-    def load(cls, path: Path, *, template: str, eos: str | None, base: Path) -> GgufChatModel:
-        """The file, to be asked with this template; `base` names the special tokens that the template writes.
-
-        Raises UpstreamError when llama.cpp does not load it.
-        """
+    def load(cls, path: Path, prompt_format: PromptFormat) -> GgufChatModel:
+        """Load a file. Raises UpstreamError if llama.cpp does not load it."""
         from twinctl.data.tokenizer import TextTokenizer
 
-        tokenizer = TextTokenizer.load(base)
-        stop = eos or tokenizer.eos
+        tokenizer = TextTokenizer.load(prompt_format.tokenizer)
+        stop = prompt_format.eos or tokenizer.eos
         marks = {**tokenizer.named, "eos_token": stop}
         try:
             llama = StreamingLlama(path)
         except CheckFailed as error:
             raise UpstreamError(error.message, "export it again: twinctl export --gguf --restart") from error
-        return cls(llama, Template(MODEL, template, tokenizer.bos, stop, -1, marks), path.name)
+        return cls(llama, Template(MODEL, prompt_format.template, tokenizer.bos, stop, -1, marks), path.name)
 
     def close(self) -> None:
         """Free the model."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
 from twinctl.config.sampling import Sampling
@@ -40,6 +41,31 @@ class Answer:
     def tokens_per_second(self) -> float:
         """Generated tokens a second."""
         return self.tokens / self.seconds if self.seconds else 0.0
+
+
+@dataclass(frozen=True)
+class PromptFormat:
+    """How a model is asked: chat template, stop token (None: the tokenizer's own), and the tokenizer's folder."""
+
+    template: str
+    eos: str | None
+    tokenizer: Path
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """What a model is loaded from: a whole `model`, or an `adapter` on its `base`, or with neither the base alone.
+
+    Template, stop token and length are those of the tokens that it was trained on. `log` gets what libraries print.
+    """
+
+    base: Path
+    template: str
+    eos: str | None
+    max_length: int
+    log: Path
+    adapter: Path | None = None
+    model: Path | None = None
 
 
 class ChatModel(Protocol):
