@@ -242,10 +242,10 @@ def test_without_a_template_of_its_own_another_is_named(tmp_path: Path, stored: 
         ("{{ messages[1].content }}</s>", "does not write question and answer"),
         ("nothing</s>", "does not write question and answer"),
         ("{% for m in messages %}", "is no Jinja"),
-        ("{{ raise_exception('not today') }}", "refuses a talk: not today"),
-        ("{{ messages.nowhere.content }}", "refuses a talk: 'list object' has no attribute 'nowhere'"),
-        ("{{ messages[0].__class__.__mro__ }}", "refuses a talk: access to attribute '__class__'"),
-        ("{{ messages.append(1) }}", "refuses a talk: "),
+        ("{{ raise_exception('not today') }}", "refuses a conversation: not today"),
+        ("{{ messages.nowhere.content }}", "refuses a conversation: 'list object' has no attribute 'nowhere'"),
+        ("{{ messages[0].__class__.__mro__ }}", "refuses a conversation: access to attribute '__class__'"),
+        ("{{ messages.append(1) }}", "refuses a conversation: "),
     ],
 )
 def test_a_template_that_cannot_be_trained_with_is_refused(tmp_path: Path, text: str, complaint: str) -> None:
@@ -280,16 +280,16 @@ def test_what_transformers_gives_a_template_is_there(text: str, load: Callable[[
 
 
 def test_a_refusal_names_the_template_and_a_way_out() -> None:
-    with pytest.raises(ConfigError, match="“alpaca” refuses a talk") as caught:
+    with pytest.raises(ConfigError, match="“alpaca” refuses a conversation") as caught:
         _ours("alpaca").prompt([{"role": "user"}])
     assert caught.value.hint == "use another one: --template alpaca"
-    with pytest.raises(ConfigError, match=r"does not end this talk with <\|im_end\|>"):
+    with pytest.raises(ConfigError, match=r"does not end this conversation with <\|im_end\|>"):
         _ours("chatml").render([])
 
 
 def test_gemma_refuses_a_system_message_in_its_own_words(load: Callable[[str], Any]) -> None:
     made = load("gemma2")
-    with pytest.raises(ConfigError, match="refuses a talk: System role not supported"):
+    with pytest.raises(ConfigError, match="refuses a conversation: System role not supported"):
         load_template("model", made.folder, made.ours).render(WHOLE)
 
 
@@ -329,7 +329,7 @@ def test_thoughts_that_only_a_last_answer_has_are_part_of_it(load: Callable[[str
 def test_a_template_that_moves_text_is_refused_where_answers_must_be_told_apart(tmp_path: Path, text: str) -> None:
     template = _own(tmp_path, text)
     assert len(template.answers([ASKED, ANSWERED])) == 1
-    with pytest.raises(ConfigError, match="in another way once it goes on") as caught:
+    with pytest.raises(ConfigError, match="in another way once it continues") as caught:
         template.answers(TWICE)
     assert "--template chatml" in caught.value.hint
 

@@ -1,8 +1,8 @@
-"""A row of any known shape as a talk or a plain text, or the reason why it is dropped.
+"""A row of any known shape as a conversation or a plain text, or the reason why it is dropped.
 
 What must stay true: a row's shape follows from its columns alone, so rows of several shapes can stand in one file;
-texts keep every byte; the reasons are few and fixed, since they are counted; whatever comes back can be learnt: a talk
-asks first, ends with an answer, and has text in every question and answer.
+texts keep every byte; the reasons are few and fixed, since they are counted; whatever comes back can be learnt: a
+conversation asks first, ends with an answer, and has text in every question and answer.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ SHAPES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 OURS = tuple(dict.fromkeys(name for needs, more in SHAPES.values() for name in (*needs, *more)))
 UNMAPPED = ("tools", "format")
 OUTPUTS = ("output", "answer", "response")
+PAIR_COLUMNS = {"instruction", "output", "prompt", "completion"}
 FORMATS = {"md": "md", "markdown": "md", "html": "html", "htm": "html"}
 ROLES = {
     **dict.fromkeys(("system", "developer"), "system"),
@@ -52,7 +53,7 @@ class MessagesRow:
 
 @dataclass(frozen=True, slots=True)
 class TextRow:
-    """Plain writing, which is not yet a talk. `format` is txt, md or html."""
+    """Plain writing, which is not yet a conversation. `format` is txt, md or html."""
 
     shape: str
     text: str
@@ -68,7 +69,7 @@ Before = tuple[tuple[str, str], ...]  # of the columns that become a system mess
 
 def column_map(pairs: tuple[str, ...]) -> dict[str, str]:
     """["instruction=question"] as {"instruction": "question"}. Raises ConfigError for another form."""
-    found = {}
+    columns = {}
     for pair in pairs:
         ours, equals, theirs = pair.partition("=")
         if not equals or not theirs or ours not in OURS:
@@ -76,12 +77,12 @@ def column_map(pairs: tuple[str, ...]) -> dict[str, str]:
                 f"“{pair}” does not map a column",
                 f"for example: --map instruction=question --map output=answer; there are {', '.join(OURS)}",
             )
-        found[ours] = theirs
-    return found
+        columns[ours] = theirs
+    return columns
 
 
 def parse_row(row: Row, columns: Mapping[str, str], place: str) -> Parsed:
-    """The row's talk or text, or the reason to drop it ("empty instruction", …).
+    """The row's messages or text, or the reason to drop it ("empty instruction", …).
 
     Raises ConfigError for columns of no known shape; it names the columns and the option that maps them.
     """
@@ -95,49 +96,44 @@ def parse_row(row: Row, columns: Mapping[str, str], place: str) -> Parsed:
 def _reader(there: tuple[str, ...], mapped: tuple[tuple[str, str], ...]) -> RowParser | None:
     """How rows with these columns are read; rows come by the thousand and their columns are a few."""
     columns = dict(mapped)
-    found = _found(there, columns)
-    shape = _shape(found, columns)
-    if shape is None or any(ours in columns and ours not in found for names in SHAPES[shape] for ours in names):
+    present = _present(there, columns)
+    shape = next((shape for shape, (needs, _) in SHAPES.items() if all(name in present for name in needs)), None)
+    if shape is None or any(ours in columns and ours not in present for names in SHAPES[shape] for ours in names):
         return None
-    return PARSERS[shape](found)
+    # Half of a pair beside a text is a row whose other half has another name, unless the text was asked for.
+    if shape == "text" and "text" not in columns and PAIR_COLUMNS & present.keys():
+        return None
+    return PARSERS[shape](present)
 
 
-def _found(there: Iterable[str], columns: Mapping[str, str]) -> dict[str, str]:
-    """The columns that are there: by our name, theirs."""
+def _present(there: Iterable[str], columns: Mapping[str, str]) -> dict[str, str]:
+    """The columns that the row has: by our name, theirs."""
     names = {ours: columns.get(ours, ours) for ours in (*OURS, *UNMAPPED)}
     if "output" not in columns:
         names["output"] = next((name for name in OUTPUTS if name in there), "output")
     return {ours: theirs for ours, theirs in names.items() if theirs in there}
 
 
-def _shape(found: Mapping[str, str], columns: Mapping[str, str]) -> str | None:
-    shape = next((shape for shape, (needs, _) in SHAPES.items() if all(name in found for name in needs)), None)
-    # Half of a pair beside a text is a row whose other half has another name, unless the text was asked for.
-    halves = {"instruction", "output", "prompt", "completion"}
-    if shape == "text" and "text" not in columns and halves & found.keys():
-        return None
-    return shape
-
-
 def _of_no_shape(row: Row, columns: Mapping[str, str], place: str) -> ConfigError:
-    found = _found(row, columns)
-    wanted = [ours for ours in columns if ours not in found]
-    wanted += [name for needs, _ in SHAPES.values() if found.keys() & set(needs) for name in needs if name not in found]
+    present = _present(row, columns)
+    missing = [ours for ours in columns if ours not in present]
+    for needs, _ in SHAPES.values():
+        missing += [name for name in needs if name not in present and present.keys() & set(needs)]
     there = without_surrogates(", ".join(map(str, row))) or "none"
-    if not wanted:
+    if not missing:
         return ConfigError(
             f"{place} has unrecognized columns: {there}",
             "name them: --map instruction=COLUMN --map output=COLUMN, or --map text=COLUMN; what can be read: "
             "twinctl docs data-formats",
         )
-    first = wanted[0]
+    first = missing[0]
     return ConfigError(
         f"{place} has no column “{columns.get(first, first)}”; columns there: {there}", f"name it: --map {first}=COLUMN"
     )
 
 
-def _instructions(found: Mapping[str, str]) -> RowParser:
-    ask, reply, more, before = found["instruction"], found["output"], found.get("input"), _before(found)
+def _instructions(columns: Mapping[str, str]) -> RowParser:
+    ask, reply, more, before = columns["instruction"], columns["output"], columns.get("input"), _before(columns)
 
     def read(row: Row) -> Parsed:
         return _pair("instruction", row[ask], row[reply], None if more is None else row[more], before, row)
@@ -145,28 +141,28 @@ def _instructions(found: Mapping[str, str]) -> RowParser:
     return read
 
 
-def _prompts(found: Mapping[str, str]) -> RowParser:
-    ask, reply, before = found["prompt"], found["completion"], _before(found)
+def _prompts(columns: Mapping[str, str]) -> RowParser:
+    ask, reply, before = columns["prompt"], columns["completion"], _before(columns)
 
     def read(row: Row) -> Parsed:
         question, answer = row[ask], row[reply]
         if isinstance(question, list) and isinstance(answer, list):
-            return _talk("prompt", [*question, *answer], before, row)
+            return _conversation("prompt", [*question, *answer], before, row)
         return _pair("prompt", question, answer, None, before, row)
 
     return read
 
 
 def _turns_of(shape: str, column: str) -> Callable[[Mapping[str, str]], RowParser]:
-    def make(found: Mapping[str, str]) -> RowParser:
-        turns, before = found[column], _before(found)
-        return lambda row: _talk(shape, row[turns], before, row)
+    def make(columns: Mapping[str, str]) -> RowParser:
+        turns, before = columns[column], _before(columns)
+        return lambda row: _conversation(shape, row[turns], before, row)
 
     return make
 
 
-def _texts(found: Mapping[str, str]) -> RowParser:
-    body, title, form = found["text"], found.get("title", ""), found.get("format", "")
+def _texts(columns: Mapping[str, str]) -> RowParser:
+    body, title, form = columns["text"], columns.get("title", ""), columns.get("format", "")
 
     def read(row: Row) -> Parsed:
         text, name = row[body], row.get(title)
@@ -189,13 +185,13 @@ PARSERS: dict[str, Callable[[Mapping[str, str]], RowParser]] = {
 }
 
 
-def _before(found: Mapping[str, str]) -> Before:
-    return tuple((ours, found[ours]) for ours in ("system", "tools") if ours in found)
+def _before(columns: Mapping[str, str]) -> Before:
+    return tuple((ours, columns[ours]) for ours in ("system", "tools") if ours in columns)
 
 
 def _system(before: Before, row: Row) -> list[dict[str, Any]]:
-    found = [_tools(row[column]) if ours == "tools" else row[column] for ours, column in before]
-    return [{"role": "system", "content": content} for content in found]
+    contents = [_tools(row[column]) if ours == "tools" else row[column] for ours, column in before]
+    return [{"role": "system", "content": content} for content in contents]
 
 
 def _tools(value: Any) -> Any:
@@ -225,7 +221,7 @@ def _pair(shape: str, question: Any, answer: Any, extra: Any, before: Before, ro
     )
 
 
-def _talk(shape: str, turns: Any, before: Before, row: Row) -> MessagesRow | str:
+def _conversation(shape: str, turns: Any, before: Before, row: Row) -> MessagesRow | str:
     """A list of turns; what follows the last answer is left out."""
     if not isinstance(turns, list):
         return NOT_TEXT

@@ -1,8 +1,8 @@
 """Prompt templates: one Jinja chat template each, shared by prepare, chat and every exported tokenizer.
 
-What must stay true: a talk's text is what transformers renders from the same Jinja text and tokenizer; it ends with the
-token that stops generation; a prompt is the beginning of the talk that it is asked in, up to its answer. Only a model's
-own template is foreign code, and runs in Jinja's sandbox as transformers runs it.
+What must stay true: a conversation's text is what transformers renders from the same Jinja text and tokenizer; it ends
+with the token that stops generation; a prompt is the beginning of the conversation that it is asked in, up to its
+answer. Only a model's own template is foreign code, and runs in Jinja's sandbox as transformers runs it.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ PROBE = "twinctl asks what follows an answer"
 class Template:
     """A template as it is used with one tokenizer.
 
-    `bos` is what every talk begins with, and `eos` the token that ends an answer and stops generation; `marks` are the
-    special tokens by the names that the Jinja text has for them; `tail` is what it writes behind the last `eos`.
+    `bos` is what every conversation begins with, and `eos` the token that ends an answer and stops generation; `marks`
+    are the special tokens by the names that the Jinja text has for them; `tail` is what it writes behind the last
+    `eos`.
     """
 
     name: str
@@ -51,32 +52,34 @@ class Template:
     tail: str = ""
 
     def render(self, messages: list[Message]) -> str:
-        """A whole talk as it is trained; it ends with `eos`. Raises ConfigError when the template refuses it."""
+        """A whole conversation as it is trained; it ends with `eos`. Raises ConfigError if the template refuses it."""
         text = self._written(messages, asks=False)
         if not text.endswith(self.eos + self.tail):
-            raise ConfigError(f"the template “{self.name}” does not end this talk with {self.eos}", _other(self.name))
+            raise ConfigError(
+                f"the template “{self.name}” does not end this conversation with {self.eos}", _other(self.name)
+            )
         return text[: -len(self.tail)] if self.tail else text
 
     def prompt(self, messages: list[Message]) -> str:
-        """A talk that waits for its next answer. Raises ConfigError when the template refuses it."""
+        """A conversation that waits for its next answer. Raises ConfigError when the template refuses it."""
         return self._written(messages, asks=True)
 
     def answers(self, messages: list[Message], text: str | None = None) -> list[tuple[int, int]]:
         """Where in `render(messages)` (or in `text`, which is that) the answers are, each with the `eos` behind it.
 
-        Raises ConfigError for a template that writes a talk in another way once it goes on.
+        Raises ConfigError for a template that writes a conversation in another way once it continues.
         """
         text = self.render(messages) if text is None else text
         spans: list[tuple[int, int]] = []
         end = 0
-        for place, message in enumerate(messages):
+        for index, message in enumerate(messages):
             if message["role"] == "assistant":
-                before = self.prompt(messages[:place])
+                before = self.prompt(messages[:index])
                 start, stop = len(before), text.find(self.eos, len(before))
                 if start < end or stop < 0 or not text.startswith(before):
                     raise ConfigError(
-                        f"the template “{self.name}” writes a talk in another way once it goes on, so its answers"
-                        " cannot be told apart",
+                        f"the template “{self.name}” writes a conversation in another way once it continues, so its"
+                        " answers cannot be found in it",
                         _other(self.name),
                     )
                 end = stop + len(self.eos)
@@ -85,19 +88,22 @@ class Template:
 
     @property
     def digest(self) -> str:
-        """The sha256 of what decides the text of talks, whatever the template is called."""
+        """The sha256 of what decides the text of conversations, whatever the template's name."""
         return hashlib.sha256(f"{self.text}\0{self.eos}".encode()).hexdigest()
 
     def _written(self, messages: list[Message], *, asks: bool) -> str:
         ours = self.name != MODEL
         compiled, known = _compiled(self.text, sandboxed=not ours)
-        talk = messages if ours else [_with_input(message) for message in messages]
-        names = {**known, **self.marks, "messages": talk, "add_generation_prompt": asks}
+        if not ours:
+            messages = [_with_input(message) for message in messages]
+        names = {**known, **self.marks, "messages": messages, "add_generation_prompt": asks}
         try:
             # Template.render does the same, in twice the time: the globals are in `names` already.
             return "".join(compiled.root_render_func(compiled.new_context(names, shared=True)))
         except Exception as error:  # a template refuses by raising, and can trip over anything
-            raise ConfigError(f"the template “{self.name}” refuses a talk: {error}", _other(self.name)) from error
+            raise ConfigError(
+                f"the template “{self.name}” refuses a conversation: {error}", _other(self.name)
+            ) from error
 
 
 def packaged(name: str) -> str:
@@ -106,7 +112,7 @@ def packaged(name: str) -> str:
 
 
 def template_text(name: str, *, adds_bos: bool) -> str:
-    """The same; without `adds_bos` it writes no BOS, for tokenizers that put none before a text."""
+    """The Jinja text of one of our templates; without `adds_bos` for tokenizers that put no BOS before a text."""
     return packaged(name) if adds_bos else packaged(name).replace("{{- bos_token -}}\n", "")
 
 
@@ -135,10 +141,10 @@ def _own_template(folder: Path, tokenizer: TextTokenizer) -> Template:
     template = Template(MODEL, _own_text(folder), "", "", -1, tokenizer.named)
     after = _after_answer(template)
     special = special_pattern(tokenizer)
-    found = special.match(after.lstrip())
-    if found is None or special.sub("", after).strip():
+    match = special.match(after.lstrip())
+    if match is None or special.sub("", after).strip():
         raise ConfigError("the model's own template ends an answer with no special token", _other(MODEL))
-    eos = found.group()
+    eos = match.group()
     begins = template.prompt([_probe("user")]).startswith(tokenizer.bos)
     bos = tokenizer.bos if begins else ""
     return replace(template, bos=bos, eos=eos, eos_id=tokenizer.specials[eos], tail=after.partition(eos)[2])
@@ -159,7 +165,7 @@ def _own_text(folder: Path) -> str:
 
 
 def _after_answer(template: Template) -> str:
-    """What the template writes behind the last answer of a talk."""
+    """What the template writes behind the last answer of a conversation."""
     written = template._written([_probe("user"), _probe("assistant")], asks=False)
     before, answer, after = written.rpartition(PROBE)
     if before.count(PROBE) != 1 or not answer:
@@ -194,7 +200,8 @@ def _compiled(text: str, *, sandboxed: bool) -> tuple[Any, dict[str, Any]]:
     extensions = ["jinja2.ext.loopcontrols", _generation_tag()]
     environment = kind(trim_blocks=True, lstrip_blocks=True, extensions=extensions)
     environment.filters["tojson"] = _as_json
-    environment.globals |= {"raise_exception": _refuse, "strftime_now": _now, "tools": None, "documents": None}
+    environment.globals |= {"raise_exception": _refuse, "tools": None, "documents": None}
+    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
     try:
         compiled = environment.from_string(text)
     except TemplateError as error:
@@ -221,15 +228,11 @@ def _generation_tag() -> Any:
     return Generation
 
 
-def _as_json(value: Any, ensure_ascii: bool = False, **how: Any) -> str:
-    return json.dumps(value, ensure_ascii=ensure_ascii, **how)
+def _as_json(value: Any, ensure_ascii: bool = False, **options: Any) -> str:
+    return json.dumps(value, ensure_ascii=ensure_ascii, **options)
 
 
 def _refuse(message: str) -> None:
     from jinja2 import TemplateError
 
     raise TemplateError(message)
-
-
-def _now(form: str) -> str:
-    return datetime.now().strftime(form)
