@@ -9,10 +9,8 @@ from typing import Annotated
 import typer
 
 from twinctl.chat.model_files import twin_files
-from twinctl.cli.export import model_of
 from twinctl.cli.output import size
 from twinctl.cli.session import DebugOption, JsonOption, QuietOption, Session
-from twinctl.config.export import GgufRecipe
 from twinctl.config.prepare import PrepareOptions, PrepareRecipe
 from twinctl.config.resolve import values_of
 from twinctl.config.sampling import Sampling
@@ -20,7 +18,8 @@ from twinctl.config.train import TrainOptions, TrainRecipe
 from twinctl.data.tokens import EVAL, read_tokens
 from twinctl.demo.showcase import Showcase
 from twinctl.errors import CheckFailed
-from twinctl.phases import gguf, prepare, train
+from twinctl.phases import prepare, train
+from twinctl.phases.export import ExportRequest, export
 from twinctl.pipeline.execute import Outcome
 from twinctl.pipeline.kind import Kind
 from twinctl.pipeline.run_view import RunView
@@ -71,9 +70,7 @@ def _train(session: Session) -> Outcome:
 
 
 def _export(session: Session) -> list[Outcome]:
-    merged = model_of(session, session.view())
-    plan = gguf.plan(session.view(), GgufRecipe(name=RUN, quant="q8_0"))
-    return [merged, session.execute(RUN, plan)]
+    return export(session.view(), ExportRequest(precision=("16bit",), quant=("q8_0",)), session)
 
 
 def compare(session: Session, prepared: Outcome, trained: Outcome) -> Showcase:

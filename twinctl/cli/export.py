@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,15 +19,11 @@ from twinctl.cli.session import (
     WaitOption,
     WorkspaceOption,
 )
-from twinctl.cli.watch import Viewer
-from twinctl.config.export import QUANTS, ExportOptions, GgufRecipe, Merge4bitRecipe, MergeRecipe
+from twinctl.config.export import QUANTS, ExportOptions
 from twinctl.config.resolve import values_of
-from twinctl.errors import ConfigError
-from twinctl.phases import gguf, merge, merge_4bit
+from twinctl.phases.export import ExportRequest, Verify, copy_files, require_modelfiles
+from twinctl.phases.export import export as export_files
 from twinctl.pipeline.execute import Outcome
-from twinctl.pipeline.kind import Kind
-from twinctl.pipeline.run_view import RunView
-from twinctl.verification.verify_artifact import is_proven, prove_again
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -74,84 +68,32 @@ def export(
       twinctl export --gguf -o DIR     the files there, to take away
     """
     session = Session.open(workspace, run_name, json=json, quiet=quiet)
-    run = session.run(preset, model_path)
+    view = session.view(preset, model_path)
     asked = {"quant": quant or None, "precision": precision or None}
-    options = values_of("export", (ExportOptions,), run.pins["preset"], asked).build(ExportOptions)
+    files = values_of("export", (ExportOptions,), view.run.pins["preset"], asked).build(ExportOptions)
     if output is not None:
         from twinctl.phases.export_dir import require_place
 
         require_place(output)
     wants_gguf = with_gguf or bool(quant) or ollama
     wants_merged = merged or bool(precision) or not (adapter or wants_gguf)
-    if wants_gguf:
-        gguf.require_writable(RunView(session.workspace, run))  # before the merge, which takes long
-    outcomes = []
-    if adapter:
-        outcomes.append(Outcome(session.view().need(Kind.ADAPTER), cached=True))
-    made = dict.fromkeys(options.precision if wants_merged else ())
-    if made or wants_gguf:
-        model = model_of(session, session.view(), verify=verify is not False, wait=wait, restart=restart)
-        # What files are made of is proven before them; again only where it was asked for itself.
-        model = _proven(session, model, verify if "16bit" in made or not verify else None, wait)
-        outcomes += [model] if "16bit" in made else []
-    if "4bit" in made:
-        plan = merge_4bit.plan(session.view(), Merge4bitRecipe(), verify=verify is not False)
-        made_now = session.execute(run.name, plan, wait=wait, restart=restart)
-        outcomes.append(_proven(session, made_now, verify, wait))
-    for name in options.quant if wants_gguf else ():
-        recipe = GgufRecipe(name=run.name, quant=name)
-        of_file = gguf.plan(session.view(), recipe, verify=verify is not False)
-        made_now = session.execute(run.name, of_file, wait=wait, restart=restart)
-        outcomes.append(_proven(session, made_now, verify, wait))
+    request = ExportRequest(
+        adapter=adapter,
+        precision=files.precision if wants_merged else (),
+        quant=files.quant if wants_gguf else (),
+        verify=Verify.UNPROVEN if verify is None else Verify.ALL if verify else Verify.NONE,
+        wait=wait,
+        restart=restart,
+    )
+    outcomes = export_files(view, request, session)
     _finish(session, outcomes)
     if output is not None:
-        _take_away(session, outcomes, output, run.name)
+        from twinctl.phases.export_dir import host, take_away_lines
+
+        for line in take_away_lines(copy_files(outcomes, output), host(), view.name):
+            session.output.say(line)
     if ollama:
-        _require_modelfiles(outcomes)
-
-
-def _take_away(session: Session, outcomes: list[Outcome], folder: Path, run: str) -> None:
-    """The files in a folder of the person's; in one for each kind where several have files of one name."""
-    from twinctl.phases.export_dir import bring, host, take_away_lines
-
-    names = Counter(entry["name"] for outcome in outcomes for entry in outcome.record.files)
-    apart = any(count > 1 for count in names.values())
-    placed: list[Path] = []
-    for outcome in outcomes:
-        own = folder / outcome.record.slot if apart else folder
-        own.parent.mkdir(parents=True, exist_ok=True)
-        placed += bring([outcome.artifact.out / entry["name"] for entry in outcome.record.files], own)
-    for line in take_away_lines(placed, host(), run):
-        session.output.say(line)
-
-
-def _require_modelfiles(outcomes: list[Outcome]) -> None:
-    for outcome in outcomes:
-        if outcome.record.produces == "gguf" and not (outcome.artifact.out / gguf.MODELFILE).is_file():
-            raise ConfigError(
-                "; ".join(outcome.record.warnings) or "there is no Modelfile",
-                "use the file with llama.cpp or LM Studio",
-            )
-
-
-def _proven(session: Session, outcome: Outcome, verify: bool | None, wait: bool) -> Outcome:
-    """With a proof, unless none is wanted: what was made without one gets it, what has one a new one if asked."""
-    record = outcome.record
-    if verify is False or record.phase in ("train", "pull") or (is_proven(record) and not (verify and outcome.cached)):
-        return outcome
-    with Viewer(session.output, record.slot) as viewer:
-        result = prove_again(session.view(), outcome.result, viewer.show, wait=wait)
-    return replace(outcome, result=result)
-
-
-def model_of(
-    session: Session, view: RunView, *, verify: bool = True, wait: bool = False, restart: bool = False
-) -> Outcome:
-    """The run's whole 16-bit model: the adapter merged into its base, or what full fine-tuning made."""
-    trained = view.trained()
-    if trained.kind == Kind.MODEL:
-        return Outcome(trained, cached=True)
-    return session.execute(view.name, merge.plan(view, MergeRecipe(), verify=verify), wait=wait, restart=restart)
+        require_modelfiles(outcomes)
 
 
 def files_of(outcome: Outcome) -> list[dict[str, Any]]:

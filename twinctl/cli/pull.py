@@ -16,11 +16,8 @@ from twinctl.cli.session import (
     WaitOption,
     WorkspaceOption,
 )
-from twinctl.config.secrets import refuse_secret
-from twinctl.errors import UsageError
-from twinctl.phases.pull import open_repo, pins, plan, plan_tokens
-from twinctl.pipeline.execute import Outcome
-from twinctl.publishing.hub_manifest import Travelling
+from twinctl.phases.pull import Pulled
+from twinctl.phases.pull import pull as pull_twin
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -50,44 +47,21 @@ def pull(
       twinctl train --run new --from old
     """
     session = Session.open(workspace, None, json=json, quiet=quiet)
-    refuse_secret("the run's name", run_name)
-    session.output.say(f"pull: looking at {repo}")
-    found, sha = open_repo(repo, revision)
-    name = run_name or found.run
-    _refuse_other(session, name, found)
-    tokens = plan_tokens(found)
-    session.execute(name, tokens, wait=wait, restart=restart)
-    with session.workspace.runs.change(name) as run:
-        run.pins = {**pins(found), **run.pins}
-    outcomes = [
-        session.execute(name, plan(session.workspace, found, made, repo, sha), wait=wait, restart=restart)
-        for made in found.results
-    ]
-    session.workspace.runs.use(name)
-    _show(session, name, found, outcomes)
+    pulled = pull_twin(session.workspace, repo, session, run=run_name, revision=revision, wait=wait, restart=restart)
+    _show(session, pulled)
 
 
-def _refuse_other(session: Session, name: str, found: Travelling) -> None:
-    """A run that is something else already is left as it is."""
-    runs = session.workspace.runs
-    if not runs.exists(name):
-        return
-    there = runs.get(name)
-    pulled = all(path.startswith("pull/") for slot, path in there.slots.items() if not slot.startswith("push-"))
-    if there.pins and not (pulled and there.pins["model"]["files"] == found.pins.model.files):
-        raise UsageError(f"there is a run “{name}” already, which is another", "give it a name: --run NAME")
-
-
-def _show(session: Session, name: str, found: Travelling, outcomes: list[Outcome]) -> None:
+def _show(session: Session, pulled: Pulled) -> None:
+    name, kind, outcomes = pulled.run, pulled.kind, pulled.outcomes
     if session.output.json:
         last = session.document("pull", outcomes[-1])
         cached = all(outcome.cached for outcome in outcomes)
-        session.output.document({**last, "cached": cached, "run": name, "kind": found.kind})
+        session.output.document({**last, "cached": cached, "run": name, "kind": kind})
         return
     for outcome in outcomes:
         how = "already here" if outcome.cached else "fetched, and compared"
         session.output.line(f"pull: {how}  {outcome.artifact.out}")
     rows = [[file["name"], size(file["bytes"]), file["sha256"][:12]] for each in outcomes for file in each.record.files]
     session.output.table(rows)
-    following = "twinctl path gguf" if found.kind == "gguf" else "twinctl chat"
+    following = "twinctl path gguf" if kind == "gguf" else "twinctl chat"
     session.output.say(f"run {name} is the current one; next: {following}")

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from twinctl.cli.output import size
-from twinctl.cli.push_sources import made_already, make
 from twinctl.cli.push_view import show_parcel, show_plan
 from twinctl.cli.session import (
     DebugOption,
@@ -21,17 +20,15 @@ from twinctl.cli.session import (
     WorkspaceOption,
 )
 from twinctl.config.push import PushKind, PushOptions, PushRecipe
-from twinctl.config.secrets import refuse_secret
-from twinctl.errors import HubError, Interrupted, UsageError
-from twinctl.phases.push import opened_request
+from twinctl.errors import Interrupted, UsageError
 from twinctl.phases.push import push as push_results
+from twinctl.phases.push_plan import Uploads, require_sendable
 from twinctl.pipeline.execute import Outcome
-from twinctl.pipeline.lineage import Result
 from twinctl.pipeline.run_view import RunView
-from twinctl.publishing.upload_plan import Parcel, pack, repo_for, require_fit
+from twinctl.publishing.upload_plan import Parcel, repo_for
 
 if TYPE_CHECKING:
-    from twinctl.hub.remote import RemoteRepo
+    pass
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -71,21 +68,19 @@ def push(
                                            to REPO and REPO-GGUF
     """
     session = Session.open(workspace, run_name, json=json, quiet=quiet)
-    _check_words(repo, revision, message, pr)
+    require_sendable(repo, revision, message, pull_request=pr)
     view = session.view(preset)
     flags: dict[PushKind, bool] = {"model": merged, "adapter": adapter, "gguf": with_gguf}
     kinds: list[PushKind] = [kind for kind, wanted in flags.items() if wanted] or ["model"]
     recipes = [PushRecipe(repo=repo_for(repo, kind), kind=kind, revision=revision, pull_request=pr) for kind in kinds]
     options = PushOptions(public=public, message=message, progress=session.output.is_live)
-    parcels = []
-    for recipe in recipes:
-        results, first = made_already(view, recipe.kind)
-        if not dry_run:
-            if first:
-                _require_ready(session, recipe, public=public, yes=yes)
-            results, first = make(session, view, recipe.kind, wait=wait), []
-        warnings = require_fit(view, results, unverified=unverified)
-        parcels.append(_packed(session, view, recipe, results, first, warnings, public=public, dry_run=dry_run))
+    uploads = Uploads(view, session, public=public, unverified=unverified, wait=wait)
+
+    def before_export() -> None:
+        if not yes:
+            _has_person(session, public=public)
+
+    parcels = [uploads.preview(recipe) if dry_run else uploads.pack(recipe, before_export) for recipe in recipes]
     if dry_run:
         show_plan(session, recipes, parcels, public=public)
         return
@@ -93,65 +88,6 @@ def push(
         for warning in [warning for parcel in parcels for warning in parcel.warnings]:
             session.output.warn(warning)
     _send(session, view, recipes, parcels, options, wait=wait)
-
-
-def _check_words(repo: str, revision: str | None, message: str, pr: bool) -> None:
-    from twinctl.hub.names import require_new_name
-
-    require_new_name(repo)
-    for what, value in (("the repository's name", repo), ("the branch", revision), ("the message", message)):
-        refuse_secret(what, value)
-    if pr and revision:
-        raise UsageError("--pr and --revision do not go together", "a pull request is opened against main")
-
-
-def _packed(
-    session: Session,
-    view: RunView,
-    recipe: PushRecipe,
-    made: list[Result],
-    first: list[str],
-    warnings: list[str],
-    *,
-    public: bool,
-    dry_run: bool,
-) -> Parcel:
-    """The parcel, after everything that could stop it was asked; a dry run that cannot ask shows what it can."""
-    from twinctl.hub.remote import check_push, read_remote, unreachable_reason
-
-    session.output.say(f"push: looking at {recipe.repo}")
-    remote = None
-    merged = recipe.repo[: -len("-GGUF")] if recipe.kind == "gguf" else None
-    there = merged if f"push-{merged}" in view.run.slots else None
-
-    def packed(remote: RemoteRepo | None) -> Parcel:
-        if first:
-            return Parcel.to_come(recipe.kind, recipe.repo, remote, first, warnings)
-        return pack(view, recipe.kind, recipe.repo, made, remote, merged_repo=there, warnings=warnings)
-
-    if reason := unreachable_reason() if dry_run else None:
-        warnings = [*warnings, f"the Hub was not asked: {reason}"]
-    else:
-        try:
-            remote = check_push(recipe.repo, recipe.revision, public=public)
-            request = opened_request(view, recipe)
-            if request and (same := packed(read_remote(recipe.repo, request))).is_there:
-                return same
-        except HubError as error:
-            if not (dry_run and error.may_pass):
-                raise
-            warnings = [*warnings, f"the Hub was not asked: {error.message}"]
-    return packed(remote)
-
-
-def _require_ready(session: Session, recipe: PushRecipe, *, public: bool, yes: bool) -> None:
-    """What would stop the push, before an export that takes long. Raises HubError, UsageError."""
-    from twinctl.hub.remote import check_push
-
-    if not yes:
-        _has_person(session, public=public)
-    session.output.say(f"push: looking at {recipe.repo}")
-    check_push(recipe.repo, recipe.revision, public=public)
 
 
 def _has_person(session: Session, *, public: bool) -> bool:

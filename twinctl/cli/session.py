@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +23,7 @@ from twinctl.pipeline.base_checkpoint import base_of
 from twinctl.pipeline.execute import Outcome, execute
 from twinctl.pipeline.phase import AnyPlan
 from twinctl.pipeline.run_view import RunView
+from twinctl.pipeline.watch import Watch
 from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
 
@@ -115,6 +117,16 @@ class Session:
         for warning in outcome.record.warnings:
             self.output.warn(warning)
         return outcome
+
+    @contextmanager
+    def watching(self, slot: str) -> Iterator[Watch]:
+        """Inside the block, a viewer's `show`, for other work on a slot's result than carrying out a plan."""
+        with Viewer(self.output, slot) as viewer:
+            yield viewer.show
+
+    def say(self, text: str) -> None:
+        """A line of progress for a person."""
+        self.output.say(text)
 
     def begin(self, run: str, plan: AnyPlan, *, wait: bool = False, restart: bool = False) -> Outcome | None:
         """The same, but None as soon as a worker is at it: it goes on by itself."""

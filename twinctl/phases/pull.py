@@ -15,14 +15,62 @@ from pydantic import ValidationError
 from twinctl.config.export import GgufRecipe
 from twinctl.config.pull import TemplateRecipe
 from twinctl.config.recipe import Options, Recipe
+from twinctl.config.secrets import refuse_secret
 from twinctl.config.train import TrainRecipe
 from twinctl.data.tokens import TokensInfo
-from twinctl.errors import ConfigError
+from twinctl.errors import ConfigError, UsageError
 from twinctl.pipeline.base_checkpoint import BaseCheckpoint
+from twinctl.pipeline.execute import Executor, Outcome
 from twinctl.pipeline.phase import AnyPlan, Attempt, Phase, Plan, Produced
 from twinctl.publishing.hub_manifest import FILE, Made, Travelling, read
 from twinctl.publishing.provenance import keep_origin
 from twinctl.workspace.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """A twin that was brought back: the run that has it now, and its results."""
+
+    run: str
+    kind: str
+    outcomes: list[Outcome]
+
+
+def pull(
+    workspace: Workspace,
+    repo: str,
+    executor: Executor,
+    *,
+    run: str | None = None,
+    revision: str | None = None,
+    wait: bool = False,
+    restart: bool = False,
+) -> Pulled:
+    """Make a run of a pushed twin, under the name that it had or `run`, and make it the current one.
+
+    Raises HubError, ConfigError for a repository that twinctl did not push, UsageError where another run has the name.
+    """
+    refuse_secret("the run's name", run)
+    executor.say(f"pull: looking at {repo}")
+    manifest, sha = open_repo(repo, revision)
+    name = run or manifest.run
+    _refuse_other_run(workspace, name, manifest)
+    executor.execute(name, plan_tokens(manifest), wait=wait, restart=restart)
+    with workspace.runs.change(name) as stored:
+        stored.pins = {**pins(manifest), **stored.pins}
+    plans = [plan(workspace, manifest, made, repo, sha) for made in manifest.results]
+    outcomes = [executor.execute(name, each, wait=wait, restart=restart) for each in plans]
+    workspace.runs.use(name)
+    return Pulled(name, manifest.kind, outcomes)
+
+
+def _refuse_other_run(workspace: Workspace, name: str, manifest: Travelling) -> None:
+    if not workspace.runs.exists(name):
+        return
+    run = workspace.runs.get(name)
+    pulled = all(path.startswith("pull/") for slot, path in run.slots.items() if not slot.startswith("push-"))
+    if run.pins and not (pulled and run.pins["model"]["files"] == manifest.pins.model.files):
+        raise UsageError(f"there is a run “{name}” already, which is another", "give it a name: --run NAME")
 
 
 def open_repo(repo: str, revision: str | None) -> tuple[Travelling, str]:

@@ -52,7 +52,10 @@ class Executor(Protocol):
         """The plan's result in a run, from the cache or by doing the work."""
 
     def watching(self, slot: str) -> AbstractContextManager[Watch]:
-        """Inside the block, what is shown of other work on a slot's result."""
+        """Inside the block, the watcher of other work on a slot's result."""
+
+    def say(self, text: str) -> None:
+        """Tell something that is no event."""
 
 
 def execute(
