@@ -1,4 +1,4 @@
-"""What is said behind an answer: how long it is, how fast it came, and why it ended."""
+"""The figures after an answer: how long it is, how fast it came, and why it ended."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from twinctl.inference.chat_model import Answer
 
 
 def answer_stats(answer: Answer, sampling: Sampling) -> str:
-    """The answer's figures in brackets. `sampling` is what the answers around it have; another seed is told."""
+    """The answer's figures in brackets; its seed too, if it is not the one of `sampling`."""
     tokens = f"{answer.tokens} token{'' if answer.tokens == 1 else 's'}"
     if answer.tokens < sampling.max_new_tokens:
         cut = f"the window of {answer.prompt_tokens + answer.tokens} tokens is full"

@@ -1,7 +1,7 @@
-"""What a person types: with an editor in a terminal, line by line where there is none.
+"""What a person types: with an editor in a terminal, line by line elsewhere.
 
-What must stay true: a question can have many lines, typed or pasted; what was typed is there again next time, and no
-secret in it is; Ctrl-D at an empty line is an EOFError and Ctrl-C at one a KeyboardInterrupt, Ctrl-C at a line that is
+What must stay true: a question can have many lines, typed or pasted; the history of what was typed is kept, without
+secrets; Ctrl-D at an empty line is an EOFError and Ctrl-C at one a KeyboardInterrupt, Ctrl-C at a line that is
 not empty only drops it.
 """
 
@@ -28,34 +28,34 @@ CompleteLine = Callable[[str], Sequence[str]]
 
 
 class LineInput(Protocol):
-    """Where the next line comes from."""
+    """Reads what a person types."""
 
     def read(self, label: str, text: str = "") -> str:
-        """What was typed at the label, with `text` there to change; empty where nothing was."""
+        """What was typed after the label, where `text` can be edited; empty if nothing was typed."""
         ...
 
 
 def line_input(screen: Screen, loading: Loading, history: Path | None, complete: CompleteLine) -> LineInput:
-    """An editor, or in a dumb terminal and at the end of a pipe plain lines."""
+    """An editor; in a dumb terminal, or for a pipe, plain lines."""
     if screen.is_terminal and sys.stdin.isatty():
         return Editor(screen, loading, history, complete)
     return Lines(screen)
 
 
 class Lines:
-    """Line by line, as a dumb terminal can. A line that ends with a backslash goes on with the next one, and what
-    begins with three quotes ends with them.
+    """Line by line, as a dumb terminal can. A backslash at a line's end continues it on the next one, and a text that
+    begins with three quotes ends with three quotes.
     """
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
 
     def read(self, label: str, text: str = "") -> str:
-        """See Typist; `text` is shown and what is typed replaces it."""
+        """See LineInput; what is typed replaces `text`."""
         try:
             self._screen.write(f"{label}> ")
             typed = input()
-            while _goes_on(typed):
+            while _is_incomplete(typed):
                 self._screen.write("... ")
                 typed = f"{typed.removesuffix(BACKSLASH)}\n{input()}"
         except (KeyboardInterrupt, EOFError):
@@ -65,7 +65,9 @@ class Lines:
 
 
 class Editor:
-    """prompt_toolkit's. Enter sends; Esc-Enter, or Enter behind a backslash or within three quotes, begins a line."""
+    """prompt_toolkit's editor. Enter sends; Esc-Enter, or Enter after a backslash or within three quotes, begins a
+    line.
+    """
 
     def __init__(self, screen: Screen, loading: Loading, history: Path | None, complete: CompleteLine) -> None:
         from prompt_toolkit import PromptSession
@@ -86,8 +88,8 @@ class Editor:
         )
 
     def read(self, label: str, text: str = "") -> str:
-        """See Typist. Raises what loading raised, as soon as it did."""
-        self._session.bottom_toolbar = self._toolbar() if self._loading.is_under_way else None
+        """See LineInput. Raises what loading raised, as soon as it did."""
+        self._session.bottom_toolbar = self._toolbar if self._loading.is_under_way else None
         try:
             typed = self._session.prompt([("bold ansigreen", f"{label}> ")], default=text, pre_run=self._watch)
         except KeyboardInterrupt:
@@ -97,10 +99,10 @@ class Editor:
         return _unquoted(typed)
 
     def _toolbar(self) -> Any:
-        return lambda: [("noreverse ansibrightblack", self._loading.label)]
+        return [("noreverse ansibrightblack", self._loading.label)]
 
     def _watch(self) -> None:
-        """While a line is typed, let the line below say that the model loads, and go when it has."""
+        """While a line is typed, show below it that the model loads, and remove that when it is loaded."""
         if self._session.bottom_toolbar is None:  # loading may have ended since that was set
             return
         import asyncio
@@ -119,8 +121,8 @@ class Editor:
 BACKSLASH = "\\"
 
 
-def _goes_on(text: str) -> bool:
-    """Whether a text that Enter was typed behind is not all yet."""
+def _is_incomplete(text: str) -> bool:
+    """Whether Enter after this text begins a new line instead of sending it."""
     quoted = text.startswith(QUOTES) and not (text.rstrip().endswith(QUOTES) and len(text.rstrip()) >= 2 * len(QUOTES))
     return quoted or text.endswith(BACKSLASH)
 
@@ -139,7 +141,7 @@ def _keys() -> KeyBindings:
     @keys.add("enter")
     def enter(event: KeyPressEvent) -> None:
         buffer = event.current_buffer
-        if not _goes_on(buffer.text):
+        if not _is_incomplete(buffer.text):
             buffer.validate_and_handle()
             return
         if buffer.text.endswith(BACKSLASH):
@@ -168,7 +170,7 @@ def _completer(complete: CompleteLine) -> Completer:
 
 
 def _history(path: Path) -> History | None:
-    """What was typed before, in a file that only its owner reads; none where there can be no file."""
+    """The history file, which only its owner can read; None if it cannot be written."""
     from prompt_toolkit.history import FileHistory
 
     class Redacted(FileHistory):

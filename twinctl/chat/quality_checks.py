@@ -1,6 +1,6 @@
-"""What can be wrong with an answer, seen from its text alone.
+"""What can be wrong with an answer, from its text alone.
 
-What must stay true: each fault is one that a reader would see as well; nothing here depends on a language's words.
+What must stay true: each fault is one that a reader would notice as well; nothing here depends on a language's words.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from twinctl.inference.chat_model import Answer
 
-# What the families' templates write around a talk; as text in an answer they are leaks, whatever the tokenizer.
+# What the families' templates write around messages; as text in an answer they are leaks, whatever the tokenizer.
 TEMPLATE_MARKERS = (
     *("<|im_start|>", "<|im_end|>", "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>", "<|endoftext|>"),
     *("<|begin_of_text|>", "<|end_of_text|>", "<start_of_turn>", "<end_of_turn>", "[INST]", "[/INST]", "</s>"),
@@ -30,32 +30,32 @@ class TemplateText:
 
     @classmethod
     def of(cls, prompt: str, question: str, specials: Collection[str]) -> TemplateText:
-        """From a rendered prompt: what is left of it without the question and the special tokens."""
+        """The text of a rendered prompt without the question and the special tokens."""
         texts = sorted((text for text in specials if text), key=len, reverse=True)
-        found = re.split("|".join(map(re.escape, [question, *texts])), prompt)
-        lines = (line.strip() for part in found for line in part.splitlines())
+        parts = re.split("|".join(map(re.escape, [question, *texts])), prompt)
+        lines = (line.strip() for part in parts for line in part.splitlines())
         return cls(tuple(dict.fromkeys(line for line in lines if len(line) >= 8)), tuple(texts))
 
 
-def faults_of(answer: Answer, frame: TemplateText) -> list[str]:
+def faults_of(answer: Answer, template: TemplateText) -> list[str]:
     """Which of endless, empty, special, template and loop the answer has."""
     text = answer.text
-    found = {
+    faults = {
         "endless": answer.finish != "stop",
         "empty": not any(letter.isalnum() for letter in text),
-        "special": bool(answer.specials) or any(mark in text for mark in (*frame.specials, *TEMPLATE_MARKERS)),
-        "template": any(line in text for line in frame.lines),
+        "special": bool(answer.specials) or any(mark in text for mark in (*template.specials, *TEMPLATE_MARKERS)),
+        "template": any(line in text for line in template.lines),
         "loop": loop_in(WORD.findall(text)) is not None,
     }
-    return [name for name, there in found.items() if there]
+    return [name for name, is_present in faults.items() if is_present]
 
 
 def loop_in(words: Sequence[str]) -> list[str] | None:
-    """The words that are said over and over, if any are."""
+    """The words that are repeated over and over; None if there are none."""
     for period in range(1, min(PERIOD, len(words) // ROUNDS) + 1):
         run = 0
-        for place in range(len(words) - period):
-            run = run + 1 if words[place] == words[place + period] else 0
+        for index in range(len(words) - period):
+            run = run + 1 if words[index] == words[index + period] else 0
             if run + period >= max(ROUNDS * period, LOOP):
-                return list(words[place + 1 : place + 1 + period])
+                return list(words[index + 1 : index + 1 + period])
     return None

@@ -1,8 +1,7 @@
 """Where a conversation is shown.
 
-What must stay true: what a model says is text, never markup and never a command to the terminal; colour and whatever
-moves appear on a terminal only; what libraries print while a model loads, and are made to print elsewhere, does not
-take this stream along.
+What must stay true: an answer is shown as text, never as markup or a command to the terminal; colour and moving parts
+appear on a terminal only; redirecting what libraries print while a model loads does not redirect this stream.
 """
 
 from __future__ import annotations
@@ -23,14 +22,14 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 DIM, BOLD, RED, OFF = "\x1b[2m", "\x1b[1m", "\x1b[31m", "\x1b[0m"
-# All control characters, and those that turn the direction of what follows, so also of what is not the model's.
+# All control characters, and those that turn the direction of the text that follows, the model's or not.
 _UNSAFE = (*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 _DROPPED = dict.fromkeys(code for code in _UNSAFE if chr(code) not in "\n\t")
-COLUMN = 36  # characters that an answer needs beside another; with fewer they stand one below the other
+COLUMN = 36  # characters that an answer needs next to another one; with fewer, answers are one below the other
 
 
 def printable(text: str) -> str:
-    """The text without what a terminal takes for a command; lines and tabs stay."""
+    """The text without what a terminal would execute; line ends and tabs stay."""
     return text.translate(_DROPPED)
 
 
@@ -52,40 +51,40 @@ class Screen:
             return 80
 
     def write(self, text: str) -> None:
-        """Text as it is, at once."""
+        """Write text as it is, and flush."""
         self.stream.write(text)
         self.stream.flush()
 
     def line(self, text: str = "") -> None:
-        """A line that was asked for, as it is: a command in it can be copied."""
+        """A line that the person asked for, not broken: a command in it can be copied."""
         self.write(printable(redact(text)) + "\n")
 
     def text(self, text: str) -> None:
-        """The same, broken between words."""
+        """A text that the person asked for, broken between words."""
         self.write(self._wrapped(printable(redact(text))) + "\n")
 
     def note(self, text: str) -> None:
-        """A line beside the conversation."""
+        """A remark about the conversation; nothing if `quiet`."""
         if not self.quiet:
             self.write(self.dim(self._wrapped(printable(redact(text)))) + "\n")
 
     def error(self, error: TwinctlError) -> None:
-        """What went wrong, and the mend."""
+        """An error and its hint."""
         message = self._wrapped(printable(redact(f"error: {error.message}")))
         self.write(f"{self._in(RED, message[:6])}{message[6:]}\n")
         if error.hint:
             self.text(f"  → {error.hint}")
 
     def heading(self, text: str) -> None:
-        """Who speaks now, where several do."""
+        """The name of the model that answers next, if there are several."""
         self.write(self._in(BOLD, f"── {printable(text)} ──") + "\n")
 
     def dim(self, text: str) -> str:
-        """The text for what stands behind."""
+        """The text in a dim colour."""
         return self._in(DIM, text)
 
     def _wrapped(self, text: str) -> str:
-        """The text in lines that break between words, as a terminal's do not, and stay as far to the right."""
+        """The text in lines that break between words, each part of a line as far to the right as its beginning."""
         lines = text.split("\n") if self.is_terminal else []
         indents = [line[: len(line) - len(line.lstrip())] for line in lines]
         how: dict[str, Any] = {"width": self.width, "break_long_words": False, "break_on_hyphens": False}
@@ -96,7 +95,7 @@ class Screen:
         return f"{colour}{text}{OFF}" if self._colour else text
 
     def wait(self, done: threading.Event, label: Callable[[], str]) -> None:
-        """Until something is done, say so, on a line that goes away; elsewhere than on a terminal, once."""
+        """Show the label until `done` is set, on a line that is then removed; without a terminal, show it once."""
         if not self.is_terminal:
             self.note(label())
             done.wait()
@@ -109,7 +108,7 @@ class Screen:
 
     @contextmanager
     def echo_off(self) -> Iterator[None]:
-        """Inside, keys are not shown among what is written; what was typed is there afterwards."""
+        """Inside, typed keys are not echoed among the output; what was typed can be read afterwards."""
         import termios
 
         try:
@@ -126,13 +125,13 @@ class Screen:
             termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
 
     def panes(self, names: Sequence[str]) -> Panes:
-        """Room for the answers of these, which come one after the other."""
+        """Where the answers of these models are shown, which come one after the other."""
         has_room = self.width >= COLUMN * len(names)
         return Columns(self, names) if len(names) > 1 and self.is_terminal and has_room else Panes(self, names)
 
 
 class Panes:
-    """Answers one below the other, each under its speaker's name where there are several; use it in a `with` block."""
+    """Answers one below the other, each under its model's name if there are several; use it in a `with` block."""
 
     def __init__(self, screen: Screen, names: Sequence[str]) -> None:
         self._screen, self._names = screen, names
@@ -148,7 +147,7 @@ class Panes:
             self._screen.write("\n")
 
     def begin(self, name: str) -> None:
-        """The next one's answer is awaited."""
+        """The answer of this model comes next."""
         if len(self._names) > 1:
             self._screen.heading(name)
         if self._screen.is_terminal:
@@ -156,17 +155,17 @@ class Panes:
             self._screen.write(self._screen.dim("…"))
 
     def show(self, piece: str) -> None:
-        """A piece of it."""
+        """Show a piece of the answer."""
         self._stop_waiting()
         self._shows = True
         self._screen.write(self._wrapping.add(printable(piece)) if self._screen.is_terminal else printable(piece))
 
-    def end(self, figures: str) -> None:
-        """It is over."""
+    def end(self, stats: str) -> None:
+        """The answer is complete."""
         self._stop_waiting()
         self._shows = False
         self._screen.write("\n")
-        self._screen.note(figures)
+        self._screen.note(stats)
 
     def _stop_waiting(self) -> None:
         if self._waits:
@@ -179,13 +178,14 @@ class Columns(Panes):
 
     def __init__(self, screen: Screen, names: Sequence[str]) -> None:
         super().__init__(screen, names)
+        from rich.console import Console
         from rich.live import Live
 
         self._texts = ["" for _ in names]
-        self._figures = ["" for _ in names]
+        self._stats = ["" for _ in names]
         self._at = -1
         self._over = False
-        console = _console(screen)
+        console = Console(file=screen.stream, highlight=False, markup=False, emoji=False, width=screen.width)
         self._live = Live(
             console=console,
             get_renderable=lambda: self._table(console),
@@ -205,19 +205,19 @@ class Columns(Panes):
         self._live.stop()
 
     def begin(self, name: str) -> None:
-        """The next column."""
+        """Go to the next column."""
         self._at += 1
 
     def show(self, piece: str) -> None:
-        """A piece for it."""
+        """Show a piece of the column's answer."""
         self._texts[self._at] += printable(piece)
 
-    def end(self, figures: str) -> None:
-        """It is whole."""
-        self._figures[self._at] = "" if self._screen.quiet else figures
+    def end(self, stats: str) -> None:
+        """The column's answer is complete."""
+        self._stats[self._at] = "" if self._screen.quiet else stats
 
     def _table(self, console: Console) -> Any:
-        """The answers; while they come, of long ones the end, since what has left the window cannot be redrawn."""
+        """The answers; while they come, only the end of long ones, since what has left the window cannot be redrawn."""
         from rich.table import Table
         from rich.text import Text
 
@@ -230,18 +230,12 @@ class Columns(Panes):
             room = max(console.height - 4, 1)
             shown = [Text("\n").join(text.wrap(console, width)[-room:]) for text in shown]
         table.add_row(*shown)
-        table.add_row(*(Text(figures, "dim") for figures in self._figures))
+        table.add_row(*(Text(stats, "dim") for stats in self._stats))
         return table
 
 
-def _console(screen: Screen) -> Console:
-    from rich.console import Console
-
-    return Console(file=screen.stream, highlight=False, markup=False, emoji=False, width=screen.width)
-
-
 def _own_stdout() -> TextIO:
-    """Standard output by a descriptor of its own; what stands in for it where it has none."""
+    """Standard output with a descriptor of its own; as it is, if it has no descriptor."""
     with suppress(OSError, ValueError, AttributeError):
         sys.stdout.flush()
         return open(os.dup(sys.stdout.fileno()), "w", encoding=sys.stdout.encoding, errors="replace")

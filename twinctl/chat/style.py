@@ -12,11 +12,11 @@ Source: J. Burrows, “‘Delta’: a measure of stylistic difference and a guid
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from statistics import pstdev
 
 from twinctl.chat.quality_checks import WORD
 
@@ -51,34 +51,33 @@ class Author:
     """How the author writes, from texts that the model has not seen."""
 
     def __init__(self, texts: Sequence[str]) -> None:
-        words = [_words(text) for text in texts]
-        every = [word for each in words for word in each]
-        self.is_known = len(every) >= ENOUGH
-        frequent = [word for word, _ in Counter(every).most_common(FREQUENT)]
-        pieces = [every[start : start + PIECE] for start in range(0, max(len(every) - PIECE, 0) + 1, PIECE)]
+        words = [word for text in texts for word in _words(text)]
+        self.is_known = len(words) >= ENOUGH
+        frequent = [word for word, _ in Counter(words).most_common(FREQUENT)]
+        pieces = [words[start : start + PIECE] for start in range(0, max(len(words) - PIECE, 0) + 1, PIECE)]
         rates = [_rates(piece, frequent) for piece in pieces]
-        self._whole = _rates(every, frequent)
-        self._spread = {word: max(_deviation([rate[word] for rate in rates]), 0.5 / PIECE) for word in frequent}
+        self._rates = _rates(words, frequent)
+        self._spread = {word: max(pstdev(rate[word] for rate in rates), 0.5 / PIECE) for word in frequent}
 
     def distance(self, texts: Sequence[str]) -> float | None:
-        """Burrows's Delta of the texts together; None where either side has too few words."""
+        """Burrows's Delta of the texts together; None if the author or the texts have too few words."""
         words = [word for text in texts for word in _words(text)]
         if not self.is_known or len(words) < SOME:
             return None
-        found = _rates(words, list(self._whole))
-        gaps = [abs(found[word] - rate) / self._spread[word] for word, rate in self._whole.items()]
+        rates = _rates(words, list(self._rates))
+        gaps = [abs(rates[word] - rate) / self._spread[word] for word, rate in self._rates.items()]
         return sum(gaps) / len(gaps)
 
     def measure(self, texts: Sequence[str]) -> Style:
         """The style of the texts together."""
-        words = [_words(text) for text in texts]
-        count = sum(map(len, words)) or 1
+        words = [word for text in texts for word in _words(text)]
+        count = len(words) or 1
         ends = [len(_SENTENCE_END.findall(text)) or bool(_words(text)) for text in texts]
         marks = Counter(letter for text in texts for letter in text)
         return Style(
             words=count / max(len(texts), 1),
             sentence=count / (sum(ends) or 1),
-            variety=_variety([word for each in words for word in each]),
+            variety=_variety(words),
             pauses=100 * sum(marks[mark] for mark in _PARTS_OF_SENTENCES) / count,
             questions=100 * sum(marks[mark] for mark in "?!？！") / count,
             distance=self.distance(texts),
@@ -94,16 +93,9 @@ def _rates(words: Sequence[str], frequent: Sequence[str]) -> dict[str, float]:
     return {word: counts[word] / max(len(words), 1) for word in frequent}
 
 
-def _deviation(values: Sequence[float]) -> float:
-    mean = sum(values) / len(values)
-    return math.sqrt(sum((value - mean) ** 2 for value in values) / len(values))
-
-
 def _variety(words: Sequence[str]) -> float:
-    """The mean share of different words in every window of so many."""
+    """The mean share of different words in windows of VARIETY_WINDOW words."""
     starts = range(0, max(len(words) - VARIETY_WINDOW, 0) + 1, 5)
-    shares = [
-        len(set(words[start : start + VARIETY_WINDOW])) / max(len(words[start : start + VARIETY_WINDOW]), 1)
-        for start in starts
-    ]
+    windows = [words[start : start + VARIETY_WINDOW] for start in starts]
+    shares = [len(set(window)) / max(len(window), 1) for window in windows]
     return sum(shares) / len(shares)

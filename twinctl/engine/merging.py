@@ -14,14 +14,12 @@ from twinctl.planning.gpu import GIB, find_gpu
 from twinctl.planning.model_shape import weights_bytes
 
 MODEL_SUFFIXES = (".safetensors", ".json", ".jinja", ".model")
-BESIDE = 1.1  # of the weights' size: what is loaded with them, and worked with
+WORKING = 1.1  # the memory a merge takes, as a multiple of the weights' size
 ON_THE_CPU = "close what else uses the GPU, or merge without it: put CUDA_VISIBLE_DEVICES= before the command"
 
 
 def merge(attempt: Attempt[MergeRecipe, ProofOptions, TrainedModel]) -> Produced:
-    """Leave config, tokenizer and 16-bit safetensors in the attempt's `out`. Raises CheckFailed for LoRA names in
-    them.
-    """
+    """Write config, tokenizer and 16-bit safetensors to the attempt's `out`. Raises CheckFailed for LoRA names."""
     adapter, base, info = attempt.inputs.adapter, attempt.inputs.base, attempt.inputs.info
     assert adapter is not None
     too_small = _too_small_a_gpu(base)
@@ -38,8 +36,10 @@ def merge(attempt: Attempt[MergeRecipe, ProofOptions, TrainedModel]) -> Produced
     attempt.stage("merging")
     model.save_pretrained_merged(str(attempt.out), tokenizer, save_method="merged_16bit")
     del model
-    free_memory()  # the proof loads the model again
-    _keep_the_model_only(attempt.out)
+    free_memory()  # the verification loads the model again
+    for path in attempt.out.iterdir():
+        if path.is_file() and not path.name.endswith(MODEL_SUFFIXES):
+            path.unlink()
     names = tensor_names(attempt.out)
     if not names or any("lora" in name for name in names):
         raise CheckFailed(
@@ -49,14 +49,8 @@ def merge(attempt: Attempt[MergeRecipe, ProofOptions, TrainedModel]) -> Produced
 
 
 def _too_small_a_gpu(base: Path) -> str:
-    """What is too small about the GPU, where there is one that cannot hold the 16-bit base now."""
-    gpu, needed = find_gpu(), BESIDE * weights_bytes(base) / GIB
+    """Why the GPU cannot hold the 16-bit base now; empty if it can, or if there is no GPU."""
+    gpu, needed = find_gpu(), WORKING * weights_bytes(base) / GIB
     if gpu is None or gpu.room_gib() >= needed:
         return ""
     return f"the GPU has {gpu.room_gib():.1f} GiB free, and the 16-bit model takes {needed:.1f}"
-
-
-def _keep_the_model_only(folder: Path) -> None:
-    for path in folder.iterdir():
-        if path.is_file() and not path.name.endswith(MODEL_SUFFIXES):
-            path.unlink()

@@ -8,7 +8,7 @@ from typing import Any
 from twinctl.config.train import TrainRecipe
 
 
-def arguments(
+def sft_config(
     recipe: TrainRecipe,
     folder: Path,
     *,

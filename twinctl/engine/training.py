@@ -1,6 +1,6 @@
 """Supervised fine-tuning through Unsloth's FastLanguageModel and TRL's SFTTrainer.
 
-What must stay true: rows go in as prepared; the same command goes on from the last whole checkpoint with the same
+What must stay true: rows go in as prepared; the same command resumes from the last complete checkpoint with the same
 losses; what the backend changed is recorded; memory that runs out costs the steps since the last checkpoint, no more.
 """
 
@@ -26,11 +26,11 @@ from twinctl.engine.private_apis import load_checkpoint_weights
 from twinctl.engine.progress import TrainingProgress
 from twinctl.engine.rows import PackedCollator, require_segments, rows_of
 from twinctl.engine.samples import Samples
-from twinctl.engine.sft_config import arguments
+from twinctl.engine.sft_config import sft_config
 from twinctl.engine.training_inputs import TrainInputs
 from twinctl.engine.unsloth_import import start_unsloth
 from twinctl.errors import CheckFailed, ConfigError, EngineError
-from twinctl.pipeline.checkpoints import drop_after, last_whole, step_of
+from twinctl.pipeline.checkpoints import drop_after, last_complete, step_of
 from twinctl.pipeline.phase import Attempt, Produced, RestartWorker
 from twinctl.planning.batch_plan import fit, smaller, try_longest_rows
 from twinctl.workspace.files import read_json, write_json
@@ -46,13 +46,16 @@ def train(attempt: Attempt[TrainRecipe, TrainOptions, TrainInputs]) -> Produced:
     """Train and leave the adapter (or the whole model, by method full) in the attempt's `out`.
 
     Raises RestartWorker (memory ran out: in a fresh process, with a smaller micro-batch), EngineError (memory that
-    nothing mends, device), ConfigError (a resume that cannot be exact), CheckFailed (the training went wrong),
+    no smaller split saves, device), ConfigError (a resume that cannot be exact), CheckFailed (the training went wrong),
     Interrupted after a checkpoint when asked to stop.
     """
     began = time.monotonic()
     recipe, options, forecast = attempt.recipe, attempt.options, attempt.inputs.forecast
-    if _is_as_planned(options, forecast["choice"]):
-        attempt.event("plan", **forecast)
+    choice = forecast["choice"]
+    planned_checkpointing = ("auto", "on" if choice["checkpointing"] else "off")
+    is_planned = options.micro_batch in ("auto", choice["micro_batch"])
+    if is_planned and options.gradient_checkpointing in planned_checkpointing:
+        attempt.event("plan", **forecast)  # not after memory ran out: the event `retry` then has the new split
     for text in forecast["warnings"]:
         attempt.event("warning", text=text)
     attempt.stage("loading Unsloth")
@@ -64,12 +67,6 @@ def train(attempt: Attempt[TrainRecipe, TrainOptions, TrainInputs]) -> Produced:
         return training.run()
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise training.with_less_memory(error) from error
-
-
-def _is_as_planned(options: TrainOptions, choice: dict[str, Any]) -> bool:
-    """Not so after memory ran out: `retry` said then what is done instead."""
-    checkpointing = ("auto", "on" if choice["checkpointing"] else "off")
-    return options.micro_batch in ("auto", choice["micro_batch"]) and options.gradient_checkpointing in checkpointing
 
 
 class TrainingAttempt:
@@ -90,9 +87,11 @@ class TrainingAttempt:
         self._split = fit(settings, self._base, self._max_length)
 
     def run(self) -> Produced:
-        """Load, evaluate the base, train on from where it stopped, evaluate, save."""
-        self._load()
-        resume = last_whole(self._checkpoints)
+        """Load, evaluate the base, train from the last checkpoint or the start, evaluate, save."""
+        self._attempt.stage("loading the model")
+        self._model, self._tokenizer = load_to_train(self._unsloth, self._recipe, self._split, self._attempt.inputs)
+        self._facts = device_facts(self._model)
+        resume = last_complete(self._checkpoints)
         trainer, watcher = self._trainer(resume)
         self._record_facts(trainer, resumed=resume is not None)
         base_eval_loss = self._base_loss()
@@ -119,7 +118,7 @@ class TrainingAttempt:
         return Produced(metrics=metrics, warnings=self._warnings(step), carried_out=cut)
 
     def _train(self, trainer: Any, resume: Path | None) -> None:
-        """Go on from the checkpoint. From one of the last step the trainer would take a step too many."""
+        """Train from the checkpoint, or the start; a checkpoint of the last step is only loaded."""
         from transformers import TrainerState
 
         if resume:
@@ -129,13 +128,8 @@ class TrainingAttempt:
                 trainer.state = state
                 return
         gc.collect()
-        gc.freeze()  # what the libraries made stays: looking through it again and again costs steps time
+        gc.freeze()  # the libraries' objects stay: collecting among them makes steps slower
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-
-    def _load(self) -> None:
-        self._attempt.stage("loading the model")
-        self._model, self._tokenizer = load_to_train(self._unsloth, self._recipe, self._split, self._attempt.inputs)
-        self._facts = device_facts(self._model)
 
     def _trainer(self, resume: Path | None) -> tuple[Any, WatchTraining]:
         from transformers import PrinterCallback
@@ -152,7 +146,7 @@ class TrainingAttempt:
             processing_class=self._tokenizer,
             train_dataset=rows,
             data_collator=PackedCollator() if on_cpu and packing else None,
-            args=arguments(
+            args=sft_config(
                 self._recipe,
                 self._checkpoints,
                 dtype=self._facts["dtype"],
@@ -167,9 +161,9 @@ class TrainingAttempt:
         if packing:
             require_segments(trainer.data_collator([dict(rows[0])]))
         if self._recipe.method == "qlora":
-            for weight in self._model.parameters():  # TRL halves them on a CPU; read from a checkpoint they are whole
+            for weight in self._model.parameters():  # TRL makes them 16-bit on a CPU; a checkpoint's are 32-bit
                 weight.data = weight.data.float() if weight.requires_grad else weight.data
-        trainer.accelerator.prepare(self._model)  # as training would: it decides how losses are rounded, also before
+        trainer.accelerator.prepare(self._model)  # as train() does later: it decides how losses are rounded
         trainer.remove_callback(PrinterCallback)
         self._progress = TrainingProgress.load(resume)
         self._evaluations = self._evaluating(trainer, trainer.data_collator)
@@ -179,7 +173,7 @@ class TrainingAttempt:
         self._health = Health(self._model.config.vocab_size, float16=self._facts["dtype"] == "float16", begins=begins)
         watcher = WatchTraining(self._attempt, counter, self._progress, self._health, self._evaluations)
         watcher.stop_at = self._recipe.stop_at
-        if not packing:  # packed rows are all of one length: the first step is as good a trial as any
+        if not packing:  # packed rows are all of one length, so the first step shows whether memory suffices
             watcher.try_the_worst = partial(try_longest_rows, trainer)
         trainer.add_callback(watcher)
         return trainer, watcher
@@ -194,7 +188,7 @@ class TrainingAttempt:
         )
 
     def _evaluating(self, trainer: Any, collate: Any) -> Evaluations:
-        """Row by row: never more memory than the smallest micro-batch takes, and the same shape every time."""
+        """Evaluations row by row: no more memory than the smallest micro-batch takes, and the same shapes each time."""
         held_out = self._rows(EVAL)
 
         def loss() -> float | None:
@@ -213,7 +207,7 @@ class TrainingAttempt:
         )
 
     def _record_facts(self, trainer: Any, *, resumed: bool) -> None:
-        """Write down what took effect; refuse a resume whose losses would not be those of one run."""
+        """Record what took effect. Raises ConfigError for a resume whose losses would not be those of one run."""
         facts = {
             **self._facts,
             "optimizer": str(getattr(trainer.args.optim, "value", trainer.args.optim)),
@@ -231,21 +225,21 @@ class TrainingAttempt:
             if changed:
                 raise ConfigError(
                     f"the checkpoint was made differently: {', '.join(changed)}",
-                    "start over with --restart, or go on where it began",
+                    "start over with --restart, or resume where it began",
                 )
         self._attempt.note(**facts)
         self._attempt.event("facts", **facts, why=self._split.why)
 
     def _base_loss(self) -> float | None:
-        """The loss on the held-out rows before step 1: the base's, or of what it is trained on from. Kept, since a
-        resume cannot ask again.
+        """The loss on the held-out rows before step 1: of the base, or of the parent that is trained on. It is stored,
+        since a resume cannot measure it again.
         """
-        kept = self._attempt.work / "base-eval.json"
-        if not kept.exists():
+        stored = self._attempt.work / "base-eval.json"
+        if not stored.exists():
             self._attempt.stage("evaluating what it begins from")
-            write_json(kept, {"loss": self._evaluations.evaluate(0)})
+            write_json(stored, {"loss": self._evaluations.evaluate(0)})
             return self._progress.eval_loss
-        loss: float | None = read_json(kept)["loss"]
+        loss: float | None = read_json(stored)["loss"]
         self._attempt.event("evaluation", step=0, eval_loss=loss)
         return loss
 
@@ -257,7 +251,7 @@ class TrainingAttempt:
         return self._began + self._options.max_time - at_the_end
 
     def with_less_memory(self, error: BaseException) -> Exception:
-        """What to raise when memory ran out: RestartWorker with a smaller split, or EngineError when there is none."""
+        """What to raise when memory ran out: RestartWorker with a smaller split, or EngineError if there is none."""
         options = smaller(self._settings, self._split)
         if options is None:
             return EngineError(
@@ -272,13 +266,14 @@ class TrainingAttempt:
         )
 
     def _gone_wrong(self, error: CheckFailed) -> CheckFailed:
+        """The error, with the checkpoint that is kept: the last one from before the training went wrong."""
         drop_after(self._checkpoints, self._health.last_good)
-        kept = last_whole(self._checkpoints)
+        kept = last_complete(self._checkpoints)
         rest = f"the checkpoint of step {step_of(kept)} is kept" if kept else "no checkpoint was written before"
         return CheckFailed(f"{error.message}; {rest}", error.hint)
 
     def _last_loss(self, step: int) -> float | None:
-        """The loss of the result: of the last step, unless that was evaluated already, or of the best."""
+        """The loss of the result: of the best weights, or of the last step, which is evaluated if it was not yet."""
         if self._progress.eval_step != step:
             self._attempt.stage("evaluating")
             self._evaluations.evaluate(step)
@@ -316,11 +311,11 @@ class TrainingAttempt:
         }
 
     def _warnings(self, step: int) -> list[str]:
-        found = [self._tracker.warning] if self._tracker and self._tracker.warning else []
-        before = self._recipe.optimizer
-        used = next((a["optimizer"] for a in reversed(self._attempt.artifact.attempts()) if "optimizer" in a), before)
-        if used != before:
-            found.append(f"the backend used {used} instead of {before}")
+        warnings = [self._tracker.warning] if self._tracker and self._tracker.warning else []
+        wanted = self._recipe.optimizer
+        used = next((a["optimizer"] for a in reversed(self._attempt.artifact.attempts()) if "optimizer" in a), wanted)
+        if used != wanted:
+            warnings.append(f"the backend used {used} instead of {wanted}")
         if step < self._steps:
-            found.append(f"it ended at step {step} of {self._steps}")
-        return found
+            warnings.append(f"it ended at step {step} of {self._steps}")
+        return warnings

@@ -1,8 +1,8 @@
-"""Checkpoints that are known to be whole.
+"""Checkpoints that are known to be complete.
 
 The trainer writes its files in place, one after the other, and takes the highest number for a good one; a missing
 optimizer state goes unnoticed there. So a manifest of our own, written and flushed last, is what makes a checkpoint
-one to go on from.
+one to resume from.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ def step_of(checkpoint: Path) -> int:
 
 
 def write_manifest(checkpoint: Path) -> None:
-    """Declare the checkpoint whole: flush its files, then write their list."""
+    """Declare the checkpoint complete: flush its files, then write their list."""
     fsync_tree(checkpoint)
     files = [{"name": entry["name"], "sha256": entry["sha256"]} for entry in manifest(checkpoint)]
     write_json(checkpoint / MANIFEST, {"files": [entry for entry in files if entry["name"] != MANIFEST]})
 
 
-def is_whole(checkpoint: Path) -> bool:
-    """Whether it was sealed and every file still is what it was then."""
+def is_complete(checkpoint: Path) -> bool:
+    """Whether its manifest was written and every file is as the manifest says."""
     try:
         expected = read_json(checkpoint / MANIFEST)["files"]
     except (FileNotFoundError, UpstreamError, KeyError, TypeError):
@@ -39,11 +39,11 @@ def is_whole(checkpoint: Path) -> bool:
     return all(there.get(entry["name"]) == entry["sha256"] for entry in expected)
 
 
-def last_whole(folder: Path) -> Path | None:
-    """The newest whole checkpoint; later ones, torn by a crash, are removed, so that the trainer cannot meet them."""
+def last_complete(folder: Path) -> Path | None:
+    """The newest complete checkpoint; later ones, torn by a crash, are removed, so that the trainer cannot use them."""
     found = sorted(folder.glob("checkpoint-*"), key=step_of, reverse=True)
     for checkpoint in found:
-        if is_whole(checkpoint):
+        if is_complete(checkpoint):
             return checkpoint
         shutil.rmtree(checkpoint)
     return None
