@@ -18,9 +18,6 @@ def tiny_twin(tmp_path_factory: pytest.TempPathFactory) -> TinyTwin:
     folder = tmp_path_factory.mktemp("proof")
     info = write_tokens(folder / "tokens")
     save_merged(save_adapter(folder / "adapter"), folder / "merged")
-    reference = ask_trained_model(
-        BASE, folder / "adapter", folder / "tokens", info, seconds=240, progress=lambda done, total: None
-    )
-    reference.save(folder / "reference")
     trained = TrainedModel(BASE, folder / "adapter", folder / "tokens", info)
+    ask_trained_model(trained, seconds=240, progress=lambda done, total: None).save(folder / "reference")
     return TinyTwin(trained, folder / "merged", folder / "reference", folder / "log.txt")

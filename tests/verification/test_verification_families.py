@@ -10,6 +10,7 @@ import pytest
 from tests.support.families import CORPUS, FAMILIES, NASTY, save_model
 from twinctl.data.tokens import EVAL, TokenizedSample, TokensInfo, TokensWriter
 from twinctl.gguf.writer import write_gguf
+from twinctl.pipeline.model_parts import TrainedModel
 from twinctl.verification.verify import prove_gguf
 
 
@@ -31,7 +32,8 @@ def test_a_sound_file_passes(family: str, tmp_path: Path) -> None:
             ids = [*tokenizer(text)["input_ids"][:400], tokenizer.eos_token_id]
             writer.add(EVAL, TokenizedSample(ids, [2, len(ids)], text, "", "", ""))
     info = TokensInfo(FAMILIES[family].template, 512, None)
-    made = ask_trained_model(folder, None, tmp_path / "tokens", info, seconds=240, progress=lambda done, total: None)
+    trained = TrainedModel(folder, None, tmp_path / "tokens", info)
+    made = ask_trained_model(trained, seconds=240, progress=lambda done, total: None)
     made.save(tmp_path / "reference")
     written = write_gguf(folder, tmp_path / "model.gguf", "f32", name="x")
     report = prove_gguf(written.path, "f32", tmp_path / "reference", log=tmp_path / "log.txt").document()

@@ -16,7 +16,7 @@ from twinctl.gguf.runtime import Llama
 from twinctl.verification.reference import GreedyAnswers, Ids, ModelOutput, Reference, ReportProgress, at
 
 
-def ask_gguf_file(file: Path, reference: Reference, *, seconds: float, progress: ReportProgress) -> ModelOutput:
+def ask_gguf_file(file: Path, reference: Reference, /, *, seconds: float, progress: ReportProgress) -> ModelOutput:
     """Ask a GGUF file what the reference was asked. What `seconds` do not suffice for is left out."""
     began = time.monotonic()
     with Llama(file) as llama:

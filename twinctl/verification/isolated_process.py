@@ -139,37 +139,20 @@ def _do(request: _Request, progress: ReportProgress) -> None:
     def part_progress(part: int) -> ReportProgress:
         return lambda done, total: progress(part * total + done, len(parts) * total)
 
+    if request.is_gguf:
+        from twinctl.verification.gguf_model import ask_gguf_file as ask
+    else:
+        from twinctl.engine.unsloth_import import QUIET
+
+        os.environ.update(QUIET)
+        from twinctl.verification.reference_model import ask_model_dir as ask
     if request.trained is not None:
-        _ask_trained(request.trained, seconds, part_progress(0)).save(request.reference)
+        from twinctl.verification.reference_model import ask_trained_model
+
+        ask_trained_model(request.trained, seconds=seconds, progress=part_progress(0)).save(request.reference)
     if request.file is not None and request.output is not None:
         reference, last = Reference.load(request.reference), part_progress(len(parts) - 1)
-        ask = _ask_gguf if request.is_gguf else _ask_model_dir
-        ask(request.file, reference, seconds, last).save(request.output)
-
-
-def _ask_gguf(file: Path, reference: Reference, seconds: float, progress: ReportProgress) -> ModelOutput:
-    from twinctl.verification.gguf_model import ask_gguf_file
-
-    return ask_gguf_file(file, reference, seconds=seconds, progress=progress)
-
-
-def _ask_model_dir(folder: Path, reference: Reference, seconds: float, progress: ReportProgress) -> ModelOutput:
-    from twinctl.engine.unsloth_import import QUIET
-
-    os.environ.update(QUIET)
-    from twinctl.verification.reference_model import ask_model_dir
-
-    return ask_model_dir(folder, reference, seconds=seconds, progress=progress)
-
-
-def _ask_trained(trained: TrainedModel, seconds: float, progress: ReportProgress) -> Reference:
-    from twinctl.engine.unsloth_import import QUIET
-
-    os.environ.update(QUIET)
-    from twinctl.verification.reference_model import ask_trained_model
-
-    base, adapter = trained.base, trained.adapter
-    return ask_trained_model(base, adapter, trained.tokens, trained.info, seconds=seconds, progress=progress)
+        ask(request.file, reference, seconds=seconds, progress=last).save(request.output)
 
 
 if __name__ == "__main__":

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twinctl.data.tokens import TokensInfo
 from twinctl.engine.models import adapter_with_base, set_chat_template, stop_at
 from twinctl.engine.oom import first_line
 from twinctl.errors import CheckFailed, EngineError
+from twinctl.pipeline.model_parts import TrainedModel
 from twinctl.planning.gpu import GIB
 from twinctl.planning.model_shape import Shape, weights_bytes
 from twinctl.verification.probes import LONGEST_PROMPT, PROMPTS, TokenizerProbe, held_out, probes
@@ -30,22 +30,20 @@ ANSWER_TOKENS = 128  # tokens an answer
 _SLICE = 128  # positions whose probabilities are float64 at one time
 
 
-def ask_trained_model(
-    base: Path, adapter: Path | None, tokens: Path, info: TokensInfo, *, seconds: float, progress: ReportProgress
-) -> Reference:
+def ask_trained_model(trained: TrainedModel, *, seconds: float, progress: ReportProgress) -> Reference:
     """Ask the adapter on its base, or the base itself where there is no adapter, all that every file will be asked.
 
     Rows that `seconds` do not suffice for are left out, except the first.
     """
     from transformers import AutoTokenizer
 
-    began = time.monotonic()
-    model, disabled = _load(base, adapter, info.max_length)
+    began, info, adapter = time.monotonic(), trained.info, trained.adapter
+    model, disabled = _load(trained.base, adapter, info.max_length)
     has_own_tokenizer = adapter is not None and (adapter / "tokenizer.json").is_file()
-    tokenizer = AutoTokenizer.from_pretrained(adapter if has_own_tokenizer else base)
+    tokenizer = AutoTokenizer.from_pretrained(adapter if has_own_tokenizer else trained.base)
     set_chat_template(tokenizer, info.template, info.eos)
     stop_at(model.generation_config, tokenizer.eos_token_id)
-    asked = held_out(tokens, info.max_length)
+    asked = held_out(trained.tokens, info.max_length)
     prompts = [_rendered(tokenizer, prompt) if isinstance(prompt, str) else prompt for prompt in asked.prompts]
     with _in_float32():
         top, log_probs = _read(model, asked.rows, began + 0.3 * seconds, progress)
@@ -72,7 +70,7 @@ def ask_trained_model(
     )
 
 
-def ask_model_dir(folder: Path, reference: Reference, *, seconds: float, progress: ReportProgress) -> ModelOutput:
+def ask_model_dir(folder: Path, reference: Reference, /, *, seconds: float, progress: ReportProgress) -> ModelOutput:
     """Ask a model folder what the reference was asked; it is loaded by transformers alone."""
     from transformers import AutoTokenizer
 
@@ -81,8 +79,9 @@ def ask_model_dir(folder: Path, reference: Reference, *, seconds: float, progres
     tokenizer = AutoTokenizer.from_pretrained(folder)
     stops = _listed(model.generation_config.eos_token_id)
     with _in_float32():
-        rows = _rows(reference, began + 0.6 * seconds, progress)
-        log_probs, best = zip(*(_at(model, row, top) for row, top in rows), strict=True)
+        tops = np.split(reference.top, np.cumsum([len(row) for row in reference.rows])[:-1])
+        rows = _in_time(reference.rows, began + 0.6 * seconds, progress)
+        log_probs, best = zip(*(_at(model, row, top) for row, top in zip(rows, tops, strict=False)), strict=True)
         answers = _answer(model, reference.prompts, stops, 2 * reference.limit, began + seconds)
     return ModelOutput(
         log_probs=np.concatenate(log_probs),
@@ -159,6 +158,15 @@ def _in_float32() -> Iterator[None]:
         yield
 
 
+def _in_time(rows: Sequence[list[int]], deadline: float, progress: ReportProgress) -> Iterator[list[int]]:
+    """The rows, at least the first, until the deadline."""
+    for done, row in enumerate(rows):
+        if done and time.monotonic() > deadline:
+            return
+        yield row
+        progress(done + 1, len(rows))
+
+
 def _read(
     model: Any, rows: Sequence[list[int]], deadline: float, progress: ReportProgress
 ) -> tuple[list[Ids], list[NDArray[np.float32]]]:
@@ -166,13 +174,10 @@ def _read(
     import torch
 
     tops, log_probs = [], []
-    for done, row in enumerate(rows):
-        if done and time.monotonic() > deadline:
-            break
+    for row in _in_time(rows, deadline, progress):
         parts = [part.topk(min(TOP_TOKENS, part.shape[-1])) for part in _log_probs(model, row)]
         tops.append(torch.cat([part.indices for part in parts]).int().cpu().numpy())
         log_probs.append(torch.cat([part.values for part in parts]).float().cpu().numpy())
-        progress(done + 1, len(rows))
     return tops, log_probs
 
 
@@ -203,17 +208,6 @@ def _log_probs(model: Any, row: list[int]) -> Iterator[Any]:
     logits = model(input_ids=torch.tensor([row], device=model.device), use_cache=False).logits[0]
     for start in range(0, len(row), _SLICE):
         yield torch.log_softmax(logits[start : start + _SLICE].double(), -1)
-
-
-def _rows(reference: Reference, deadline: float, progress: ReportProgress) -> Iterator[tuple[list[int], Ids]]:
-    """Each row with its part of `top`, while there is time."""
-    start = 0
-    for done, row in enumerate(reference.rows):
-        if done and time.monotonic() > deadline:
-            return
-        yield row, reference.top[start : start + len(row)]
-        start += len(row)
-        progress(done + 1, len(reference.rows))
 
 
 def _answer(model: Any, prompts: Sequence[list[int]], stops: list[int], limit: int, deadline: float) -> GreedyAnswers:
