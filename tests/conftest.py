@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ os.environ.update(HF_HUB_OFFLINE="1", NO_COLOR="1", COLUMNS="120", TOKENIZERS_PA
 # bytecode beside the sources gets it elsewhere.
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
     os.environ["PYTHONPYCACHEPREFIX"] = str(Path(__file__).parents[1] / ".pytest_cache" / "d" / "bytecode")
+    sys.pycache_prefix, sys.dont_write_bytecode = os.environ["PYTHONPYCACHEPREFIX"], False
 
 # A shell that runs the tests in the background lets them ignore Ctrl-C, and nohup lets them ignore a closed terminal.
 # Every command that they start would too, and the tests of these signals would wait for it until they time out.
@@ -30,6 +32,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 MOST_PROCESSES = 4  # there are no more long files
+TESTS = Path(__file__).parent
+# `-m fast` takes what is marked neither `heavy` nor `slow`, `gpu` or `network` in these folders, and does not even
+# import the others.
+FAST_FOLDERS = ("cli", "docs", "ollama", "publishing", "unit", "workspace")
+NOT_FAST = ("heavy", "slow", "gpu", "network")
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
@@ -39,6 +46,19 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return 0 if one_file or wants_gpu else min(len(os.sched_getaffinity(0)), MOST_PROCESSES)
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Whether a folder has no fast tests, where only these are wanted."""
+    is_folder = collection_path.parent == TESTS and collection_path.is_dir()
+    return True if config.option.markexpr == "fast" and is_folder and collection_path.name not in FAST_FOLDERS else None
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The long files first, so that no process ends with one of them while the others have nothing left."""
+    """Mark the fast tests. The long files come first, so that no process ends with one of them while the others have
+    nothing left.
+    """
+    for item in items:
+        folder = item.path.relative_to(TESTS).parts[0]
+        if folder in FAST_FOLDERS and not any(item.get_closest_marker(name) for name in NOT_FAST):
+            item.add_marker("fast")
     items.sort(key=lambda item: item.path.parent.name != "engine")

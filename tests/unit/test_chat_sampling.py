@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from twinctl.config.sampling import Sampling
-from twinctl.engine.generation import _how
+from twinctl.engine.generation import _generate_arguments
 from twinctl.gguf import chat_model
 from twinctl.gguf.chat_model import chosen
 
@@ -30,7 +30,7 @@ def by_transformers(logits: Any, sampling: Sampling) -> dict[int, float]:
     torch = pytest.importorskip("torch")
     from transformers import GenerationConfig, GenerationMixin
 
-    how = GenerationConfig(**_how(sampling))
+    how = GenerationConfig(**_generate_arguments(sampling))
     model = GenerationMixin()
     model.config = SimpleNamespace(is_encoder_decoder=False)
     processors = model._get_logits_processor(how, input_ids_seq_length=len(SEEN), device="cpu")

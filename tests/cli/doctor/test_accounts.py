@@ -94,6 +94,7 @@ def test_a_hub_that_is_not_there_fails_at_once(
     assert finding(done, "hf token")["found"] == "not looked at, since hub failed"
 
 
+@pytest.mark.heavy
 def test_a_hub_that_never_answers_fails_within_seconds(cli: Cli, hub_with_tokens: Any, only: Any) -> None:
     only("hub")
     hub_with_tokens.hang = True
@@ -147,6 +148,7 @@ def test_no_key_and_no_comet_are_warnings(
     assert (found["state"], "cannot be asked" in found["found"]) == ("warning", True)
 
 
+@pytest.mark.heavy
 def test_a_comet_that_never_answers_is_waited_for_some_seconds(
     cli: Cli, comet_with_account: Any, only: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

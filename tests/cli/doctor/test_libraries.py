@@ -29,6 +29,7 @@ def test_a_library_that_raises_is_a_finding_with_its_mend(
     assert TOKEN not in done.out + done.err
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("code", "text"),
     [

@@ -14,6 +14,8 @@ import pytest
 
 from tests.support.doctor import COMMAND, KEY, NAMES, TOKEN, CometWithAccount, HubWithTokens
 
+pytestmark = pytest.mark.heavy
+
 
 @dataclass
 class Real:
