@@ -28,6 +28,7 @@ ORDER = [
     {"verification"},
     {"publishing", "chat", "doctor"},
     {"phases"},
+    {"api"},
     {"worker", "demo"},
     {"cli"},
 ]
@@ -107,6 +108,10 @@ def test_an_upward_import_is_seen_wherever_it_stands_and_named(tmp_path: Path) -
     assert imports(planted, at_import=True) == {"cli", "hub"}
     assert imports(planted) - allowed("data") == {"cli", "engine"}
     assert name_of(path) == "twinctl.module"
+
+
+def test_importing_twinctl_loads_nothing_heavy() -> None:
+    assert loaded_after(["import twinctl", "dir(twinctl)"], HEAVY | {"twinctl.api"}) == set()
 
 
 def test_the_root_command_loads_nothing_heavy() -> None:

@@ -8,22 +8,13 @@ from typing import Annotated
 
 import typer
 
-from twinctl.chat.model_files import twin_files
+from twinctl.api import Project
 from twinctl.cli.output import size
 from twinctl.cli.session import DebugOption, JsonOption, QuietOption, Session
-from twinctl.config.prepare import PrepareOptions, PrepareRecipe
-from twinctl.config.resolve import values_of
-from twinctl.config.sampling import Sampling
-from twinctl.config.train import TrainOptions, TrainRecipe
-from twinctl.data.tokens import EVAL, read_tokens
 from twinctl.demo.showcase import Showcase
 from twinctl.errors import CheckFailed
-from twinctl.phases import prepare, train
-from twinctl.phases.export import ExportRequest, export
 from twinctl.pipeline.execute import Outcome
 from twinctl.pipeline.kind import Kind
-from twinctl.pipeline.run_view import RunView
-from twinctl.workspace.run import Run
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 RUN = "tiny"
@@ -47,47 +38,25 @@ def demo(
     folder.mkdir(parents=True, exist_ok=True)
     os.chdir(folder)
     session = Session.open(Path(".twinctl"), RUN, json=json, quiet=quiet)
-    prepared, trained = _prepare(session), _train(session)
-    exported = _export(session)
-    showcase = compare(session, prepared, trained)
+    project = Project(session.workspace, RUN, session)
+    prepared = project.prepare(preset=RUN)
+    trained = project.train(tracking="none")
+    exported = project.export(precision=["16bit"], quant=["q8_0"])
+    showcase = compare(session, project, trained)
     _report(session, folder, showcase, [prepared, trained, *exported])
     if not showcase.kept:
         raise CheckFailed("the twin does not sound as it should", "look at: twinctl inspect train")
 
 
-def _prepare(session: Session) -> Outcome:
-    values = values_of("prepare", (PrepareRecipe, PrepareOptions), RUN, {})
-    runs = session.workspace.runs
-    known = runs.get(RUN) if runs.exists(RUN) else Run(RUN)
-    outcome = session.execute(RUN, prepare.plan(RunView(session.workspace, known), RUN, values))
-    runs.use(RUN)
-    return outcome
-
-
-def _train(session: Session) -> Outcome:
-    values = values_of("train", (TrainRecipe, TrainOptions), RUN, {"tracking": "none"})
-    return session.execute(RUN, train.plan(session.view(), values))
-
-
-def _export(session: Session) -> list[Outcome]:
-    return export(session.view(), ExportRequest(precision=("16bit",), quant=("q8_0",)), session)
-
-
-def compare(session: Session, prepared: Outcome, trained: Outcome) -> Showcase:
+def compare(session: Session, project: Project, trained: Outcome) -> Showcase:
     """Ask base and twin, loaded once, every held-out prompt, greedily."""
+    prompts = project.held_out_prompts()
     session.output.say("chat: loading Unsloth and the twin")
-    from twinctl.engine.generation import LocalModel
-
-    model = LocalModel.load(twin_files(session.view()), RUN)
-    prompts = read_tokens(prepared.artifact.out, EVAL)["prompt"].to_pylist()
-    talks = [[{"role": "user", "content": prompt}] for prompt in prompts]
-    sampling = Sampling(temperature=0.0, max_new_tokens=LIMIT)
-    session.output.say(f"chat: asking base and twin {len(prompts)} held-out prompts")
-    twin = model.answers(talks, sampling)
-    model.use_base = True
-    base = model.answers(talks, sampling)
-    metrics = trained.record.metrics
-    return Showcase(prompts, base, twin, metrics["base_eval_loss"], metrics["eval_loss"])
+    with project.chat(with_base=True, temperature=0.0, max_new_tokens=LIMIT) as chat:
+        session.output.say(f"chat: asking base and twin {len(prompts)} held-out prompts")
+        twin = chat.ask_each(prompts)
+        base = chat.ask_each(prompts, model="base")
+    return Showcase(prompts, base, twin, trained.metrics["base_eval_loss"], trained.metrics["eval_loss"])
 
 
 def _report(session: Session, folder: Path, showcase: Showcase, outcomes: list[Outcome]) -> None:

@@ -11,10 +11,11 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 from twinctl.errors import BusyError, UpstreamError
 from twinctl.pipeline.lineage import Result
@@ -33,6 +34,21 @@ class Outcome:
 
     result: Result
     cached: bool
+
+    @property
+    def path(self) -> Path:
+        """The folder of its files."""
+        return self.result.out
+
+    @property
+    def files(self) -> list[Path]:
+        """Its files."""
+        return [self.path / entry["name"] for entry in self.record.files]
+
+    @property
+    def metrics(self) -> Mapping[str, Any]:
+        """What was measured."""
+        return self.record.metrics
 
     @property
     def artifact(self) -> Artifact:
