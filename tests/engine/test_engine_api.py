@@ -16,15 +16,15 @@ def test_the_script_of_the_manual_runs(demo: tuple[Folder, dict[str, Any]], tmp_
     """In the demo's own workspace, so that only the chat has to be loaded."""
     folder, document = demo
     (script,) = re.findall(r"```python\n(import twinctl\n.*?)```", text_of("python-api"), re.DOTALL)
-    assert len([line for line in script.splitlines() if line]) <= 11
+    assert len([line for line in script.splitlines() if line]) == 10
     (tmp_path / "tiny-twin").symlink_to(folder.path / ".twinctl")
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+    *asked, losses, pushed = done.stdout.splitlines()
     metrics = document["metrics"]
-    assert any(line.startswith(f"{metrics['base_eval_loss']} → {metrics['eval_loss']} [") for line in lines)
-    assert len([line for line in lines if line.startswith(("  base: ", "  twin: "))]) == 6
-    assert "model.safetensors" in lines[-1]
-    assert not [line for line in lines if line.startswith("train step")]  # what the demo trained is taken
+    assert losses.startswith(f"{metrics['base_eval_loss']} → {metrics['eval_loss']} tiny-twin/artifacts/merge/")
+    assert [line.startswith("  ") for line in asked] == [False, True, True] * 3
+    assert pushed.startswith("push would send: [") and "model.safetensors" in pushed
+    assert len(list((folder.path / ".twinctl/artifacts/train").iterdir())) == 1  # what the demo trained is taken

@@ -22,7 +22,7 @@ from twinctl.data.template import Message
 from twinctl.errors import BusyError, UpstreamError
 from twinctl.inference.chat_model import Answer
 from twinctl.workspace.files import append_line, read_lines
-from twinctl.workspace.run import TALKS
+from twinctl.workspace.layout import TRANSCRIPTS
 from twinctl.workspace.workspace import Workspace
 
 CHECKS = "checks.jsonl"
@@ -154,7 +154,7 @@ class Transcript:
 
 def folder(workspace: Workspace, run: str) -> Path:
     """The folder of the run's transcripts and check results; `runs rename` moves it, `runs rm` leaves it."""
-    return workspace.root / TALKS / run
+    return workspace.root / TRANSCRIPTS / run
 
 
 def begin(workspace: Workspace, run: str) -> Transcript:

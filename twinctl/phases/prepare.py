@@ -23,6 +23,7 @@ from twinctl.pipeline.run_view import RunView
 from twinctl.pipeline.staleness import changed_values, settings_now
 from twinctl.workspace.artifact import Record
 from twinctl.workspace.files import write_json
+from twinctl.workspace.layout import SPOOL
 
 AUDIT_FILE, OWN_TEMPLATE = "audit.json", "chat_template.jinja"
 BINS = 24
@@ -49,7 +50,7 @@ def plan(view: RunView, preset: str, values: Values, *, refresh: bool = False) -
     column_map(recipe.map)
     if not options.data:
         raise ConfigError("there are no author's rows", "name them: twinctl prepare -d FILE_OR_FOLDER")
-    pinned, spool = view.run.pins.get("sources", []), view.workspace.root / "stdin"
+    pinned, spool = view.run.pins.get("sources", []), view.workspace.root / SPOOL
 
     def resolved(role: Role, wanted: Sources) -> list[Source]:
         return resolve_sources(wanted, role, view.memo, pinned, refresh=refresh, spool=spool)

@@ -21,6 +21,7 @@ from secrets import token_hex
 from twinctl.errors import BusyError, UpstreamError
 from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.files import fsync_path
+from twinctl.workspace.layout import SPOOL
 from twinctl.workspace.lock import Lock, is_locked, owner_text
 from twinctl.workspace.workspace import Workspace
 
@@ -153,7 +154,7 @@ def _left_outside(workspace: Workspace) -> Iterator[Leftover]:
 def _left_of_pipes(workspace: Workspace) -> Iterator[Leftover]:
     """What standard input held once, unless a run's pins name it."""
     pins = "".join(json.dumps(workspace.runs.get(name).pins) for name in workspace.runs.names())
-    for path in sorted((workspace.root / "stdin").glob("*")):
+    for path in sorted((workspace.root / SPOOL).glob("*")):
         if path.name not in pins and time.time() - path.lstat().st_mtime > SOON:
             yield _leftover(workspace, path, UNPREPARED)
 

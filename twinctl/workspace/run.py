@@ -22,9 +22,9 @@ from typing import Any
 
 from twinctl.errors import BusyError, UpstreamError, UsageError
 from twinctl.workspace.files import fsync_path, read_json, write_json, write_text
+from twinctl.workspace.layout import KEPT_PER_RUN
 from twinctl.workspace.lock import is_locked, owner_text
 
-TALKS = "talks"  # the folder beside runs/ in which chat keeps, by a run's name, what was said with it
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -128,7 +128,7 @@ class Runs:
             run.pins.update(pins or {})
 
     def rename(self, old: str, new: str) -> None:
-        """Give the run another name; `current` and its talks follow.
+        """Give the run another name; `current` and what is kept by its name follow.
 
         Killed at any moment, this leaves the run under its old name, under its new one, or under both, and then the
         same call again removes the old one; `current` names one that is there. Raises UsageError when another run has
@@ -145,12 +145,14 @@ class Runs:
             write_json(path, asdict(renamed))
             if self.current() == old:
                 write_text(self._current, new + "\n")
-            self._carry_talks(old, new)
+            for folder in KEPT_PER_RUN:
+                _carry(self._root / folder / old, self._root / folder / new)
             self._path(old).unlink()
             fsync_path(self._folder)
 
     def remove(self, names: Sequence[str]) -> None:
-        """Remove the runs: their names and pointers; results and talks stay. All of them or, on an error, none.
+        """Remove the runs: their names and pointers; results and what is kept by a run's name stay. All of them or, on
+        an error, none.
 
         Killed at any moment, this leaves some of them, whole. If one was current, none is current after. Raises
         BusyError while something of a run is being worked on.
@@ -165,21 +167,6 @@ class Runs:
                     fsync_path(self._root)  # first, also through a power cut: `current` never names what is gone
                 self._path(name).unlink()
             fsync_path(self._folder)
-
-    def _carry_talks(self, old: str, new: str) -> None:
-        """What was said with the run, into the folder of its new name; behind what a removed run of that name left."""
-        source, target = self._root / TALKS / old, self._root / TALKS / new
-        if source.is_dir() and not target.exists():
-            os.rename(source, target)
-        elif source.is_dir():
-            number = max((int(path.stem) for path in target.glob("*.jsonl") if path.stem.isdecimal()), default=0)
-            for path in sorted(source.iterdir(), key=lambda path: (len(path.name), path.name)):
-                number += path.stem.isdecimal()
-                goal = target / (f"{number}.jsonl" if path.stem.isdecimal() else path.name)
-                if goal.exists():  # check results and what was typed, which have no numbers
-                    path.write_bytes(goal.read_bytes() + path.read_bytes())
-                os.rename(path, goal)
-            source.rmdir()
 
     def _refuse_busy(self, run: Run) -> None:
         for path in run.artifacts():
@@ -210,3 +197,18 @@ class Runs:
 def _points(run: Run, slot: str, artifact: str, pins: Mapping[str, Any]) -> bool:
     """Whether slot, start and pins are already what `point` would make them."""
     return run.slots.get(slot) == run.started.get(slot) == artifact and run.pins == {**run.pins, **pins}
+
+
+def _carry(source: Path, target: Path) -> None:
+    """Move a run's kept files into the folder of its new name, after what a removed run of that name left there."""
+    if source.is_dir() and not target.exists():
+        os.rename(source, target)
+    elif source.is_dir():
+        number = max((int(path.stem) for path in target.glob("*.jsonl") if path.stem.isdecimal()), default=0)
+        for path in sorted(source.iterdir(), key=lambda path: (len(path.name), path.name)):
+            number += path.stem.isdecimal()
+            goal = target / (f"{number}.jsonl" if path.stem.isdecimal() else path.name)
+            if goal.exists():  # one without a number
+                path.write_bytes(goal.read_bytes() + path.read_bytes())
+            os.rename(path, goal)
+        source.rmdir()
