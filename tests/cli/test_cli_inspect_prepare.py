@@ -13,7 +13,8 @@ import pytest
 
 from tests.support.commands import Cli
 from tests.support.prepared import Prepare, Prepared
-from tests.support.stand_ins import BOS, EOS, rows, write_rows
+from tests.support.stand_ins import rows, write_rows
+from tests.support.tokenizers import BOS, EOS
 
 Inspect = Callable[..., dict[str, Any]]
 

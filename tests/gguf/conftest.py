@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.gguf_models import BOS, EOS, LLAMA3_ROPE, PAD, POSITIONS, ROWS, Llama, build_tokenizer
+from tests.support.gguf_models import LLAMA3_ROPE, POSITIONS, ROWS, Llama, build_tokenizer
+from tests.support.tokenizers import BOS, EOS, PAD
 
 
 @pytest.fixture(scope="session")

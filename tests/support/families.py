@@ -12,9 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+"
-REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-LLAMA3 = WORDS + r"|\p{N}{1,3}" + REST
+from tests.support.tokenizers import LLAMA3, REST, WORDS, byte_level, puts_first
+
 QWEN = WORDS + r"|\p{N}" + REST
 UPPER, LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
 TEKKEN = (
@@ -133,20 +132,11 @@ class Family:
 
 
 def _byte_level(regex: str, *specials: str, bos: str = "", normalizer: Any = None, ignore_merges: bool = False) -> Any:
-    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from tokenizers import processors
 
-    tokenizer = Tokenizer(models.BPE(ignore_merges=ignore_merges))
-    if normalizer is not None:
-        tokenizer.normalizer = normalizer
-    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(regex), "isolated"), byte_level])
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=600, initial_alphabet=alphabet, show_progress=False)
-    tokenizer.train_from_iterator(CORPUS, trainer)
-    tokenizer.add_special_tokens(list(specials))
+    tokenizer = byte_level(CORPUS, 600, specials, regex=regex, ignore_merges=ignore_merges, normalizer=normalizer)
     offsets = processors.ByteLevel(trim_offsets=False)
-    tokenizer.post_processor = processors.Sequence([offsets, _puts(tokenizer, bos)]) if bos else offsets
+    tokenizer.post_processor = processors.Sequence([offsets, puts_first(tokenizer, bos)]) if bos else offsets
     return tokenizer
 
 
@@ -172,7 +162,7 @@ def _sentence_piece(
     ends = [decoders.Strip(" ", 1, 0)] if strip else []
     tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), *ends])
     tokenizer.add_special_tokens(list(specials))
-    tokenizer.post_processor = _puts(tokenizer, bos)
+    tokenizer.post_processor = puts_first(tokenizer, bos)
     return tokenizer
 
 
@@ -181,13 +171,6 @@ def _ways(scores: dict[str, float], vocab: dict[str, int]) -> list[tuple[str, st
     halves = [(piece[:cut], piece[cut:]) for piece in vocab for cut in range(1, len(piece))]
     known = [pair for pair in halves if pair[0] in vocab and pair[1] in vocab]
     return sorted(known, key=lambda pair: (scores["".join(pair)], len(pair[0]), len(pair[1])), reverse=True)
-
-
-def _puts(tokenizer: Any, bos: str) -> Any:
-    from tokenizers import processors
-
-    ids = [(bos, tokenizer.token_to_id(bos))]
-    return processors.TemplateProcessing(single=f"{bos} $A", pair=f"{bos} $A {bos}:1 $B:1", special_tokens=ids)
 
 
 def _llama3() -> Any:

@@ -11,11 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-LLAMA3_REGEX = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
-    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-BOS, EOS, PAD = "<|begin_of_text|>", "<|end_of_text|>", "<|pad|>"
+from tests.support.tokenizers import BOS, EOS, PAD, byte_level, puts_first
+
 ROWS = 640  # of the embeddings: more than there are tokens, as in many real models
 CORPUS = (
     "The quick brown fox isn't lazy; it's 1234567 years old, they'll say. Ünïcödé, naïve café, 東京 and Москва. "
@@ -31,23 +28,13 @@ LLAMA3_ROPE = {
 }
 
 
-def build_tokenizer(regex: str = LLAMA3_REGEX, ignore_merges: bool = True, normalizer: Any = None) -> Any:
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+def build_tokenizer(**structure: Any) -> Any:
+    """A tokenizer with a token that is not special, besides the special ones."""
+    from tokenizers import AddedToken
 
-    tokenizer = Tokenizer(models.BPE(ignore_merges=ignore_merges))
-    if normalizer is not None:
-        tokenizer.normalizer = normalizer
-    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(regex), "isolated"), byte_level])
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=590, initial_alphabet=alphabet, show_progress=False)
-    tokenizer.train_from_iterator([CORPUS] * 8, trainer)
-    tokenizer.add_special_tokens([BOS, EOS, PAD])
+    tokenizer = byte_level([CORPUS] * 8, 590, [BOS, EOS, PAD], **structure)
     tokenizer.add_tokens([AddedToken("<note>", normalized=False)])
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{BOS} $A", pair=f"{BOS} $A {BOS}:1 $B:1", special_tokens=[(BOS, tokenizer.token_to_id(BOS))]
-    )
+    tokenizer.post_processor = puts_first(tokenizer, BOS)
     return tokenizer
 
 

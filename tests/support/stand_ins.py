@@ -10,17 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from tests.support.tokenizers import BOS, EOS, PAD, byte_level, puts_first
 from twinctl.config.sampling import Sampling
 from twinctl.data.template import Message
 from twinctl.inference.chat_model import Answer
 from twinctl.phases.gguf import MODELFILE
 from twinctl.pipeline.phase import AnyAttempt, Produced
 
-BOS, EOS, PAD = "<|begin_of_text|>", "<|end_of_text|>", "<|pad|>"
-SPLIT = (  # Llama 3's
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
-    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
 TOKENS = 320
 
 
@@ -29,7 +25,9 @@ def make_model(folder: Path, **config: Any) -> Path:
     from safetensors.numpy import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = _tokenizer()
+    texts = ["### Instruction: Below is an instruction. ### Response: an answer"] * 4
+    tokenizer = byte_level(texts, TOKENS - 3, [BOS, EOS, PAD])
+    tokenizer.post_processor = puts_first(tokenizer, BOS)
     tokenizer.save(str(folder / "tokenizer.json"))
     _write(folder / "tokenizer_config.json", {"bos_token": BOS, "eos_token": EOS, "pad_token": PAD})
     shape = {"hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -38,23 +36,6 @@ def make_model(folder: Path, **config: Any) -> Path:
     _write(folder / "config.json", {**about, **shape, **config})
     save_file({"model.embed_tokens.weight": np.zeros((TOKENS, 8), np.float32)}, folder / "model.safetensors")
     return folder
-
-
-def _tokenizer() -> Any:
-    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-
-    tokenizer = Tokenizer(models.BPE(ignore_merges=True))
-    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(SPLIT), "isolated"), byte_level])
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=TOKENS - 3, initial_alphabet=alphabet, show_progress=False)
-    tokenizer.train_from_iterator(["### Instruction: Below is an instruction. ### Response: an answer"] * 4, trainer)
-    tokenizer.add_special_tokens([BOS, EOS, PAD])
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{BOS} $A", pair=f"{BOS} $A {BOS}:1 $B:1", special_tokens=[(BOS, tokenizer.token_to_id(BOS))]
-    )
-    return tokenizer
 
 
 def _write(path: Path, value: Any) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 from tests.support.audit import add_special, prepared_from
 from tests.support.commands import Cli
 from tests.support.prepared import Prepare
-from tests.support.stand_ins import EOS, make_model, rows
+from tests.support.stand_ins import make_model, rows
+from tests.support.tokenizers import EOS
 
 
 def _reasons(cli: Cli) -> list[str]:

@@ -12,7 +12,8 @@ import pytest
 from tests.support.audit import ALL_OF_IT, prepared_from, row_of, talk
 from tests.support.commands import Cli
 from tests.support.prepared import Prepare
-from tests.support.stand_ins import BOS, EOS, PAD, rows, write_rows
+from tests.support.stand_ins import rows, write_rows
+from tests.support.tokenizers import BOS, EOS, PAD
 
 ALIKE = "The keeper of the light at the end of the long pier wrote down every ship that came in from the open sea."
 REPEATED = [

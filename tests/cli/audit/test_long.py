@@ -10,7 +10,8 @@ import pytest
 from tests.support.audit import ALL_OF_IT, add_special, prepared_from, row_of, talk
 from tests.support.commands import Cli
 from tests.support.prepared import Prepare
-from tests.support.stand_ins import BOS, EOS, make_model, rows
+from tests.support.stand_ins import make_model, rows
+from tests.support.tokenizers import BOS, EOS
 
 LONG = " ".join(f"Wave {number} came in." for number in range(60))
 OVERLONG = [row_of("What is a wave?", LONG), row_of("Long?" * 100, "Yes."), *rows(3)]

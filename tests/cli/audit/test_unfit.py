@@ -11,7 +11,8 @@ import pytest
 from tests.support.audit import prepared_from, talk
 from tests.support.commands import Cli
 from tests.support.prepared import Prepare
-from tests.support.stand_ins import BOS, EOS, PAD, rows, write_rows
+from tests.support.stand_ins import rows, write_rows
+from tests.support.tokenizers import BOS, EOS, PAD
 from twinctl.data.tokenizer import TextTokenizer
 
 
