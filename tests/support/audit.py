@@ -18,7 +18,7 @@ def row_of(question: str, answer: str) -> dict[str, str]:
 
 def talk(*texts: str, system: str | None = None) -> dict[str, Any]:
     """Question, answer, question, answer, …"""
-    turns = [{"role": ("user", "assistant")[place % 2], "content": text} for place, text in enumerate(texts)]
+    turns = [{"role": ("user", "assistant")[number % 2], "content": text} for number, text in enumerate(texts)]
     return {"messages": [*([{"role": "system", "content": system}] if system else []), *turns]}
 
 

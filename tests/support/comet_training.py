@@ -62,12 +62,12 @@ class Trainer:
 
     def start(self, *argv: str, **env: str) -> subprocess.Popen[str]:
         """A training under way."""
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("COMET_") and "proxy" not in k.lower()}
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("COMET_") and "proxy" not in k.lower()}
         own = {"PYTHONPATH": str(Path(__file__).parents[2]), "HOME": str(self.folder), "A": "SECRET-IN-ENV"}
         return subprocess.Popen(
             [sys.executable, "training.py", *argv, "SECRET-IN-ARGV"],
             cwd=self.folder,
-            env={**kept, **own, **self.env, **env},
+            env={**inherited, **own, **self.env, **env},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

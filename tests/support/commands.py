@@ -19,12 +19,12 @@ class Done:
     @property
     def document(self) -> dict[str, Any]:
         """The one JSON document on stdout."""
-        found: dict[str, Any] = json.loads(self.out)
-        assert found["schema"] == 1
-        return found
+        document: dict[str, Any] = json.loads(self.out)
+        assert document["schema"] == 1
+        return document
 
     def ok(self) -> Done:
-        """The command itself, which must have gone well."""
+        """The command itself. Fails the test if its exit code is not 0."""
         assert self.code == 0, f"exit {self.code}\n{self.out}\n{self.err}"
         return self
 

@@ -36,7 +36,7 @@ class Desk:
         return Workspace.open(self.path / ".twinctl")
 
     def type(self, *words: object) -> Done:
-        """Type a command here; what it puts into the environment is taken out again."""
+        """Run a command here. The environment is as before afterwards."""
         typed = [word for part in words for word in (shlex.split(part) if isinstance(part, str) else [str(part)])]
         before = dict(os.environ)
         with chdir(self.path), pytest.MonkeyPatch.context() as patch:
@@ -70,8 +70,8 @@ class Desk:
 
     def files(self) -> dict[str, bytes]:
         """Every file's bytes by its name, but for the memo of digests, which may forget and learn."""
-        found = (path for path in self.path.rglob("*") if path.is_file() and path.name != "digests.json")
-        return {str(path.relative_to(self.path)): path.read_bytes() for path in found}
+        paths = (path for path in self.path.rglob("*") if path.is_file() and path.name != "digests.json")
+        return {str(path.relative_to(self.path)): path.read_bytes() for path in paths}
 
 
 def make_twin(folder: Path, *, count: int = 60) -> Desk:
@@ -91,7 +91,7 @@ def lay_out(folder: Path, *, count: int = 60) -> Desk:
 
 
 def copied(desk: Desk, folder: Path) -> Desk:
-    """The same desk as if all had been made in this folder."""
+    """A copy of the desk in another folder, as if everything had been made there."""
     shutil.copytree(desk.path, folder)
     for path in [folder, *folder.rglob("*")]:
         path.chmod(path.stat().st_mode | 0o200)

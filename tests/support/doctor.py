@@ -1,4 +1,4 @@
-"""A Hub and a Comet with accounts, and what `twinctl doctor` found."""
+"""A Hub and a Comet with accounts, and the findings of `twinctl doctor`."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class Folder:
     env: dict[str, str] = field(default_factory=dict)
 
     def start(self, *words: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-        """Type a command and go on."""
+        """Start a command and do not wait for it."""
         return subprocess.Popen(
             [*TWINCTL, *words],
             cwd=self.path,
@@ -52,8 +52,8 @@ class Folder:
 
     def artifact(self, phase: str) -> Path:
         """The one artifact of a phase."""
-        (found,) = (self.path / ".twinctl" / "artifacts" / phase).iterdir()
-        return found
+        (path,) = (self.path / ".twinctl" / "artifacts" / phase).iterdir()
+        return path
 
     def events(self, kind: str) -> list[dict[str, Any]]:
         """Training's events of a kind."""
@@ -90,13 +90,13 @@ def workers_below(path: Path) -> list[int]:
 
     By their job file, which is on their command line: an owner.json could name a process that is long another one.
     """
-    found = []
+    workers = []
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it ended meanwhile
             words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
             if "twinctl.worker" in words and any(word.startswith(f"{path}/") for word in words):
-                found.append(int(process.name))
-    return found
+                workers.append(int(process.name))
+    return workers
 
 
 Once = Callable[[str, Callable[[Path], None]], Path]

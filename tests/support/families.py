@@ -1,7 +1,7 @@
 """Tiny models in folders, each with the tokenizer's structure, the chat template and the config files of a real family.
 
 What matters here: how text is split and normalised, which special tokens there are, whether a BOS is put before it,
-which class tokenizer_config.json names (transformers builds some anew), and how the family's own template writes.
+which class tokenizer_config.json names (transformers rebuilds some), and how the family's own template writes.
 """
 
 from __future__ import annotations
@@ -152,8 +152,8 @@ def _sentence_piece(
     stored = json.loads(trained.to_str())["model"]
     first = [*specials, *own, *(f"<0x{byte:02X}>" for byte in range(256))]
     pieces = dict.fromkeys([*first, *sorted(stored["vocab"], key=stored["vocab"].get)])
-    vocab = {piece: place for place, piece in enumerate(pieces)}
-    merges = _ways({piece: -max(0.0, place - len(first)) for piece, place in vocab.items()}, vocab)
+    vocab = {piece: index for index, piece in enumerate(pieces)}
+    merges = _ways({piece: -max(0.0, index - len(first)) for piece, index in vocab.items()}, vocab)
     tokenizer = Tokenizer(models.BPE(vocab, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
     if normalizer is not None:
         tokenizer.normalizer = normalizer
@@ -264,7 +264,7 @@ FAMILIES = {
 FAMILIES["qwen3"] = replace(FAMILIES["qwen2"], kind="qwen3", template=QWEN3_TEMPLATE)
 FAMILIES["gemma3"] = replace(FAMILIES["gemma2"], kind="gemma3_text")
 FAMILIES["llama2 legacy"] = replace(FAMILIES["llama2"], config={**LEGACY, "legacy": True})
-# Unsloth's CPU backend takes these as transformers has them, and only its GPU backend mends or changes them.
+# Unsloth's CPU backend takes these as transformers has them, and only its GPU backend repairs or changes them.
 ONLY_ON_A_GPU = ("r1", "command", "llama2 legacy")
 
 ARCHITECTURES = {
@@ -290,28 +290,28 @@ SIZES = {
 
 def save_tokenizer(family: str, folder: Path) -> Path:
     """tokenizer.json, tokenizer_config.json and config.json."""
-    made = FAMILIES[family]
-    tokenizer = made.make()
+    spec = FAMILIES[family]
+    tokenizer = spec.make()
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
     added = {str(entry.pop("id")): entry for entry in json.loads(tokenizer.to_str())["added_tokens"]}
     config = {
-        "tokenizer_class": made.name,
-        "bos_token": made.bos,
-        "eos_token": made.eos,
-        "pad_token": made.pad,
+        "tokenizer_class": spec.name,
+        "bos_token": spec.bos,
+        "eos_token": spec.eos,
+        "pad_token": spec.pad,
         "added_tokens_decoder": added,
         "clean_up_tokenization_spaces": False,
         "model_max_length": 512,
-        **made.config,
+        **spec.config,
     }
-    if made.template:
-        config["chat_template"] = made.template
+    if spec.template:
+        config["chat_template"] = spec.template
     (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
     model = {
-        "architectures": [f"{ARCHITECTURES[made.kind]}ForCausalLM"],
-        "model_type": made.kind,
-        "eos_token_id": tokenizer.token_to_id(made.eos),
+        "architectures": [f"{ARCHITECTURES[spec.kind]}ForCausalLM"],
+        "model_type": spec.kind,
+        "eos_token_id": tokenizer.token_to_id(spec.eos),
         "torch_dtype": "float32",
         "transformers_version": "4.51.0",
         **SIZES,
@@ -321,7 +321,7 @@ def save_tokenizer(family: str, folder: Path) -> Path:
 
 
 def save_model(family: str, folder: Path) -> Path:
-    """The same with random weights."""
+    """A model of the family with random weights: its tokenizer, its configuration files and model.safetensors."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 

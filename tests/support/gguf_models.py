@@ -68,14 +68,14 @@ class Llama:
         return list(self.post("/tokenize", {"content": text, "add_special": True, "parse_special": True})["tokens"])
 
     def log_probs(self, ids: Sequence[int]) -> NDArray[np.float64]:
-        """The next token's log-probabilities after `ids`, normalised anew (the server's need not sum to one)."""
+        """The next token's log-probabilities after `ids`, normalised again (the server's need not sum to one)."""
         # The bias makes it pick token 0, for where it picks an end token it tells no probabilities; these are
         # of the raw logits, before any bias.
         body = {"prompt": list(ids), "n_predict": 1, "n_probs": ROWS, "logit_bias": [[0, 1000.0]]}
         top = self.post("/completion", body)["completion_probabilities"][0]["top_logprobs"]
-        found = np.full(ROWS, -np.inf)
-        found[[entry["id"] for entry in top]] = [entry["logprob"] for entry in top]
-        return np.asarray(found - np.log(np.exp(found).sum()))
+        log_probs = np.full(ROWS, -np.inf)
+        log_probs[[entry["id"] for entry in top]] = [entry["logprob"] for entry in top]
+        return np.asarray(log_probs - np.log(np.exp(log_probs).sum()))
 
 
 POSITIONS = (1, 2, 7, 33, 64, 65, 90, 150, 260, 400)  # lengths of prefixes; most go beyond the original 64

@@ -83,7 +83,7 @@ class Client:
         return self.start(*words, **env).done()
 
     def start(self, *words: object, **env: str) -> Running:
-        """The same, and go on without waiting for its end."""
+        """Start a command of twinctl and do not wait for its end."""
         process = subprocess.Popen(
             [sys.executable, "-m", "twinctl.cli.app", *map(str, words)],
             env={**self.clean(), **env},
@@ -97,12 +97,12 @@ class Client:
 
     def clean(self) -> dict[str, str]:
         """The environment without what the person who tests has set for the Hub."""
-        kept = {
+        inherited = {
             k: v
             for k, v in os.environ.items()
             if not k.startswith(("HF_", "TRANSFORMERS_")) and "proxy" not in k.lower()
         }
-        return {**kept, **self.env}
+        return {**inherited, **self.env}
 
     def ask(self, expression: str, **env: str) -> Any:
         """The value of one call, written `call(hub.resolve_model, "a/b", None)`, an error being a dict."""

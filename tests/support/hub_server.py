@@ -233,11 +233,11 @@ class HubStandIn(HttpServer):
 
     def blobs(self) -> list[bytes]:
         """Every file that is here with its bytes."""
-        kept = [data for repo in self.repos.values() for files in repo.commits.values() for data in files.values()]
-        return [*self.store.values(), *(data for data in kept if isinstance(data, bytes))]
+        committed = [data for repo in self.repos.values() for files in repo.commits.values() for data in files.values()]
+        return [*self.store.values(), *(data for data in committed if isinstance(data, bytes))]
 
     def repo(self, request: Request, kind: str, name: str, *, contents: bool = False) -> Repo:
-        """The repo that is asked for, if whoever asks may see it (or, with `contents`, read its files)."""
+        """The repo that is asked for, if the one who asks may see it (or, with `contents`, read its files)."""
         token = (request.headers.get("authorization") or "").removeprefix("Bearer ")
         if token and token not in self.tokens:
             raise Refusal(401, "", "Invalid credentials in Authorization header")
@@ -292,9 +292,9 @@ async def paths_info(hub: HubStandIn, request: Request, kind: str, name: str, re
     """What certain paths are; unknown ones are left out."""
     files = hub.repo(request, kind, name, contents=True).files(rev)
     asked = [str(path) for path in (await request.form()).getlist("paths")]
-    found = [_entry(path, files[path]) for path in asked if path in files]
-    found += [_folder(path) for path in asked if any(name.startswith(f"{path}/") for name in files)]
-    return JSONResponse(found)
+    entries = [_entry(path, files[path]) for path in asked if path in files]
+    entries += [_folder(path) for path in asked if any(name.startswith(f"{path}/") for name in files)]
+    return JSONResponse(entries)
 
 
 async def resolve(hub: HubStandIn, request: Request, name: str, rev: str, path: str, kind: str = "") -> Response:
@@ -366,7 +366,7 @@ def _is_lfs(path: str, content: Content) -> bool:
 
 
 def is_lfs_name(path: str) -> bool:
-    """Whether the Hub keeps a file of that name apart."""
+    """Whether the Hub keeps a file of that name outside git."""
     return path.endswith(LFS_SUFFIXES) or path.rpartition("/")[2] == "tokenizer.json"
 
 

@@ -19,7 +19,7 @@ SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 
 
 def weights(seed: int, size: int = 300_000) -> bytes:
-    """A file that passes for weights, with an empty header, each with other bytes."""
+    """A file that passes for weights, with an empty header, different bytes for each seed."""
     import random
 
     head = b'{"__metadata__":{"format":"pt"}}'

@@ -27,7 +27,7 @@ def _account(hub: HubStandIn, request: Request) -> stand_in.Account:
 
 
 def writable(hub: HubStandIn, request: Request, kind: str, name: str) -> Repo:
-    """The repo, if whoever asks may change it."""
+    """The repo, if the one who asks may change it."""
     repo = hub.repo(request, kind, name)
     account = _account(hub, request)
     token = (request.headers.get("authorization") or "").removeprefix("Bearer ")
@@ -168,7 +168,7 @@ async def xet_token(hub: HubStandIn, request: Request, kind: str, name: str, may
 
 
 async def commit(hub: HubStandIn, request: Request, kind: str, name: str, rev: str) -> Response:
-    """All of it, or nothing: what was sent beside the commit must be there."""
+    """All of it, or nothing: the large files that it names must have been uploaded."""
     repo = writable(hub, request, kind, name)
     files: dict[str, Content] = dict(repo.files(rev))
     for line in (await request.body()).splitlines():

@@ -1,6 +1,6 @@
 """File systems for tests to fill up or to freeze.
 
-Who may not mount has a test file run again in a user namespace of its own, where everybody may.
+Where mounting is not permitted, a test file is run again in a user namespace of its own, where it is.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ def run_again_in_a_namespace(file: str, folder: Path, *words: str) -> None:
         pytest.skip("this is inside, or there are no user namespaces here")
     if _run("unshare", "-m", "mount", *SMALL, str(folder)).returncode == 0:
         pytest.skip("not needed: mounting is allowed here")
-    place = ["-p", "no:cacheprovider", "--basetemp", str(folder / "inside")]
+    options = ["-p", "no:cacheprovider", "--basetemp", str(folder / "inside")]
     done = _run(
-        "unshare", "-rm", sys.executable, "-m", "pytest", "-n", "0", "-q", *place, file, *words, **{INSIDE: "1"}
+        "unshare", "-rm", sys.executable, "-m", "pytest", "-n", "0", "-q", *options, file, *words, **{INSIDE: "1"}
     )
     assert done.returncode == 0, done.stdout
     assert " passed" in done.stdout

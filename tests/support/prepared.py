@@ -43,8 +43,8 @@ class Prepared:
     @property
     def metrics(self) -> dict[str, Any]:
         """Those of the record."""
-        found: dict[str, Any] = self.document["metrics"]
-        return found
+        metrics: dict[str, Any] = self.document["metrics"]
+        return metrics
 
     @property
     def texts(self) -> list[str]:
@@ -56,20 +56,20 @@ class Prepared:
         return [sample for sample in self.samples if sample.split == split]
 
     def adds_up(self) -> bool:
-        """Whether every row that was read is kept or dropped, in all and source by source; for rows that are talks."""
+        """Whether every row that was read is kept or dropped, in all and by source. Only for rows of conversations."""
         sources = self.metrics["sources"]
-        each = [source["read"] == source["samples"] + sum(source["dropped"].values()) for source in sources]
+        complete = [source["read"] == source["samples"] + sum(source["dropped"].values()) for source in sources]
         kept = self.metrics["rows_kept"] == len(self.samples) == sum(source["samples"] for source in sources)
-        return all(each) and kept
+        return all(complete) and kept
 
 
 def load(document: dict[str, Any], model: Path) -> Prepared:
     """Read back what a command made."""
-    tokenizer, found = TextTokenizer.load(model), []
+    tokenizer, samples = TextTokenizer.load(model), []
     for split in (TRAIN, EVAL):
         for row in read_tokens(Path(document["path"]), split).to_pylist():
             ids, spans = row.pop("input_ids"), row.pop("trained")
             parts = [ids[start:end] for start, end in zip(spans[::2], spans[1::2], strict=True)]
             text, *learnt = tokenizer.decode([ids, *parts])
-            found.append(Seen(split=split, ids=ids, text=text, learnt=learnt, **row))
-    return Prepared(document, found)
+            samples.append(Seen(split=split, ids=ids, text=text, learnt=learnt, **row))
+    return Prepared(document, samples)

@@ -76,7 +76,7 @@ def begin(workspace: Workspace, run: str, **started: str) -> None:
 
 
 def type_(*words: object) -> subprocess.Popen[str]:
-    """Type a command and go on."""
+    """Start a command and do not wait for it."""
     command = [sys.executable, "-m", "twinctl.cli.app", *map(str, words)]
     return subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -43,7 +43,7 @@ class XetStore:
 
 
 def _store(hub: HubStandIn, request: Request) -> XetStore:
-    """The store, if whoever asks has one of its tokens."""
+    """The store, if the one who asks has one of its tokens."""
     store = hub.xet
     if store is None:
         raise stand_in.Refusal(404, "", "No Xet here")
