@@ -21,6 +21,8 @@ from twinctl.workspace.files import append_line
 from twinctl.workspace.lock import is_locked
 from twinctl.workspace.workspace import Workspace
 
+pytestmark = pytest.mark.heavy  # real processes, which work, are stopped and are waited for
+
 
 @pytest.fixture
 def utc() -> Iterator[None]:

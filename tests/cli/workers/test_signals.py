@@ -19,6 +19,8 @@ from twinctl.workspace.files import append_line
 from twinctl.workspace.lock import is_locked, write_owner
 from twinctl.workspace.workspace import Workspace
 
+pytestmark = pytest.mark.heavy  # real processes, which work, are stopped and are waited for
+
 
 def test_a_stale_owner_is_never_signalled(artifact: Artifact, start_python: Start) -> None:
     """Between a new holder's lock and its owner.json; or the number has become another process's."""

@@ -15,6 +15,8 @@ from twinctl.workspace.files import write_json
 from twinctl.workspace.lock import is_locked, write_owner
 from twinctl.workspace.workspace import Workspace
 
+pytestmark = pytest.mark.heavy  # real processes, which work, are stopped and are waited for
+
 
 def test_stop_keeps_a_checkpoint_and_says_how_to_go_on(cli: Cli, artifact: Artifact, work: Work) -> None:
     worker = work()

@@ -19,6 +19,8 @@ from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.files import write_json
 from twinctl.workspace.lock import write_owner
 
+pytestmark = pytest.mark.heavy  # real processes, which work, are stopped and are waited for
+
 
 def test_an_attached_viewer_has_the_whole_history_and_its_ctrl_c_stops_the_worker(
     artifact: Artifact, start_python: Start, work: Work
