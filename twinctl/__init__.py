@@ -7,10 +7,34 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from twinctl.api import Answer, Chat, Event, Outcome, Parcel, Project, Pulled, TwinctlError, Verify, open
+    from twinctl.api import (
+        Answer,
+        Chat,
+        Event,
+        Outcome,
+        Project,
+        Pulled,
+        SlotStatus,
+        TwinctlError,
+        UploadPlan,
+        Verify,
+        open,
+    )
 
 __version__ = "0.1.0"
-__all__ = ["Answer", "Chat", "Event", "Outcome", "Parcel", "Project", "Pulled", "TwinctlError", "Verify", "open"]
+__all__ = [
+    "Answer",
+    "Chat",
+    "Event",
+    "Outcome",
+    "UploadPlan",
+    "Project",
+    "Pulled",
+    "SlotStatus",
+    "TwinctlError",
+    "Verify",
+    "open",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -32,17 +32,30 @@ from twinctl.phases.export import ExportRequest, Verify, copy_files, export
 from twinctl.phases.export_dir import require_place
 from twinctl.phases.pull import Pulled, pull
 from twinctl.phases.push import push
-from twinctl.phases.push_plan import Uploads, require_sendable
+from twinctl.phases.push_plan import UploadPlanner, require_sendable
+from twinctl.phases.status import SlotStatus, run_status
 from twinctl.pipeline.execute import Executor, Outcome, execute
 from twinctl.pipeline.kind import Kind
 from twinctl.pipeline.phase import AnyPlan
 from twinctl.pipeline.run_view import RunView
 from twinctl.pipeline.watch import Watch
-from twinctl.publishing.upload_plan import Parcel, repo_for
+from twinctl.publishing.upload_plan import UploadPlan, repo_for
 from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
 
-__all__ = ["Answer", "Chat", "Event", "Outcome", "Parcel", "Project", "Pulled", "TwinctlError", "Verify", "open"]
+__all__ = [
+    "Answer",
+    "Chat",
+    "Event",
+    "Outcome",
+    "UploadPlan",
+    "Project",
+    "Pulled",
+    "SlotStatus",
+    "TwinctlError",
+    "Verify",
+    "open",
+]
 
 
 @dataclass(frozen=True)
@@ -195,11 +208,11 @@ class Project:
 
     def preview_push(
         self, repo: str, kind: PushKind = "model", *, public: bool = False, unverified: bool = False
-    ) -> Parcel:
+    ) -> UploadPlan:
         """What a push would send. Changes nothing; a Hub that cannot be asked is a warning."""
         require_sendable(repo, None, "", pull_request=False)
-        uploads = Uploads(self._view(), self._executor, public=public, unverified=unverified)
-        return uploads.preview(PushRecipe(repo=repo_for(repo, kind), kind=kind))
+        planner = UploadPlanner(self._view(), self._executor, public=public, unverified=unverified)
+        return planner.preview(PushRecipe(repo=repo_for(repo, kind), kind=kind))
 
     def push(
         self,
@@ -217,10 +230,10 @@ class Project:
         require_sendable(repo, revision, message, pull_request=pull_request)
         view = self._view()
         recipe = PushRecipe(repo=repo_for(repo, kind), kind=kind, revision=revision, pull_request=pull_request)
-        uploads = Uploads(view, self._executor, public=public, unverified=unverified, wait=wait)
-        parcel = uploads.pack(recipe)
+        planner = UploadPlanner(view, self._executor, public=public, unverified=unverified, wait=wait)
+        upload = planner.pack(recipe)
         with self._executor.watching("push") as watch:
-            return push(view, parcel, recipe, PushOptions(public=public, message=message), watch=watch, wait=wait)
+            return push(view, upload, recipe, PushOptions(public=public, message=message), watch=watch, wait=wait)
 
     def pull(
         self,
@@ -235,6 +248,11 @@ class Project:
         pulled = pull(self.workspace, repo, self._executor, run=run, revision=revision, wait=wait, restart=restart)
         self.use(pulled.run)
         return pulled
+
+    def status(self, *, verify: bool = False) -> dict[str, list[SlotStatus]]:
+        """Every run's artifacts, in which state, why stale, and the command to type; `verify` reads every byte."""
+        runs = [self.workspace.runs.get(name) for name in self.runs]
+        return {run.name: run_status(RunView(self.workspace, run), verify=verify) for run in runs}
 
     def results(self) -> dict[str, Outcome]:
         """The run's finished results by slot, such as prepare, train, merge and gguf-q8_0."""

@@ -39,6 +39,8 @@ def test_every_phase_gives_path_files_metrics_and_whether_it_was_cached(
     assert {path.name for path in (tmp_path / "away").iterdir()} >= {"model.safetensors", "tiny-q8_0.gguf"}
     assert list(project.results()) == ["prepare", "train", "merge", "gguf-q8_0"]
     assert (project.runs, project.run) == (["tiny"], "tiny")
+    states = {each.slot: each.state for each in project.status(verify=True)["tiny"]}
+    assert states == dict.fromkeys(project.results(), "complete")
 
 
 def test_the_command_takes_what_the_api_made(project: twinctl.Project, cli: Callable[..., Any]) -> None:

@@ -19,7 +19,7 @@ from twinctl.errors import ConfigError
 from twinctl.pipeline.kind import Kind
 from twinctl.pipeline.run_view import RunView
 from twinctl.publishing import hub_manifest
-from twinctl.publishing.provenance import travelling as travelling_of
+from twinctl.publishing.provenance import hub_manifest as travelling_of
 from twinctl.workspace.workspace import Workspace
 
 PULL = ("pull", "me/my-twin", "-w", "there", "--json")

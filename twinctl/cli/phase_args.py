@@ -9,10 +9,7 @@ import typer
 
 from twinctl.cli.session import Session
 from twinctl.errors import UpstreamError
-from twinctl.phases import declared
-from twinctl.pipeline.run_job import rerun_command
 from twinctl.workspace.artifact import Artifact
-from twinctl.workspace.lock import read_owner
 from twinctl.workspace.run import Run
 
 ALSO = {"export": ("merge", "merge-4bit", "gguf")}
@@ -47,14 +44,3 @@ def begun(session: Session, run: Run, named: str | None) -> dict[str, Artifact]:
     if not (found := slots_of(there, named)):
         raise UpstreamError(f"run “{run.name}” has no {named}", f"there: {', '.join(there) or 'nothing'}")
     return {slot: there[slot] for slot in found}
-
-
-def to_go_on(run: Run, artifact: Artifact) -> str:
-    """What was typed last to have it made, or the phase's own command where another one, or a script, had it done."""
-    name = artifact.path.parent.name
-    phase = declared(name)
-    command = phase.command if phase else name
-    typed = [(read_owner(artifact.path) or {}).get("argv", [])]
-    typed += [line["argv"] for line in reversed(artifact.attempts()) if line.get("argv")]
-    again = next((rerun_command(argv) for argv in typed if argv[:1] == command.split()[:1]), command)
-    return f"twinctl {again} --run {run.name}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from twinctl.cli.output import size
-from twinctl.cli.push_view import show_parcel, show_plan
+from twinctl.cli.push_view import show_plan, show_upload
 from twinctl.cli.session import (
     DebugOption,
     JsonOption,
@@ -22,10 +22,10 @@ from twinctl.cli.session import (
 from twinctl.config.push import PushKind, PushOptions, PushRecipe
 from twinctl.errors import Interrupted, UsageError
 from twinctl.phases.push import push as push_results
-from twinctl.phases.push_plan import Uploads, require_sendable
+from twinctl.phases.push_plan import UploadPlanner, require_sendable
 from twinctl.pipeline.execute import Outcome
 from twinctl.pipeline.run_view import RunView
-from twinctl.publishing.upload_plan import Parcel, repo_for
+from twinctl.publishing.upload_plan import UploadPlan, repo_for
 
 if TYPE_CHECKING:
     pass
@@ -74,20 +74,20 @@ def push(
     kinds: list[PushKind] = [kind for kind, wanted in flags.items() if wanted] or ["model"]
     recipes = [PushRecipe(repo=repo_for(repo, kind), kind=kind, revision=revision, pull_request=pr) for kind in kinds]
     options = PushOptions(public=public, message=message, progress=session.output.is_live)
-    uploads = Uploads(view, session, public=public, unverified=unverified, wait=wait)
+    planner = UploadPlanner(view, session, public=public, unverified=unverified, wait=wait)
 
     def before_export() -> None:
         if not yes:
             _has_person(session, public=public)
 
-    parcels = [uploads.preview(recipe) if dry_run else uploads.pack(recipe, before_export) for recipe in recipes]
+    uploads = [planner.preview(recipe) if dry_run else planner.pack(recipe, before_export) for recipe in recipes]
     if dry_run:
-        show_plan(session, recipes, parcels, public=public)
+        show_plan(session, recipes, uploads, public=public)
         return
-    if not _confirm(session, parcels, public=public, yes=yes):
-        for warning in [warning for parcel in parcels for warning in parcel.warnings]:
+    if not _confirm(session, uploads, public=public, yes=yes):
+        for warning in [warning for upload in uploads for warning in upload.warnings]:
             session.output.warn(warning)
-    _send(session, view, recipes, parcels, options, wait=wait)
+    _send(session, view, recipes, uploads, options, wait=wait)
 
 
 def _has_person(session: Session, *, public: bool) -> bool:
@@ -99,12 +99,12 @@ def _has_person(session: Session, *, public: bool) -> bool:
     return False
 
 
-def _confirm(session: Session, parcels: list[Parcel], *, public: bool, yes: bool) -> bool:
+def _confirm(session: Session, uploads: list[UploadPlan], *, public: bool, yes: bool) -> bool:
     """Ask a person at a terminal; whether one was shown everything."""
-    if yes or all(parcel.is_there for parcel in parcels) or not _has_person(session, public=public):
+    if yes or all(upload.is_there for upload in uploads) or not _has_person(session, public=public):
         return False
-    for parcel in parcels:
-        show_parcel(session, parcel, public=public)
+    for upload in uploads:
+        show_upload(session, upload, public=public)
     if not typer.confirm("Send it?", err=True):
         raise Interrupted("nothing was sent")
     return True
@@ -114,14 +114,14 @@ def _send(
     session: Session,
     view: RunView,
     recipes: list[PushRecipe],
-    parcels: list[Parcel],
+    uploads: list[UploadPlan],
     options: PushOptions,
     *,
     wait: bool,
 ) -> None:
     done = []
-    for recipe, parcel in zip(recipes, parcels, strict=True):
-        done.append(_sent(session, view, recipe, parcel, options, wait=wait))
+    for recipe, upload in zip(recipes, uploads, strict=True):
+        done.append(_sent(session, view, recipe, upload, options, wait=wait))
     if session.output.json:
         documents = [session.document("push", outcome) for outcome in done]
         session.output.document({**documents[0], "pushes": documents})
@@ -131,7 +131,7 @@ def _send(
 
 
 def _sent(
-    session: Session, view: RunView, recipe: PushRecipe, parcel: Parcel, options: PushOptions, *, wait: bool
+    session: Session, view: RunView, recipe: PushRecipe, upload: UploadPlan, options: PushOptions, *, wait: bool
 ) -> Outcome:
     """The push done, or found done: `cached` says that nothing was sent."""
 
@@ -141,7 +141,7 @@ def _sent(
         elif event["event"] == "stage":
             session.output.say(f"push: {event['text']}")
 
-    return push_results(view, parcel, recipe, options, watch=watch, wait=wait)
+    return push_results(view, upload, recipe, options, watch=watch, wait=wait)
 
 
 def _show_outcome(session: Session, outcome: Outcome) -> None:

@@ -8,18 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from twinctl.cli.output import age, size
-from twinctl.cli.phase_args import to_go_on
 from twinctl.cli.session import DebugOption, JsonOption, QuietOption, RunOption, Session, WorkspaceOption
 from twinctl.errors import CheckFailed, HubError, UpstreamError
-from twinctl.phases import declared
-from twinctl.pipeline.lineage import Result
+from twinctl.phases.status import run_status
 from twinctl.pipeline.run_view import RunView
-from twinctl.pipeline.watch import kept_step
-from twinctl.verification.verify_artifact import is_proven, to_prove
-from twinctl.workspace.artifact import Artifact, Record
-from twinctl.workspace.memo import file_sha256
-from twinctl.workspace.run import Run
-from twinctl.workspace.workspace import Workspace
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -45,9 +37,10 @@ def status(
     session = Session.open(workspace, run_name, json=json, quiet=quiet)
     place, runs = session.workspace, session.workspace.runs
     names = [session.run_name] if session.run_name else runs.names()
+    statuses = {name: run_status(RunView(place, runs.get(name)), verify=verify) for name in names}
     found: list[dict[str, Any]] = [
-        {"run": name, "current": name == runs.current(), "phases": phases_of(place, runs.get(name), verify=verify)}
-        for name in names
+        {"run": name, "current": name == runs.current(), "phases": [status.document() for status in each]}
+        for name, each in statuses.items()
     ]
     differing = _ask_the_hub(session, found) if remote else None
     if json:
@@ -95,70 +88,6 @@ def _show(session: Session, found: list[dict[str, Any]]) -> None:
         for line in item["phases"]:
             for note in _notes(line):
                 output.line(f"    {line['slot']}: {note}")
-
-
-def phases_of(workspace: Workspace, run: Run, *, verify: bool = False) -> list[dict[str, Any]]:
-    """One line a slot: the finished artifact, and one begun later if there is one."""
-    lines = []
-    for slot, path in run.started.items():
-        for each in dict.fromkeys([run.slots.get(slot), path]):
-            if each is not None:
-                facts = _facts(workspace, run, slot, each, verify=verify)
-                lines.append({"slot": slot, "artifact": each, **facts})
-    return lines
-
-
-def _facts(workspace: Workspace, run: Run, slot: str, path: str, *, verify: bool) -> dict[str, Any]:
-    artifact = workspace.artifact(path)
-    facts: dict[str, Any] = {"state": artifact.state(), "reasons": [], "step": None, "failure": None, "created": None}
-    if facts["state"] == "complete" and run.slots.get(slot) != path:
-        facts["state"] = "partial"  # done, but the run was not told before the end: the same command tells it
-    try:
-        if facts["state"] == "complete":
-            facts |= _finished(workspace, run, artifact, verify=verify)
-        else:
-            facts |= _unfinished(run, artifact, facts["state"])
-    except UpstreamError as error:
-        facts |= {"state": "damaged", "failure": error.message, "type": error.hint.split(": ", 1)[-1]}
-    return {**facts, "bytes": artifact.size()}
-
-
-def _finished(workspace: Workspace, run: Run, artifact: Artifact, *, verify: bool) -> dict[str, Any]:
-    result = Result.of(artifact)
-    assert result is not None
-    record = result.record
-    artifact.check(file_sha256 if verify else None, run.name)
-    reasons = RunView(workspace, run).stale_reasons(record, declared(record.phase))
-    unproven = not is_proven(_original_record(result))
-    wanted = f"twinctl {record.command_in(run.name)}" if reasons else to_prove(record, run.name) if unproven else None
-    return {
-        "state": "stale" if reasons else "complete",
-        "reasons": reasons,
-        "created": record.created,
-        "verified": verify or None,
-        "unproven": unproven or None,
-        "type": wanted,
-    }
-
-
-def _original_record(result: Result) -> Record:
-    """The record of what was pulled, as it was where it was made; what tells that takes longer to load than all else
-    here.
-    """
-    if result.record.phase != "pull":
-        return result.record
-    from twinctl.publishing.provenance import original_record
-
-    return original_record(result)
-
-
-def _unfinished(run: Run, artifact: Artifact, state: str) -> dict[str, Any]:
-    follow = f"twinctl logs {artifact.path.parent.name} --follow --run {run.name}"
-    return {
-        "step": kept_step(artifact),
-        "failure": (artifact.failure() or {}).get("message"),
-        "type": follow if state == "running" else to_go_on(run, artifact),
-    }
 
 
 def _row(line: dict[str, Any]) -> list[str]:

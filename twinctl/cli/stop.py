@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from twinctl.cli.phase_args import PhaseArgument, begun, chosen_run, to_go_on
+from twinctl.cli.phase_args import PhaseArgument, begun, chosen_run
 from twinctl.cli.session import DebugOption, JsonOption, QuietOption, RunOption, Session, WorkspaceOption
 from twinctl.cli.watch import Viewer
 from twinctl.errors import Interrupted
+from twinctl.phases.status import resume_command
 from twinctl.pipeline.watch import STOPPING, finished, kept, kept_step, stop_workers
 from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.lock import is_locked
@@ -66,7 +67,7 @@ def _end(session: Session, busy: dict[str, Artifact], *, kill: bool) -> None:
 def _what_became(run: Run, slot: str, artifact: Artifact) -> dict[str, Any]:
     state = "complete" if finished(artifact) else "failed" if artifact.failure() else "stopped"
     found = {"slot": slot, "artifact": run.started[slot], "state": state, "step": kept_step(artifact)}
-    return {**found, "type": to_go_on(run, artifact)}
+    return {**found, "type": resume_command(artifact, run.name)}
 
 
 def _text(end: dict[str, Any], artifact: Artifact) -> str:

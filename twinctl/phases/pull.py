@@ -22,7 +22,7 @@ from twinctl.errors import ConfigError, UsageError
 from twinctl.pipeline.base_checkpoint import BaseCheckpoint
 from twinctl.pipeline.execute import Executor, Outcome
 from twinctl.pipeline.phase import AnyPlan, Attempt, Phase, Plan, Produced
-from twinctl.publishing.hub_manifest import FILE, Made, Travelling, read
+from twinctl.publishing.hub_manifest import FILE, HubManifest, Made, read
 from twinctl.publishing.provenance import keep_origin
 from twinctl.workspace.workspace import Workspace
 
@@ -64,7 +64,7 @@ def pull(
     return Pulled(name, manifest.kind, outcomes)
 
 
-def _refuse_other_run(workspace: Workspace, name: str, manifest: Travelling) -> None:
+def _refuse_other_run(workspace: Workspace, name: str, manifest: HubManifest) -> None:
     if not workspace.runs.exists(name):
         return
     run = workspace.runs.get(name)
@@ -73,7 +73,7 @@ def _refuse_other_run(workspace: Workspace, name: str, manifest: Travelling) -> 
         raise UsageError(f"there is a run “{name}” already, which is another", "give it a name: --run NAME")
 
 
-def open_repo(repo: str, revision: str | None) -> tuple[Travelling, str]:
+def open_repo(repo: str, revision: str | None) -> tuple[HubManifest, str]:
     """What a repo that twinctl pushed tells of itself, and its commit. Raises HubError, ConfigError for another."""
     from twinctl.hub.fetch import remote_to_pull, require_pullable
     from twinctl.hub.names import require_new_name
@@ -92,7 +92,7 @@ def open_repo(repo: str, revision: str | None) -> tuple[Travelling, str]:
     return found, str(remote.sha)
 
 
-def pins(found: Travelling) -> dict[str, Any]:
+def pins(found: HubManifest) -> dict[str, Any]:
     """A run's pins as prepare fixed them, without the sources, which stayed where they were."""
     model = BaseCheckpoint(**found.pins.model.model_dump())
     return {**found.pins.model_dump(), "model": model.stored(), "sources": []}
@@ -113,11 +113,11 @@ class PulledResult:
 
     repo: str
     sha: str
-    manifest: Travelling
+    manifest: HubManifest
     digest: str
 
 
-def plan_tokens(manifest: Travelling) -> Plan[TemplateRecipe, Options, PulledTokens]:
+def plan_tokens(manifest: HubManifest) -> Plan[TemplateRecipe, Options, PulledTokens]:
     """The plan of what stands for the tokens."""
     info = TokensInfo(manifest.template, manifest.max_length, manifest.eos)
     tokens = manifest.tokens()
@@ -137,7 +137,7 @@ def plan_tokens(manifest: Travelling) -> Plan[TemplateRecipe, Options, PulledTok
     )
 
 
-def plan(workspace: Workspace, manifest: Travelling, made: Made, repo: str, sha: str) -> AnyPlan:
+def plan(workspace: Workspace, manifest: HubManifest, made: Made, repo: str, sha: str) -> AnyPlan:
     """The plan of one pulled result, made from the tokens that stand in for those it was trained on."""
     training = manifest.training()
     inputs = {name: value for name, value in training.inputs.items() if name in ("tokens", "base")}
@@ -156,7 +156,7 @@ def plan(workspace: Workspace, manifest: Travelling, made: Made, repo: str, sha:
     )
 
 
-def _recipe(manifest: Travelling, made: Made) -> Recipe:
+def _recipe(manifest: HubManifest, made: Made) -> Recipe:
     """What was asked for: of an adapter or model the training, whatever merged it. Raises ConfigError for another's."""
     try:
         trained = TrainRecipe.model_validate(manifest.training().recipe)

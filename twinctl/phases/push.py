@@ -19,7 +19,7 @@ from twinctl.pipeline.phase import Attempt, NoInputs, Phase, Plan, Produced
 from twinctl.pipeline.run_view import RunView
 from twinctl.pipeline.watch import Watch
 from twinctl.publishing.hub_manifest import FILE
-from twinctl.publishing.upload_plan import CARD, KINDS, Parcel
+from twinctl.publishing.upload_plan import CARD, KINDS, UploadPlan
 from twinctl.workspace.artifact import Record
 from twinctl.workspace.fingerprint import fingerprint
 
@@ -37,7 +37,7 @@ def opened_request(view: RunView, recipe: PushRecipe) -> str | None:
 
 
 def push(
-    view: RunView, parcel: Parcel, recipe: PushRecipe, options: PushOptions, *, watch: Watch, wait: bool = False
+    view: RunView, upload: UploadPlan, recipe: PushRecipe, options: PushOptions, *, watch: Watch, wait: bool = False
 ) -> Outcome:
     """Send what is missing, read the repo back, compare, and record it: `cached` says that nothing had to be sent. The
     record's files are the card and twinctl.json.
@@ -51,40 +51,40 @@ def push(
         produces="push",
         recipe=recipe,
         origins={},
-        inputs={result.slot: result.digest for result in parcel.made},
-        parents={result.slot: result.path for result in parcel.made},
+        inputs={result.slot: result.digest for result in upload.made},
+        parents={result.slot: result.path for result in upload.made},
         options=options,
         resolve_inputs=NoInputs,
     )
-    result = carry_out(view.workspace, view.name, plan, partial(_send, parcel), watch=watch, wait=wait)
-    return Outcome(result, cached=parcel.is_there)
+    result = carry_out(view.workspace, view.name, plan, partial(_send, upload), watch=watch, wait=wait)
+    return Outcome(result, cached=upload.is_there)
 
 
-def _send(parcel: Parcel, attempt: Attempt[PushRecipe, PushOptions, NoInputs]) -> Produced:
+def _send(upload: UploadPlan, attempt: Attempt[PushRecipe, PushOptions, NoInputs]) -> Produced:
     from twinctl.hub.publish import Published, publish, require_same
 
     recipe, options = attempt.recipe, attempt.options
-    assert parcel.remote is not None
+    assert upload.remote is not None
     folder = attempt.work / "stage"
-    stage(parcel.files, folder)
-    if parcel.is_there:
-        done = Published.of(parcel.remote)
+    stage(upload.files, folder)
+    if upload.is_there:
+        done = Published.of(upload.remote)
     else:
         done = publish(
-            parcel.remote,
+            upload.remote,
             folder,
             public=options.public,
             message=options.message or f"{KINDS[recipe.kind]} by twinctl {__version__}",
-            gone=parcel.gone,
+            gone=upload.gone,
             pull_request=recipe.pull_request,
             say=attempt.stage,
             show_progress=options.progress,
         )
-    require_same(done.remote, parcel.local)
+    require_same(done.remote, upload.local)
     for name in (CARD, FILE):
         shutil.copyfile(folder / name, attempt.out / name)
-    sent = [] if parcel.is_there else parcel.to_send
-    return Produced(metrics=_metrics(recipe, parcel, done, sent), digest=_digest(parcel), warnings=[*parcel.warnings])
+    sent = [] if upload.is_there else upload.to_send
+    return Produced(metrics=_metrics(recipe, upload, done, sent), digest=_digest(upload), warnings=[*upload.warnings])
 
 
 def stage(files: Mapping[str, Path | bytes], folder: Path) -> None:
@@ -99,10 +99,10 @@ def stage(files: Mapping[str, Path | bytes], folder: Path) -> None:
             place.symlink_to(content.resolve())
 
 
-def _metrics(recipe: PushRecipe, parcel: Parcel, done: Any, sent: list[str]) -> dict[str, Any]:
+def _metrics(recipe: PushRecipe, upload: UploadPlan, done: Any, sent: list[str]) -> dict[str, Any]:
     files = [
         {"name": name, "bytes": file.size, "sha256": file.sha256, "blob": file.blob}
-        for name, file in parcel.local.items()
+        for name, file in upload.local.items()
     ]
     return {
         "repo": recipe.repo,
@@ -113,14 +113,14 @@ def _metrics(recipe: PushRecipe, parcel: Parcel, done: Any, sent: list[str]) -> 
         "pull_request": done.pull_request,
         "private": done.remote.private,
         "sent": sent,
-        "sent_bytes": parcel.bytes(sent),
-        "removed": parcel.gone,
+        "sent_bytes": upload.bytes(sent),
+        "removed": upload.gone,
         "files": files,
     }
 
 
-def _digest(parcel: Parcel) -> str:
-    return fingerprint({name: file.sha256 for name, file in parcel.local.items()})
+def _digest(upload: UploadPlan) -> str:
+    return fingerprint({name: file.sha256 for name, file in upload.local.items()})
 
 
 def on_the_hub(record: Record) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from twinctl.phases.push import opened_request
 from twinctl.pipeline.execute import Executor
 from twinctl.pipeline.lineage import Result
 from twinctl.pipeline.run_view import RunView
-from twinctl.publishing.upload_plan import Parcel, pack, require_fit
+from twinctl.publishing.upload_plan import UploadPlan, pack, require_fit
 
 if TYPE_CHECKING:
     from twinctl.hub.remote import RemoteRepo
@@ -35,7 +35,7 @@ def require_sendable(repo: str, revision: str | None, message: str, *, pull_requ
 
 
 @dataclass(frozen=True)
-class Uploads:
+class UploadPlanner:
     """How a run's results are made ready to be sent. `public`: as a new repository would be made."""
 
     view: RunView
@@ -44,7 +44,7 @@ class Uploads:
     unverified: bool = False
     wait: bool = False
 
-    def pack(self, recipe: PushRecipe, before_export: Callable[[], object] = lambda: None) -> Parcel:
+    def pack(self, recipe: PushRecipe, before_export: Callable[[], object] = lambda: None) -> UploadPlan:
         """All that a push sends; what is not exported yet is. Raises TwinctlError for what must not be sent, or cannot.
 
         `before_export`: raises where the push would be refused in the end.
@@ -60,7 +60,7 @@ class Uploads:
         self.executor.say(f"push: looking at {recipe.repo}")
         return self._asked(recipe, results, [], warnings)
 
-    def preview(self, recipe: PushRecipe) -> Parcel:
+    def preview(self, recipe: PushRecipe) -> UploadPlan:
         """What `pack` would give, without exporting anything; a Hub that cannot be asked is a warning."""
         from twinctl.hub.remote import unreachable_reason
 
@@ -79,15 +79,15 @@ class Uploads:
 
     def _asked(
         self, recipe: PushRecipe, results: Sequence[Result], missing: Sequence[str], warnings: Sequence[str]
-    ) -> Parcel:
-        """The parcel for the repository as it is now, or as a pull request that is open there would make it."""
+    ) -> UploadPlan:
+        """The upload for the repository as it is now, or as a pull request that is open there would make it."""
         from twinctl.hub.remote import check_push, read_remote
 
         remote = check_push(recipe.repo, recipe.revision, public=self.public)
         if request := opened_request(self.view, recipe):
-            parcel = self._packed(recipe, results, missing, warnings, read_remote(recipe.repo, request))
-            if parcel.is_there:
-                return parcel
+            upload = self._packed(recipe, results, missing, warnings, read_remote(recipe.repo, request))
+            if upload.is_there:
+                return upload
         return self._packed(recipe, results, missing, warnings, remote)
 
     def _packed(
@@ -97,9 +97,9 @@ class Uploads:
         missing: Sequence[str],
         warnings: Sequence[str],
         remote: RemoteRepo | None,
-    ) -> Parcel:
+    ) -> UploadPlan:
         if missing:
-            return Parcel.to_come(recipe.kind, recipe.repo, remote, missing, warnings)
+            return UploadPlan.to_come(recipe.kind, recipe.repo, remote, missing, warnings)
         merged = recipe.repo[: -len("-GGUF")] if recipe.kind == "gguf" else None
         merged_repo = merged if f"push-{merged}" in self.view.run.slots else None
         return pack(self.view, recipe.kind, recipe.repo, results, remote, merged_repo=merged_repo, warnings=warnings)

@@ -163,7 +163,7 @@ class Pins(BaseModel):
     model: Base
 
 
-class Travelling(BaseModel):
+class HubManifest(BaseModel):
     """The whole of twinctl.json. `results` are what the repository holds, `line` what they were made from."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -194,7 +194,7 @@ class Travelling(BaseModel):
         return next((each for each in self.line if each.produces == Kind.TOKENS), None)
 
 
-def read(text: bytes | str, repo: str) -> Travelling:
+def read(text: bytes | str, repo: str) -> HubManifest:
     """The document of a repo. Raises ConfigError when it is damaged, or of a newer twinctl."""
     again = f"look at it on the Hub; or push the twin again: {FILE} is made anew"
     try:
@@ -202,7 +202,7 @@ def read(text: bytes | str, repo: str) -> Travelling:
         if isinstance(stored, dict) and isinstance(stored.get("schema"), int) and stored["schema"] > SCHEMA:
             raise ConfigError(f"{repo} was pushed by a newer twinctl", "update twinctl")
         _refuse_acting({**stored, "template": ""})
-        return Travelling.model_validate(stored)
+        return HubManifest.model_validate(stored)
     except ValidationError as error:
         place = ".".join(str(part) for part in error.errors()[0]["loc"] if re.fullmatch(r"[\w-]{1,40}", str(part)))
         raise ConfigError(f"the {FILE} of {repo} cannot be read: {place}", again) from error

@@ -18,7 +18,7 @@ from twinctl.pipeline.base_checkpoint import BUNDLED
 from twinctl.pipeline.kind import Kind, is_training
 from twinctl.pipeline.lineage import Result
 from twinctl.pipeline.run_view import RunView
-from twinctl.publishing.hub_manifest import SCHEMA, Happened, Travelling, read
+from twinctl.publishing.hub_manifest import SCHEMA, Happened, HubManifest, read
 from twinctl.workspace.artifact import Artifact, Record
 from twinctl.workspace.files import write_text
 
@@ -33,14 +33,14 @@ _OF_A_SOURCE = ("role", "read", "tokens", "samples", "train", "eval", "dropped")
 _POINTS = 400
 
 
-def keep_origin(artifact: Artifact, found: Travelling) -> str:
+def keep_origin(artifact: Artifact, found: HubManifest) -> str:
     """Lay the document beside a pulled result; its sha256, which belongs into the record."""
     text = found.model_dump_json(by_alias=True, indent=2)
     write_text(artifact.path / ORIGIN, text)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _origin(result: Result) -> Travelling | None:
+def _origin(result: Result) -> HubManifest | None:
     """The document of a pulled result; None of another. Raises UpstreamError when it is not the one that came."""
     pulled = result.record.metrics.get("pulled") or {}
     if not pulled.get("origin"):
@@ -81,7 +81,7 @@ def train_env(training: Artifact) -> dict[str, Any]:
     return {name: found[name] for name in Happened.__annotations__ if name in found}
 
 
-def travelling(view: RunView, kind: Kind, made: Sequence[Result]) -> dict[str, Any]:
+def hub_manifest(view: RunView, kind: Kind, made: Sequence[Result]) -> dict[str, Any]:
     """The document for results of one kind. Raises UpstreamError when what they were made from is gone."""
     steps = list(lineage(made[0]))
     line = {record.digest: record for _, record in steps[1:]}

@@ -20,7 +20,7 @@ from twinctl.pipeline.kind import Kind
 from twinctl.pipeline.lineage import Result
 from twinctl.pipeline.run_view import RunView
 from twinctl.publishing.hub_manifest import FILE, read
-from twinctl.publishing.provenance import original_record, travelling
+from twinctl.publishing.provenance import hub_manifest, original_record
 from twinctl.verification.verify_artifact import is_proven, to_prove
 from twinctl.workspace.memo import file_sha256
 
@@ -35,7 +35,7 @@ LARGEST = 50 * 10**9
 
 
 @dataclass(frozen=True)
-class Parcel:
+class UploadPlan:
     """All of one push. `files`: by name, where they lie or what is in them; `left`: files of the result that stay;
     `first`: what is to be exported before there is anything to send, in words.
     """
@@ -54,8 +54,8 @@ class Parcel:
     @classmethod
     def to_come(
         cls, kind: PushKind, repo: str, remote: RemoteRepo | None, first: Sequence[str], warnings: Sequence[str]
-    ) -> Parcel:
-        """A parcel of which nothing is made yet."""
+    ) -> UploadPlan:
+        """The plan of an upload of which nothing is made yet."""
         return cls(kind, repo, (), {}, {}, {}, remote, warnings=warnings, first=first)
 
     @property
@@ -111,8 +111,8 @@ def pack(
     *,
     merged_repo: str | None = None,
     warnings: Sequence[str] = (),
-) -> Parcel:
-    """The parcel for a repo as `remote` is now (None: not asked). Raises CheckFailed for what must not leave."""
+) -> UploadPlan:
+    """The upload for a repo as `remote` is now (None: not asked). Raises CheckFailed for what must not leave."""
     from twinctl.hub import secret_scan
     from twinctl.hub.remote import LocalFile, RemoteRepo, planned_changes
 
@@ -128,7 +128,7 @@ def pack(
     }
     found = planned_changes(local, remote or RemoteRepo(repo, None), _earlier(remote))
     large = [f"{name} is over 50 GB, which the Hub may not take" for name, it in local.items() if it.size > LARGEST]
-    return Parcel(kind, repo, made, contents.files, local, found, remote, contents.left, [*warnings, *told, *large])
+    return UploadPlan(kind, repo, made, contents.files, local, found, remote, contents.left, [*warnings, *told, *large])
 
 
 @dataclass
@@ -161,7 +161,7 @@ class _Contents:
 
 
 def _document(view: RunView, kind: PushKind, made: Sequence[Result], contents: _Contents) -> bytes:
-    document: dict[str, Any] = travelling(view, Kind(kind), made)
+    document: dict[str, Any] = hub_manifest(view, Kind(kind), made)
     for each in document["results"]:
         each["files"] = [file for file in each["files"] if contents.sha256.get(file["name"]) == file["sha256"]]
     text = (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
