@@ -19,7 +19,7 @@ from twinctl.errors import ConfigError
 from twinctl.pipeline.kind import Kind
 from twinctl.pipeline.run_view import RunView
 from twinctl.publishing import hub_manifest
-from twinctl.publishing.provenance import hub_manifest as travelling_of
+from twinctl.publishing.provenance import hub_manifest as manifest_of
 from twinctl.workspace.workspace import Workspace
 
 PULL = ("pull", "me/my-twin", "-w", "there", "--json")
@@ -67,7 +67,7 @@ def document(made_twin: Path) -> dict[str, Any]:
     """The document of the merged model."""
     place = Workspace.open(made_twin / ".twinctl")
     view = RunView(place, place.run("tiny"))
-    found: dict[str, Any] = json.loads(json.dumps(travelling_of(view, Kind.MODEL, [view.need(Kind.MODEL)])))
+    found: dict[str, Any] = json.loads(json.dumps(manifest_of(view, Kind.MODEL, [view.need(Kind.MODEL)])))
     return found
 
 
