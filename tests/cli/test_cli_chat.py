@@ -197,7 +197,7 @@ def test_a_prompt_that_does_not_fit_is_named_before_any_is_answered(
     [
         (["-p", " "], "the prompt is empty"),
         (["-p", "-"], "the prompt is empty"),
-        (["-p", "x", "--resume"], "a talk is taken up in a terminal"),
+        (["-p", "x", "--resume"], "a conversation is resumed in a terminal"),
         (["--check", "-p", "x"], "--check asks prompts of its own"),
     ],
 )

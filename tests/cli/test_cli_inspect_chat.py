@@ -36,11 +36,11 @@ def spoken(prepared: dict[str, Any], home: Path) -> Workspace:
 
 def test_the_talks_the_last_in_full_and_the_checks(cli: Cli, spoken: Workspace) -> None:
     lines = cli("inspect", "chat").ok().out.splitlines()
-    assert [line.split()[0] for line in lines[:3]] == ["talk", "1", "2"]
+    assert [line.split()[0] for line in lines[:3]] == ["conversation", "1", "2"]
     assert lines[1].endswith("1      tiny, base  What is a harbour for?")
     assert "failed  2 of 12 answers: loops" in lines[5] and lines[6].endswith("passed")
     assert lines[8:] == [
-        "talk 2, to go on with: twinctl chat --run tiny --resume 2",
+        "conversation 2; to resume it: twinctl chat --run tiny --resume 2",
         "",
         "system: Be kind.",
         "",
@@ -61,7 +61,7 @@ def test_the_talks_the_last_in_full_and_the_checks(cli: Cli, spoken: Workspace) 
 def test_one_talk(cli: Cli, spoken: Workspace) -> None:
     assert "\n> What is a harbour for?\n" in cli("inspect", "chat", "--talk", "1").ok().out
     shown = cli("inspect", "chat", "--talk", "9")
-    assert (shown.code, shown.err) == (4, "error: run “tiny” has no talk 9\n  → there: 1, 2\n")
+    assert (shown.code, shown.err) == (4, "error: run “tiny” has no conversation 9\n  → there: 1, 2\n")
     assert cli("inspect", "prepare", "--talk", "1").code == 2
 
 
@@ -78,7 +78,7 @@ def test_nothing_was_said(cli: Cli, prepared: dict[str, Any]) -> None:
     shown = cli("inspect", "chat")
     assert (shown.code, shown.err) == (
         4,
-        "error: run “tiny” has no talk and no check yet\n  → twinctl chat --run tiny\n",
+        "error: run “tiny” has no conversation and no check yet\n  → twinctl chat --run tiny\n",
     )
 
 

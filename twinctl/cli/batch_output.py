@@ -39,18 +39,18 @@ def asked(texts: list[str] | None, file: Path | None, sampling: Sampling) -> lis
 
 
 def generate_all(
-    output: Output, voices: Sequence[ModelGroup], prompts: Sequence[Prompt], sampling: Sampling, *, as_lines: bool
+    output: Output, groups: Sequence[ModelGroup], prompts: Sequence[Prompt], sampling: Sampling, *, as_lines: bool
 ) -> None:
-    """Every speaker's answer to every prompt. Raises Interrupted behind one that Ctrl-C stopped."""
-    speakers = load_in_turn(voices, before=lambda group: say_loading(output, group)) if prompts else iter(())
+    """Every model's answer to every prompt. Raises Interrupted after an answer that Ctrl-C stopped."""
+    models = load_in_turn(groups, before=lambda group: say_loading(output, group)) if prompts else iter(())
     if as_lines:
-        for told in answer_in_batches(speakers, prompts, sampling):
-            output.json_line(told.line(sampling))
+        for answered in answer_in_batches(models, prompts, sampling):
+            output.json_line(answered.line(sampling))
         return
-    shown = Shown(output, sampling, several=sum(len(group.names) for group in voices) > 1)
-    for told in stream_answers(speakers, prompts, sampling, begin=shown.begin, show=shown.piece):
-        shown.end(told)
-        if told.answer.finish == "interrupted":
+    shown = Shown(output, sampling, several=sum(len(group.names) for group in groups) > 1)
+    for answered in stream_answers(models, prompts, sampling, begin=shown.begin, show=shown.piece):
+        shown.end(answered)
+        if answered.answer.finish == "interrupted":
             raise Interrupted("interrupted")
 
 
@@ -60,21 +60,21 @@ def say_loading(output: Output, group: ModelGroup) -> None:
 
 
 class Shown:
-    """Answers as text; of several speakers, each with its name above."""
+    """Answers as text; if there are several models, each under its model's name."""
 
     def __init__(self, output: Output, sampling: Sampling, *, several: bool) -> None:
         self._output, self._sampling, self._several = output, sampling, several
 
     def begin(self, name: str) -> None:
-        """Who speaks now."""
+        """The model that answers next."""
         if self._several:
             self._output.line(f"{name}:")
 
     def piece(self, text: str) -> None:
-        """A piece of an answer, as it comes; on a terminal without what that takes for a command."""
+        """A piece of an answer, as it comes; on a terminal without control characters."""
         print(printable(text) if sys.stdout.isatty() else text, end="", flush=True)
 
-    def end(self, told: PromptAnswer) -> None:
+    def end(self, answered: PromptAnswer) -> None:
         """The answer's figures."""
         print(flush=True)
-        self._output.say(answer_stats(told.answer, self._sampling))
+        self._output.say(answer_stats(answered.answer, self._sampling))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.core import TyperCommand
 
-from twinctl.chat.model_selection import ModelGroup, ModelSelection, select_models
+from twinctl.chat.model_selection import ModelSelection, select_models
 from twinctl.chat.repl import run_repl
 from twinctl.cli.batch_output import asked, generate_all
 from twinctl.cli.chat_check import judge
@@ -26,7 +26,6 @@ from twinctl.cli.session import (
 from twinctl.config.resolve import values_of
 from twinctl.config.sampling import Sampling
 from twinctl.errors import UsageError
-from twinctl.inference.chat_model import ChatModel
 from twinctl.pipeline.run_view import RunView
 from twinctl.workspace.run import Run
 
@@ -116,10 +115,10 @@ def chat(
     elif (questions := asked(prompt, prompts, sampling)) is not None:
         if resume is not None:
             raise UsageError(
-                "a talk is taken up in a terminal", "leave out --resume, or --prompt, --prompts and a pipe"
+                "a conversation is resumed in a terminal", "leave out --resume, or --prompt, --prompts and a pipe"
             )
-        voices = select_models(RunView(session.workspace, run), wanted)
-        generate_all(session.output, voices, questions, sampling, as_lines=json or prompts is not None)
+        groups = select_models(RunView(session.workspace, run), wanted)
+        generate_all(session.output, groups, questions, sampling, as_lines=json or prompts is not None)
     else:
         converse(session, run, wanted, sampling, resume)
 
@@ -129,23 +128,19 @@ def converse(session: Session, run: Run, wanted: ModelSelection, sampling: Sampl
     from twinctl.chat import transcripts
     from twinctl.chat.check import suggested
 
-    voices = select_models(RunView(session.workspace, run), wanted.with_base_if_free)
-    names = [name for group in voices for name in group.names]
-    kept = transcripts.begin(session.workspace, run.name)
+    groups = select_models(RunView(session.workspace, run), wanted.with_base_if_free)
+    names = [name for group in groups for name in group.names]
+    transcript = transcripts.begin(session.workspace, run.name)
     if resume is not None:
-        kept = transcripts.resume(session.workspace, run.name, resume or None)
+        transcript = transcripts.resume(session.workspace, run.name, resume or None)
     run_repl(
         names[0] if wanted.base else next((name for name in names if name != "base"), names[0]),
-        lambda: _all_of(voices),
+        lambda: [model for group in groups for model in group.load()],
         sampling,
-        kept,
+        transcript,
         prompts=lambda: suggested(RunView(session.workspace, run)),
         together=wanted.compare or wanted.all,
         history=transcripts.folder(session.workspace, run.name) / "history",
         quiet=session.output.quiet,
         command=shlex.join(["twinctl", "chat", "--run", run.name]),
     )
-
-
-def _all_of(voices: list[ModelGroup]) -> list[ChatModel]:
-    return [speaker for group in voices for speaker in group.load()]

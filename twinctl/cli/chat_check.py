@@ -32,16 +32,16 @@ MEASURES = {
 
 
 def judge(session: Session, run: Run, wanted: ModelSelection, sampling: Sampling) -> None:
-    """Check every wanted speaker, the base beside the twin. Raises CheckFailed when one does not pass."""
+    """Check every wanted model, the twin also against the base. Raises CheckFailed if one does not pass."""
     view = RunView(session.workspace, run)
-    voices = select_models(view, replace(wanted, compare=wanted.compare or wanted.twin))
+    groups = select_models(view, replace(wanted, compare=wanted.compare or wanted.twin))
     session.output.say("reading the rows to compare with …")
     evidence = Evidence.read(*evidence_files(view, wanted.checkpoint))
     found, base = [], None
-    for speaker in load_in_turn(voices, before=lambda group: say_loading(session.output, group)):
-        base = speaker if speaker.name == "base" else base
-        if speaker is not base or wanted.base:
-            found.append(_judged(session, run, speaker, None if speaker is base else base, evidence, sampling))
+    for model in load_in_turn(groups, before=lambda group: say_loading(session.output, group)):
+        base = model if model.name == "base" else base
+        if model is not base or wanted.base:
+            found.append(_judged(session, run, model, None if model is base else base, evidence, sampling))
     if session.output.json:
         _document(session.output, run, found)
     if failed := [each for each in found if each.failures]:
@@ -50,10 +50,10 @@ def judge(session: Session, run: Run, wanted: ModelSelection, sampling: Sampling
 
 
 def _judged(
-    session: Session, run: Run, speaker: ChatModel, base: ChatModel | None, evidence: Evidence, sampling: Sampling
+    session: Session, run: Run, model: ChatModel, base: ChatModel | None, evidence: Evidence, sampling: Sampling
 ) -> ChatCheck:
     shown = Progress(session.output, as_checked(sampling))
-    found = check(speaker, base, evidence, sampling, ask=shown.ask, show=shown.piece, done=shown.done)
+    found = check(model, base, evidence, sampling, ask=shown.ask, show=shown.piece, done=shown.done)
     if found.stopped:
         raise Interrupted("interrupted")
     try:

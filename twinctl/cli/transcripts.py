@@ -1,4 +1,4 @@
-"""How kept talks and check results are shown, for `twinctl inspect chat`."""
+"""How transcripts and the results of checks are shown, for `twinctl inspect chat`."""
 
 from __future__ import annotations
 
@@ -14,43 +14,44 @@ from twinctl.workspace.run import Run
 
 
 def show_chat(session: Session, run: Run, number: int | None) -> None:
-    """The run's talks, one of them in full (that number, or the last), and what its checks found.
+    """The run's conversations, one of them in full (that number, or the last), and the results of its checks.
 
-    Raises UpstreamError when there is no such talk, or nothing at all.
+    Raises UpstreamError if there is no conversation of that number, or nothing at all.
     """
-    talks, found = list_transcripts(session.workspace, run.name), checks(session.workspace, run.name)
-    if not talks and not found:
-        raise UpstreamError(f"run “{run.name}” has no talk and no check yet", f"twinctl chat --run {run.name}")
-    chosen = [talk for talk in talks if number in (None, talk.number)]
+    transcripts, results = list_transcripts(session.workspace, run.name), checks(session.workspace, run.name)
+    if not transcripts and not results:
+        raise UpstreamError(f"run “{run.name}” has no conversation and no check yet", f"twinctl chat --run {run.name}")
+    chosen = [transcript for transcript in transcripts if number in (None, transcript.number)]
     if number is not None and not chosen:
-        there = ", ".join(str(talk.number) for talk in talks)
-        raise UpstreamError(f"run “{run.name}” has no talk {number}", f"there: {there or 'none'}")
+        known = ", ".join(str(transcript.number) for transcript in transcripts) or "none"
+        raise UpstreamError(f"run “{run.name}” has no conversation {number}", f"there: {known}")
     if session.output.json:
-        talked = [_as_json(talk) for talk in chosen]
-        session.output.document({"command": "inspect", "run": run.name, "talks": talked, "checks": found})
+        documents = [_document(transcript) for transcript in chosen]
+        session.output.document({"command": "inspect", "run": run.name, "talks": documents, "checks": results})
         return
-    _tables(session, talks, found)
-    for talk in chosen[-1:]:
-        session.output.line(
-            f"\ntalk {talk.number}, to go on with: twinctl chat --run {run.name} --resume {talk.number}"
-        )
-        _transcript(session, talk)
+    _tables(session, transcripts, results)
+    for transcript in chosen[-1:]:
+        command = f"twinctl chat --run {run.name} --resume {transcript.number}"
+        session.output.line(f"\nconversation {transcript.number}; to resume it: {command}")
+        _show_turns(session, transcript)
 
 
-def _tables(session: Session, talks: list[Transcript], found: list[dict[str, Any]]) -> None:
-    if talks:
-        header = ["talk", "begun", "turns", "with", "first question"]
-        session.output.table([_row(talk) for talk in talks], header=header)
-    if found:
-        session.output.line("\nchecks" if talks else "checks")
-        session.output.table([_check(result) for result in found])
+def _tables(session: Session, transcripts: list[Transcript], results: list[dict[str, Any]]) -> None:
+    if transcripts:
+        header = ["conversation", "begun", "turns", "with", "first question"]
+        session.output.table([_row(transcript) for transcript in transcripts], header=header)
+    if results:
+        session.output.line("\nchecks" if transcripts else "checks")
+        session.output.table([_check(result) for result in results])
 
 
-def _row(talk: Transcript) -> list[str]:
-    first = talk.turns[0] if talk.turns else None
+def _row(transcript: Transcript) -> list[str]:
+    turns = transcript.turns
+    first = turns[0] if turns else None
     question = " ".join(printable(first.question).split()) if first else "all taken back"
     short = question if len(question) <= 60 else f"{question[:59]}…"
-    return [str(talk.number), _when(first.time if first else 0), str(len(talk.turns)), ", ".join(talk.speakers), short]
+    begun, models = _when(first.time if first else 0), ", ".join(transcript.speakers)
+    return [str(transcript.number), begun, str(len(turns)), models, short]
 
 
 def _check(result: dict[str, Any]) -> list[str]:
@@ -59,24 +60,25 @@ def _check(result: dict[str, Any]) -> list[str]:
     return ["  " + _when(result.get("time", 0)), str(result.get("speaker", "")), verdict, about]
 
 
-def _transcript(session: Session, talk: Transcript) -> None:
+def _show_turns(session: Session, transcript: Transcript) -> None:
     system = ""
-    for turn in talk.turns:
+    for turn in transcript.turns:
         if turn.system != system:
             session.output.line(f"\nsystem: {printable(turn.system) or 'none'}")
             system = turn.system
         session.output.line(f"\n> {printable(turn.question)}")
-        for said in (*turn.beside, *([turn.answer] if turn.answer else [])):
-            session.output.line(f"{_head(said)}\n{printable(said.text)}")
+        for answer in (*turn.beside, *([turn.answer] if turn.answer else [])):
+            session.output.line(f"{_head(answer)}\n{printable(answer.text)}")
 
 
-def _head(said: StoredAnswer) -> str:
-    ended = {"stop": "", "length": ", cut", "interrupted": ", stopped", "mended": ", edited"}.get(said.finish, "")
-    return f"{printable(said.speaker)} ({said.tokens} tokens, seed {said.seed}{ended}):"
+def _head(answer: StoredAnswer) -> str:
+    ended = {"stop": "", "length": ", cut", "interrupted": ", stopped", "mended": ", edited"}.get(answer.finish, "")
+    return f"{printable(answer.speaker)} ({answer.tokens} tokens, seed {answer.seed}{ended}):"
 
 
-def _as_json(talk: Transcript) -> dict[str, Any]:
-    return {"talk": talk.number, "path": str(talk.path), "turns": [asdict(turn) for turn in talk.turns]}
+def _document(transcript: Transcript) -> dict[str, Any]:
+    turns = [asdict(turn) for turn in transcript.turns]
+    return {"talk": transcript.number, "path": str(transcript.path), "turns": turns}
 
 
 def _when(moment: float) -> str:
