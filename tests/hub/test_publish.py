@@ -137,7 +137,7 @@ def test_what_passes_is_waited_for_and_told(
         (Fault("POST", "/commit/", status=412), "was changed while this was being sent (412)"),
         (Fault("POST", "/commit/", status=413), "larger than the Hub takes (413)"),
         (Fault("PUT", "^/put/", status=413), "larger than the Hub takes (413)"),
-        (Fault("POST", "/commit/", status=500, times=9), "The Hub is not well: it answered 500"),
+        (Fault("POST", "/commit/", status=500, times=9), "The Hub returned 500"),
         (Fault("POST", "/commit/", hang=True, times=9), "Cannot reach the Hub at 127.0.0.1 (no answer in time)"),
     ],
     ids=["401", "403-create", "403", "403-full", "404", "409", "412", "413", "413-blob", "500", "hang"],

@@ -103,7 +103,7 @@ def test_what_passes_is_waited_for_and_told(hub: HubStandIn, sender: Client, fau
         (Fault("POST", "/v2/shards", status=503), "The Hub's file store, localhost, answered 503."),
         (Fault("POST", "/v2/shards", drop=10), "Cannot reach the Hub's file store, localhost."),
         (Fault("GET", "/xet-write-token/", status=403), "does not let this token write to me/twin (403)"),
-        (Fault("GET", "/xet-write-token/", status=503), "The Hub is not well: it answered 503."),
+        (Fault("GET", "/xet-write-token/", status=503), "The Hub returned 503."),
         (Fault("POST", "/commit/", status=412), "was changed while this was being sent (412)"),
     ],
     ids=["401", "403", "413", "429", "503", "dropped", "403-pass", "503-pass", "412"],

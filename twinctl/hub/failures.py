@@ -1,4 +1,4 @@
-"""What the Hub's client raises, said so that it can be mended.
+"""What the Hub's client raises, as errors that say what to do.
 
 What must stay true: every failure of the Hub or the way to it is a `HubError` chained to its cause, the status is
 looked at before the class (the client calls several different refusals "not found"), and no message carries
@@ -38,13 +38,13 @@ class Target:
 
     @property
     def alternative(self) -> str:
-        """The mend that needs no Hub; of a push and a pull: what the same command does."""
+        """What to do without the Hub; for a push and a pull: what the same command does."""
         if self.errand == "push":
             return "type the same command again: it sends only what is missing"
         if self.errand == "pull":
-            return "type the same command again: it goes on"
+            return "type the same command again: it resumes"
         if self.kind == "model":
-            return "name the same weights elsewhere: --model PATH_OR_ID (a local path will do)"
+            return "use a copy of the model: --model PATH_OR_ID (a local path will do)"
         return "give a local path to the rows"
 
     def page(self) -> str:
@@ -89,10 +89,10 @@ def _hub_error(error: Exception, target: Target) -> HubError:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    seen: BaseException | None = error
-    while seen is not None:
-        yield seen
-        seen = seen.__cause__ or seen.__context__
+    link: BaseException | None = error
+    while link is not None:
+        yield link
+        link = link.__cause__ or link.__context__
 
 
 def _refusal(error: HfHubHTTPError, target: Target) -> HubError:
@@ -132,9 +132,14 @@ def _refused_with(status: int, target: Target) -> HubError:
         return HubError(
             "The Hub asks to slow down (429).", f"Wait some minutes; with a token the limit is higher: {_TOKEN}."
         )
-    unwell = HubError(f"The Hub is not well: it answered {status}.", f"Try again later, or {target.alternative}.")
-    unwell.may_pass = True
-    return unwell
+    return _passing(f"The Hub returned {status}.", f"Try again later, or {target.alternative}.")
+
+
+def _passing(message: str, hint: str) -> HubError:
+    """An error after which a later try may succeed."""
+    error = HubError(message, hint)
+    error.may_pass = True
+    return error
 
 
 def _write_refusal(status: int, words: str, target: Target) -> HubError | None:
@@ -150,30 +155,32 @@ def _write_refusal(status: int, words: str, target: Target) -> HubError | None:
             f"The Hub does not let this token write to {target.repo_id} (403).",
             f"Make one with write access at {_endpoint()}/settings/tokens and {_TOKEN}.",
         )
-    told = {
-        400: f"The Hub does not take what was sent to {target.repo_id} (400).",
-        409: f"Somebody else is changing {target.repo_id} at this moment (409).",
-        412: f"{target.repo_id} was changed while this was being sent (412); nothing of it was changed by this push.",
-        413: f"A file is larger than the Hub takes (413); nothing of {target.repo_id} was changed.",
+    refusals = {
+        400: (f"The Hub does not take what was sent to {target.repo_id} (400).", f"--debug shows its words. {again}"),
+        409: (f"Somebody else is changing {target.repo_id} at this moment (409).", again),
+        412: (
+            f"{target.repo_id} was changed while this was being sent (412); nothing of it was changed by this push.",
+            again,
+        ),
+        413: (
+            f"A file is larger than the Hub takes (413); nothing of {target.repo_id} was changed.",
+            "Push a smaller one: twinctl export -q q8_0.",
+        ),
     }
-    mends = {
-        400: "--debug shows its words. Mend that, then type the same command again.",
-        413: "Push a smaller one: twinctl export -q q8_0.",
-    }
-    return HubError(told[status], mends.get(status, again)) if status in told else None
+    return HubError(*refusals[status]) if status in refusals else None
 
 
 def status_in(error: BaseException | str) -> int | None:
     """The status in what the Xet client raises, its classes telling nothing; None where nobody answered."""
-    found = re.search(r"HTTP status \w+ error \((\d{3})", str(error))
-    return int(found[1]) if found else None
+    match = re.search(r"HTTP status \w+ error \((\d{3})", str(error))
+    return int(match[1]) if match else None
 
 
 def _store_failure(error: BaseException, target: Target) -> HubError:
     """The Xet client failed: at the Hub, which gives it a pass, or at the store that takes and gives large files."""
-    found = re.search(r"https?://[^/\s]+", str(error))
-    host, status = urlsplit(found[0] if found else "").hostname, status_in(error)
-    at_hub = not found or _endpoint().startswith(found[0])
+    address = re.search(r"https?://[^/\s]+", str(error))
+    host, status = urlsplit(address[0] if address else "").hostname, status_in(error)
+    at_hub = not address or _endpoint().startswith(address[0])
     if status and (at_hub or status in (413, 429)):
         refused = _write_refusal(status, "", target) if target.errand == "push" else None
         return refused or _refused_with(status, target)
@@ -184,14 +191,11 @@ def _store_failure(error: BaseException, target: Target) -> HubError:
             f"The Hub's file store, {host}, does not take the pass that the Hub gave for it ({status}).",
             f"Is this machine's clock right? If so, {target.alternative}.",
         )
-    happened = (
-        f"The Hub's file store, {host}, answered {status}." if status else f"Cannot reach the Hub's file store, {host}."
+    answered = f"The Hub's file store, {host}, answered {status}."
+    return _passing(
+        answered if status else f"Cannot reach the Hub's file store, {host}.",
+        f"To use another protocol: HF_HUB_DISABLE_XET=1. Or try again later; {target.alternative}.",
     )
-    failed = HubError(
-        happened, f"To go by another way: HF_HUB_DISABLE_XET=1. Or try again later; {target.alternative}."
-    )
-    failed.may_pass = True
-    return failed
 
 
 def _gated(status: int, target: Target) -> HubError:
@@ -208,12 +212,10 @@ def unreachable(target: Target, error: BaseException | None = None) -> HubError:
 
     how = "no answer in time" if isinstance(error, httpx.TimeoutException) else "no connection"
     alternative = f"or set HF_ENDPOINT to a mirror, or {target.alternative}"
-    found = HubError(
+    return _passing(
         f"Cannot reach the Hub at {urlsplit(_endpoint()).hostname} ({how}).",
         f"Check the connection, {alternative if target.errand == 'read' else 'then ' + target.alternative}.",
     )
-    found.may_pass = True
-    return found
 
 
 def not_cached(target: Target) -> HubError:
