@@ -83,7 +83,7 @@ def _options() -> dict[str, Any]:
 
 @contextmanager
 def progress_hidden() -> Iterator[None]:
-    """Inside the block the client draws no progress: for files that are here before anybody could read it."""
+    """Inside the block the client draws no progress: for files that come faster than anybody could read it."""
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     was_drawn = not are_progress_bars_disabled()
@@ -160,10 +160,10 @@ def repo_info(target: Target, *, files: bool = False) -> ModelInfo | DatasetInfo
 def cached_sha(target: Target) -> str:
     """The commit that a revision stood for when the Hub was last asked. Raises HubError when it never was."""
     with hub_errors(target):
-        found = api().resolve_revision(
+        answer = api().resolve_revision(
             target.repo_id, repo_type=target.kind, revision=target.revision, local_files_only=True
         )
-    return str(found.resolved)
+    return str(answer.resolved)
 
 
 def _remember(target: Target, sha: str) -> None:

@@ -1,4 +1,4 @@
-"""Datasets on the Hub: a name settled to a commit, and that commit's rows.
+"""Datasets on the Hub: a name resolved to a commit, and that commit's rows.
 
 What must stay true: the rows are those of exactly the commit asked for, and a commit's copy that is complete in the
 cache serves when the Hub does not. The datasets library falls back to whatever copy of the dataset it has when the Hub
@@ -76,16 +76,16 @@ def _cached_builder(target: Target) -> DatasetBuilder | None:
     owner, _, name = target.repo_id.rpartition("/")
     folder = Path(config.HF_DATASETS_CACHE, f"{owner}___{camelcase_to_snakecase(name)}")
     # <subset>/<version>/<commit>; the library asks for the default subset by no name, and so do we.
-    found = [info.parent for info in folder.glob(f"*/*/{target.revision}/dataset_info.json")]
-    if len(found) != 1:
+    copies = [info.parent for info in folder.glob(f"*/*/{target.revision}/dataset_info.json")]
+    if len(copies) != 1:
         return None
     _quiet()
-    subset, version, commit = found[0].parts[-3:]
+    subset, version, commit = copies[0].parts[-3:]
     return Cache(repo_id=target.repo_id, dataset_name=name, config_name=subset, version=version, hash=commit)
 
 
 def _hub_builder(target: Target) -> DatasetBuilder:
-    """The reader of what the Hub has; nothing is downloaded yet but its card."""
+    """The reader of what the Hub has; only its card is downloaded yet."""
     from datasets import load_dataset_builder
     from datasets.data_files import EmptyDatasetError
     from datasets.exceptions import DataFilesNotFoundError
@@ -155,5 +155,5 @@ def _prepare(builder: DatasetBuilder, target: Target) -> None:
             first, *_ = str(cause).splitlines() or [type(cause).__name__]
             raise ConfigError(
                 f"The dataset {target.repo_id} has rows that cannot be read: {first}",
-                "Ask for an earlier commit of it, or mend a local copy and give its path.",
+                "Ask for an earlier commit of it, or fix a local copy and give its path.",
             ) from error

@@ -45,18 +45,18 @@ def is_model_file(name: str) -> bool:
 
 
 def resolve_model(repo_id: str, revision: str | None = None) -> HubModel:
-    """Settle a model id, at a branch, tag or commit, to a commit and its files' digests.
+    """Resolve a model id, at a branch, tag or commit, to a commit and its files' digests.
 
     No weight is downloaded: the Hub keeps the sha256 of every large file. In offline mode the cached copy is read
     instead, weights and all, and gives the same answer. Raises HubError.
     """
     target = Target("model", repo_id, revision)
-    found = _resolve_cached(target) if offline() else _resolve_online(target)
-    if not any(name.endswith(".safetensors") for name in found.files):
+    model = _resolve_cached(target) if offline() else _resolve_online(target)
+    if not any(name.endswith(".safetensors") for name in model.files):
         raise HubError(
             f"{repo_id} has no *.safetensors weights at its top level.", f"Pick another repo, or {target.alternative}."
         )
-    return found
+    return model
 
 
 def _resolve_online(target: Target) -> HubModel:
@@ -66,7 +66,8 @@ def _resolve_online(target: Target) -> HubModel:
     files = {name: digest for name, digest in sorted(digests.items()) if is_model_file(name)}
     small = [name for name, digest in files.items() if not digest]
     if small:
-        folder = _fetch(pinned, small)
+        with hub_errors(pinned):
+            folder = _snapshot(pinned, small)
         files |= {name: _sha256(folder / name) for name in small}
     return HubModel(target.repo_id, str(info.sha), files)
 
@@ -92,17 +93,12 @@ def download_model(repo_id: str, sha: str, *, weights: bool) -> Path:
     if offline():
         raise not_cached(target)
     repo_info(target)
-    return _fetch(target, _wanted(weights))
+    with hub_errors(target):
+        return _snapshot(target, _wanted(weights))
 
 
 def _wanted(weights: bool) -> list[str]:
     return [*CONFIG_FILES, *ABOUT, *(["*.safetensors", _INDEX] if weights else [])]
-
-
-def _fetch(target: Target, names: list[str]) -> Path:
-    """Download the named files of a commit into the cache's snapshot of it."""
-    with hub_errors(target):
-        return _snapshot(target, names)
 
 
 def _snapshot(target: Target, names: list[str], *, local_files_only: bool = False) -> Path:
@@ -131,16 +127,13 @@ def cached_folder(target: Target, *, weights: bool) -> Path | None:
             folder = _snapshot(target, _wanted(weights), local_files_only=True)
         except LocalEntryNotFoundError:
             return None
-        needed = {"config.json", *(_weight_names(folder) if weights else ())}
+        needed = {"config.json"}
+        if weights and (folder / _INDEX).is_file():  # then loading reads the files that the index names
+            needed |= set(json.loads((folder / _INDEX).read_text())["weight_map"].values())
+        elif weights:
+            needed.add("model.safetensors")
     tokenizer = any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json"))
     return folder if tokenizer and all((folder / name).is_file() for name in needed) else None
-
-
-def _weight_names(folder: Path) -> set[str]:
-    """The weights that loading reads: those of the index where there is one."""
-    if not (folder / _INDEX).is_file():
-        return {"model.safetensors"}
-    return set(json.loads((folder / _INDEX).read_text())["weight_map"].values())
 
 
 def _sha256(path: Path) -> str:

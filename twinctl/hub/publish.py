@@ -81,7 +81,7 @@ def publish(
 
 
 def _ready(remote: RemoteRepo, *, public: bool, say: Callable[[str], None]) -> RemoteRepo:
-    """The repo and the branch, made if need be."""
+    """The repo and the branch, created if they are missing."""
     if not remote.exists:
         say(f"making the {'public' if public else 'private'} repository {remote.repo}")
         api().create_repo(remote.repo, private=not public, exist_ok=True)
@@ -94,7 +94,7 @@ def _ready(remote: RemoteRepo, *, public: bool, say: Callable[[str], None]) -> R
 
 
 def _sent(upload: Callable[[], CommitInfo], say: Callable[[str], None]) -> CommitInfo:
-    """The commit. The file store's pass is asked for anew by the client before its end, but not when it is refused."""
+    """The commit. The client renews the file store's pass before it expires, but not when the pass is refused."""
     waits = XetWaits(say)
     try:
         return interruptibly(upload, waits.tick)
@@ -126,21 +126,15 @@ def _show_progress(wanted: bool) -> None:
 
 
 def differences_on(remote: RemoteRepo, local: Mapping[str, LocalFile]) -> list[str]:
-    """Which of the files are not on the Hub as they were sent: missing ones, and others in their place."""
-    found = []
-    for name, file in sorted(local.items()):
-        there = remote.files.get(name)
-        if there is None:
-            found.append(f"{name} is not there")
-        elif not there.holds(file.size, file.sha256, file.blob):
-            found.append(f"{name} is another file")
-    return found
+    """Which of the files are not on the Hub as they were sent: missing ones, and those with other bytes."""
+    wrong = [name for name, file in sorted(local.items()) if not remote.has(name, file)]
+    return [f"{name} is another file" if name in remote.files else f"{name} is not there" for name in wrong]
 
 
 def require_same(remote: RemoteRepo, local: Mapping[str, LocalFile]) -> None:
     """Raise CheckFailed unless the Hub has all files as they were sent."""
-    if amiss := differences_on(remote, local):
+    if differences := differences_on(remote, local):
         raise CheckFailed(
-            f"what {remote.repo} holds is not what was sent: {'; '.join(amiss[:5])}",
+            f"what {remote.repo} holds is not what was sent: {'; '.join(differences[:5])}",
             f"look at {Target('model', remote.repo).page()}/tree/{remote.sha}, then type the same command again",
         )

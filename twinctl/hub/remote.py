@@ -1,4 +1,4 @@
-"""What is there on the Hub before and after a push, and whether one may write to it.
+"""What is on the Hub before and after a push, and whether one may write to it.
 
 What must stay true: nothing here changes anything on the Hub; whatever would stop a push is found before the first
 byte of a file is sent; a remote file is compared by size and digest, never by name or date alone.
@@ -29,10 +29,6 @@ class RemoteFile:
     sha256: str | None
     blob: str | None
 
-    def holds(self, size: int, sha256: str, blob: str) -> bool:
-        """Whether these are its bytes."""
-        return self.size == size and (self.sha256 == sha256 if self.sha256 else self.blob == blob)
-
 
 @dataclass(frozen=True)
 class RemoteRepo:
@@ -45,6 +41,13 @@ class RemoteRepo:
     sha: str | None = None
     has_branch: bool = True
     files: Mapping[str, RemoteFile] = field(default_factory=dict)
+
+    def has(self, name: str, file: LocalFile) -> bool:
+        """Whether the file of this name is there with the same bytes."""
+        there = self.files.get(name)
+        if there is None or there.size != file.size:
+            return False
+        return there.sha256 == file.sha256 if there.sha256 else there.blob == file.blob
 
 
 @dataclass(frozen=True)
@@ -74,28 +77,21 @@ def has_token() -> bool:
     return bool(huggingface_hub.get_token())
 
 
-def require_writer(repo: str) -> str:
-    """The account's name, if its token may write and the namespace is its own or its organisation's. One request.
-
-    Raises HubError.
-    """
+def _require_writer(repo: str) -> None:
+    """Raise HubError unless the token may write and the namespace is its account's or that of an organisation of it."""
     target = Target("model", repo, errand="push")
+    new_token = (
+        f"Make one with write access at {settings_page('tokens')} and set HF_TOKEN in the environment or in .env."
+    )
     if offline():
         raise HubError("HF_HUB_OFFLINE is set, so nothing can be sent.", "Unset it, then type the same command again.")
     if not has_token():
-        raise HubError(
-            "There is no token to write with.",
-            f"Make one with write access at {settings_page('tokens')} and set HF_TOKEN in the environment or in .env.",
-        )
+        raise HubError("There is no token to write with.", new_token)
     with hub_errors(target):
-        found = api().whoami()
-    if _role(found) == "read":
-        raise HubError(
-            f"The token of {found['name']} may only read.",
-            f"Make one with write access at {settings_page('tokens')} and set HF_TOKEN in the environment or in .env.",
-        )
-    _require_namespace(repo, found)
-    return str(found["name"])
+        account = api().whoami()
+    if ((account.get("auth") or {}).get("accessToken") or {}).get("role") == "read":
+        raise HubError(f"The token of {account['name']} may only read.", new_token)
+    _require_namespace(repo, account)
 
 
 def unreachable_reason() -> str | None:
@@ -107,27 +103,25 @@ def unreachable_reason() -> str | None:
 
 def check_push(repo: str, revision: str | None, *, public: bool) -> RemoteRepo:
     """Everything that could stop a push, and what is there. Raises HubError."""
-    require_writer(repo)
+    _require_writer(repo)
     remote = read_remote(repo, revision)
     require_visibility(remote, public=public)
-    require_write(remote)
+    if remote.exists:  # whether the token may write to this very repo
+        with hub_errors(Target("model", repo, errand="push")):
+            api().auth_check(repo, repo_type="model", write=True)
     return remote
 
 
-def _role(found: Mapping[str, Any]) -> str:
-    return str(((found.get("auth") or {}).get("accessToken") or {}).get("role") or "")
-
-
-def _require_namespace(repo: str, found: Mapping[str, Any]) -> None:
+def _require_namespace(repo: str, account: Mapping[str, Any]) -> None:
     owner, _, name = repo.partition("/")
-    orgs = {str(org["name"]): str(org.get("roleInOrg") or "write") for org in found.get("orgs") or ()}
-    mine = [str(found["name"]), *(org for org, role in orgs.items() if role in _MAY_WRITE)]
+    orgs = {str(org["name"]): str(org.get("roleInOrg") or "write") for org in account.get("orgs") or ()}
+    mine = [str(account["name"]), *(org for org, role in orgs.items() if role in _MAY_WRITE)]
     if owner in mine:
         return
     if owner in orgs:
-        message = f"{found['name']} may only read in the organisation {owner}."
+        message = f"{account['name']} may only read in the organisation {owner}."
     else:
-        message = f"{owner} is not {found['name']}, nor an organisation of theirs."
+        message = f"{owner} is not {account['name']}, nor an organisation of theirs."
     raise HubError(
         message, f"Push to {mine[0]}/{name}" + (f", or to one of {', '.join(mine[1:])}." if mine[1:] else ".")
     )
@@ -140,24 +134,20 @@ def read_remote(repo: str, revision: str | None, *, errand: Literal["push", "pul
     target = Target("model", repo, revision, errand)
     with hub_errors(target):
         try:
-            return _seen(
-                repo, revision, api().model_info(repo, revision=revision, files_metadata=True, timeout=SECONDS)
-            )
+            info = api().model_info(repo, revision=revision, files_metadata=True, timeout=SECONDS)
+            has_branch = True
         except RevisionNotFoundError:
-            now = _seen(repo, None, api().model_info(repo, files_metadata=True, timeout=SECONDS))
-            return RemoteRepo(repo, revision, True, now.private, now.sha, False, now.files)
+            info = api().model_info(repo, files_metadata=True, timeout=SECONDS)
+            has_branch = False
         except RepositoryNotFoundError as error:
             if error.response.status_code == 401 and has_token():
                 raise
             return RemoteRepo(repo, revision)
-
-
-def _seen(repo: str, revision: str | None, info: Any) -> RemoteRepo:
     files = {
         item.rfilename: RemoteFile(item.size or 0, item.lfs.sha256 if item.lfs else None, item.blob_id)
         for item in info.siblings or ()
     }
-    return RemoteRepo(repo, revision, True, bool(info.private), str(info.sha), True, files)
+    return RemoteRepo(repo, revision, True, bool(info.private), str(info.sha), has_branch, files)
 
 
 def require_visibility(remote: RemoteRepo, *, public: bool) -> None:
@@ -175,29 +165,19 @@ def require_visibility(remote: RemoteRepo, *, public: bool) -> None:
     )
 
 
-def require_write(remote: RemoteRepo) -> None:
-    """Ask the Hub whether the token may write to a repo that is there. Raises HubError."""
-    if remote.exists:
-        with hub_errors(Target("model", remote.repo, errand="push")):
-            api().auth_check(remote.repo, repo_type="model", write=True)
-
-
 def planned_changes(
     local: Mapping[str, LocalFile], remote: RemoteRepo, ours: Mapping[str, LocalFile]
 ) -> dict[str, Change]:
     """What a push would do to each file. `ours`: what an earlier push put there; what of it is not sent any more and is
     still as it was goes. Whatever else is in the repo stays.
     """
-    found: dict[str, Change] = {}
+    changes: dict[str, Change] = {}
     for name, file in local.items():
-        there = remote.files.get(name)
-        same = there is not None and there.holds(file.size, file.sha256, file.blob)
-        found[name] = "same" if same else "changed" if there else "new"
+        changes[name] = "same" if remote.has(name, file) else "changed" if name in remote.files else "new"
     for name, file in ours.items():
-        there = remote.files.get(name)
-        if name not in local and there is not None and there.holds(file.size, file.sha256, file.blob):
-            found[name] = "gone"
-    return found
+        if name not in local and remote.has(name, file):
+            changes[name] = "gone"
+    return changes
 
 
 def small_file(remote: RemoteRepo, name: str) -> bytes | None:

@@ -1,8 +1,8 @@
-"""The guard at the door: what may leave this machine, and a second look into what does.
+"""What may leave this machine by its name, and a scan of what does for secrets.
 
 What must stay true: a file goes only if its name is on the list of its kind; whatever the list says, a file with a
 secret, a path of this machine or a training's private state in it stops the whole push, and so does a link that leads
-out of the result. A finding names file and place and never quotes a secret.
+out of the result. A leak names file and place and never quotes a secret.
 """
 
 from __future__ import annotations
@@ -98,9 +98,9 @@ def local_secrets() -> dict[str, bytes]:
     """Values that must never leave, by what they are: our secrets, also those that a login stored."""
     import huggingface_hub
 
-    found = {name: os.environ.get(name, "") for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "COMET_API_KEY")}
-    found["the stored Hugging Face token"] = huggingface_hub.get_token() or ""
-    return {name: value.encode() for name, value in found.items() if len(value) >= 6}
+    values = {name: os.environ.get(name, "") for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "COMET_API_KEY")}
+    values["the stored Hugging Face token"] = huggingface_hub.get_token() or ""
+    return {name: value.encode() for name, value in values.items() if len(value) >= 6}
 
 
 def local_paths(*folders: Path) -> list[bytes]:
@@ -114,24 +114,25 @@ def local_paths(*folders: Path) -> list[bytes]:
 def find_leaks(
     files: Mapping[str, Path | bytes], inside: Iterable[Path], secrets: Mapping[str, bytes], places: Iterable[bytes]
 ) -> list[Leak]:
-    """All that is wrong with the files, by name. `inside`: the folders that a file may lie in, links resolved."""
+    """All that is wrong with the files, by name. `inside`: the folders that a file may be in, links resolved."""
     roots = [folder.resolve() for folder in inside]
-    found: list[Leak] = []
-    for name, content in sorted(files.items()):
-        found += [Leak(name, what) for what in _amiss(name, content, roots, secrets, places)]
-    return found
+    return [
+        Leak(name, what)
+        for name, content in sorted(files.items())
+        for what in _leaks(name, content, roots, secrets, places)
+    ]
 
 
-def require_clean(found: list[Leak]) -> None:
-    """Raise CheckFailed naming every finding."""
-    if found:
+def require_clean(leaks: list[Leak]) -> None:
+    """Raise CheckFailed naming every leak."""
+    if leaks:
         raise CheckFailed(
-            "nothing was sent: " + "; ".join(f"{each.name} has {each.what}" for each in found[:8]),
+            "nothing was sent: " + "; ".join(f"{leak.name} has {leak.what}" for leak in leaks[:8]),
             "take it out and make the file again; what a push sends is listed by twinctl push REPO --dry-run",
         )
 
 
-def _amiss(
+def _leaks(
     name: str, content: Path | bytes, roots: list[Path], secrets: Mapping[str, bytes], places: Iterable[bytes]
 ) -> Iterator[str]:
     """What is wrong with one file."""
