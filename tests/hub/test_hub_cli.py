@@ -115,7 +115,7 @@ def test_what_cannot_be_had_is_said_within_seconds(hub: HubStandIn, client: Clie
     error = twinctl(client, *PREPARE, code=7)["error"]
     assert time.monotonic() - began < 20
     name = "meta-llama/Llama-3.1-8B" if what == "model" else "author/posts"
-    told = {"unwell": "it answered 503", "hanging": "no answer in time"}.get(how, f"{name} on the Hub")
+    told = {"unwell": "returned 503", "hanging": "no answer in time"}.get(how, f"{name} on the Hub")
     assert told in error["message"]
     assert error["hint"]
 

@@ -98,5 +98,5 @@ def test_what_hinders_a_push_is_said_before_an_export_that_takes_long(hub: HubSt
         words = ("push", "me/my-twin", kind, "--public", "--json")
         assert "add --yes" in refused(unexported_twin.command(*words), 2)
     hub.faults = [Fault("GET", "/whoami", status=503)]
-    assert "it answered 503" in refused(unexported_twin.command("push", "me/my-twin", "--json"))
+    assert "returned 503" in refused(unexported_twin.command("push", "me/my-twin", "--json"))
     assert exported(unexported_twin) == []
