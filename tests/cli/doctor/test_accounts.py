@@ -76,7 +76,7 @@ def test_a_token_no_header_can_carry_is_said_without_it(
 
 
 @pytest.mark.parametrize(
-    ("fault", "text"), [("stop", "no connection"), ("status", "answered 503"), ("portal", "is not the Hub")]
+    ("fault", "text"), [("stop", "no connection"), ("status", "returned 503"), ("portal", "is not the Hub")]
 )
 def test_a_hub_that_is_not_there_fails_at_once(
     cli: Cli, hub_with_tokens: Any, only: Any, monkeypatch: pytest.MonkeyPatch, fault: str, text: str
