@@ -101,9 +101,9 @@ class GgufChatModel:
         """See ChatModel.count."""
         return len(self._ids(messages))
 
-    def answers(self, talks: Sequence[list[Message]], sampling: Sampling) -> list[Answer]:
+    def answers(self, conversations: Sequence[list[Message]], sampling: Sampling) -> list[Answer]:
         """See ChatModel.answers; one after the other."""
-        return [self._answered(talk, sampling, lambda piece: None, stoppable=False) for talk in talks]
+        return [self._answered(messages, sampling, lambda piece: None, stoppable=False) for messages in conversations]
 
     def answer(self, messages: list[Message], sampling: Sampling, show: Show) -> Answer:
         """See ChatModel.answer."""

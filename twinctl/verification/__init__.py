@@ -1,5 +1,6 @@
-"""What must hold of a file before it is handed out: that it is the model which was trained.
+"""Whether a file that is to be handed out is the model that was trained.
 
-Start at `verification.verify`. `reference` is what the trained adapter said, kept on disk; `isolated_process` runs
-torch or llama.cpp in a process of its own and asks a file the same; `divergence` and `limits` compare the two.
+Start at `verification.verify`. `reference` is the output of the trained model, kept on disk; `isolated_process` runs
+torch (`reference_model`) or llama.cpp (`gguf_model`) in a process of its own, and asks a file what the trained model
+was asked; `divergence` and `limits` compare the two.
 """

@@ -6,12 +6,12 @@ wherever one was planted) does not, whatever its quantisation but q3_k_m's.
 Calibrated on three things. (1) A real model: llama.cpp's table for Llama 3 8B over WikiText
 (tools/perplexity/README.md, revision f364eb6f): mean KL f16 of bf16 2.5e-5, q8_0 1.4e-3, q6_K 5.5e-3, q5_K_M 1.1e-2,
 q4_K_M 3.1e-2, q3_K_M 0.10; same most probable token 99.7, 97.7, 96.0, -, 91.9, - per cent. (2) The tiny model of
-tests/proof: merged 2.6e-6, f32 and f16 2.7e-6, bf16 8.0e-6, q8_0 1.3e-4, q6_k 7.5e-4, q5_k_m 1.4e-3, q4_k_m 4.5e-3,
-q3_k_m 1.4e-2, and at least 96 per cent; with faults 0.37 (no rope_freqs) to 1.9 (rows not interleaved). A small model
-is off by a seventh of what a real one is, so that its numbers alone set no limit. (3) The ceiling of 0.05 for q4_k_m.
-So the limits are 1.6 (q4_k_m) to 20 times (16 bit) what the real model has. For bitsandbytes' NF4 there is no such
-table: the tiny model is off by 8.5e-3 (97 per cent), 1.9 times what it is in q4_k_m, and so 0.06 is expected of a real
-one.
+tests/verification: merged 2.6e-6, f32 and f16 2.7e-6, bf16 8.0e-6, q8_0 1.3e-4, q6_k 7.5e-4, q5_k_m 1.4e-3, q4_k_m
+4.5e-3, q3_k_m 1.4e-2, and at least 96 per cent; with faults 0.37 (no rope_freqs) to 1.9 (rows not interleaved). A small
+model is off by a seventh of what a real one is, so that its numbers alone set no limit. (3) The ceiling of 0.05 for
+q4_k_m. So the limits are 1.6 (q4_k_m) to 20 times (16 bit) what the real model has. For bitsandbytes' NF4 there is no
+such table: the tiny model is off by 8.5e-3 (97 per cent), 1.9 times what it is in q4_k_m, and so 0.06 is expected of a
+real one.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ def finer(kind: str) -> str:
 MERGED_LEAST, MERGED_MOST = 0.75, 1.25
 NOISE, MOVED_LEAST = 50.0, 1e-6
 
-# Nats between two tokens that are as probable as each other: how much log-probabilities may differ by rounding where
+# Nats between two tokens that count as equally probable: how much log-probabilities may differ by rounding where
 # the mean KL is the finest limit's, half their variance. Without it a model that is sure of little, as one of random
-# weights that trained for 20 steps, was told apart from its own merge: 98.0% at a mean KL within the limit.
+# weights that trained for 20 steps, was distinguished from its own merge: 98.0% at a mean KL within the limit.
 TIE = 0.03
 
 # The last quarter of the longest row may be off by this many times the limit, if it is long enough to tell.
