@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from twinctl.ollama.chat_format import Chat, read_chat
 from twinctl.ollama.go_read import rendered
 from twinctl.ollama.modelfile import check_modelfile, commands, modelfile, parameters_of
 
+PARAMETERS = parameters_of(Sampling(), 2048)
 QUESTION = [{"role": "user", "content": "What is fog?"}]
 TALK = [
     {"role": "system", "content": "Be brief."},
@@ -37,7 +39,7 @@ def values(text: str, name: str) -> list[str]:
 @pytest.mark.parametrize("name", CHATS)
 def test_prompts_are_those_of_the_jinja(name: str) -> None:
     chat = CHATS[name]
-    text = modelfile(chat, "twin.gguf")
+    text = modelfile(chat, "twin.gguf", PARAMETERS)
     assert check_modelfile(text, chat) >= 30  # three forms of talk at least, with a dozen contents
     assert rendered(template_of(text), QUESTION) == chat.prompt(QUESTION)
 
@@ -47,66 +49,62 @@ def test_prompts_are_those_of_the_jinja(name: str) -> None:
 )
 def test_a_system_message_stands_where_it_stood_in_training(name: str) -> None:
     chat = CHATS[name]
-    text = modelfile(chat, "twin.gguf", system="Be brief.")
-    assert values(text, "system") == ["Be brief."]
+    text = modelfile(chat, "twin.gguf", PARAMETERS)
     assert rendered(template_of(text), TALK) == chat.prompt(TALK)
 
 
 def test_what_is_in_a_modelfile() -> None:
-    text = modelfile(CHATS["chatml"], "my twin-q4_k_m.gguf", license="apache-2.0")
+    text = modelfile(CHATS["chatml"], "my twin-q4_k_m.gguf", PARAMETERS)
     assert text.startswith("# ")
     assert next(iter(commands(text))) == ("from", "./my twin-q4_k_m.gguf")
     assert values(text, "stop") == ["<|im_end|>"]
-    assert values(text, "license") == ["apache-2.0"]
     sampling = Sampling()
     assert (values(text, "temperature"), values(text, "top_p")) == ([f"{sampling.temperature}"], [f"{sampling.top_p}"])
     assert (values(text, "top_k"), values(text, "repeat_penalty")) == (["0"], ["1"])
 
 
 def test_greedy_sampling_is_said() -> None:
-    text = modelfile(CHATS["alpaca"], "a.gguf", parameters={**parameters_of(Sampling(temperature=0)), "num_ctx": 4096})
+    text = modelfile(CHATS["alpaca"], "a.gguf", parameters_of(Sampling(temperature=0), 4096))
     assert (values(text, "temperature"), values(text, "num_ctx")) == (["0"], ["4096"])
 
 
 @pytest.mark.parametrize(("name", "guards"), [("alpaca", ["### Instruction:"]), ("llama3", []), ("gemma 3", [])])
 def test_the_next_question_in_plain_text_is_a_stop_too(name: str, guards: list[str]) -> None:
     chat = CHATS[name]
-    assert values(modelfile(chat, "a.gguf"), "stop") == [*chat.stops, *guards]
+    assert values(modelfile(chat, "a.gguf", PARAMETERS), "stop") == [*chat.stops, *guards]
 
 
 def test_the_bos_is_left_to_who_adds_it() -> None:
-    assert not rendered(template_of(modelfile(CHATS["alpaca"], "a.gguf")), QUESTION).startswith("<s>")
-    assert rendered(template_of(modelfile(CHATS["a BOS of its own"], "a.gguf")), QUESTION).startswith("<s>")
-    again = rendered(template_of(modelfile(CHATS["llama2's own"], "a.gguf")), TALK[1:])
+    assert not rendered(template_of(modelfile(CHATS["alpaca"], "a.gguf", PARAMETERS)), QUESTION).startswith("<s>")
+    assert rendered(template_of(modelfile(CHATS["a BOS of its own"], "a.gguf", PARAMETERS)), QUESTION).startswith("<s>")
+    again = rendered(template_of(modelfile(CHATS["llama2's own"], "a.gguf", PARAMETERS)), TALK[1:])
     assert again.count("<s>") == 1  # that of the second question
 
 
 def test_an_answer_that_is_begun_is_gone_on_with() -> None:
     begun = [*QUESTION, {"role": "assistant", "content": "Fog is"}]
     for name in ("alpaca", "chatml", "llama3", "gemma 3"):
-        written = rendered(template_of(modelfile(CHATS[name], "a.gguf")), begun)
+        written = rendered(template_of(modelfile(CHATS[name], "a.gguf", PARAMETERS)), begun)
         assert written == CHATS[name].prompt(QUESTION) + "Fog is"
 
 
 @pytest.mark.parametrize("words", ["asked\n\n### Input:\nwith", "\n\n### Input:\n", "ä\n\n### Input:", "### Input:\n"])
 def test_alpacas_other_preface_is_found_by_the_content(words: str) -> None:
     chat, asked = CHATS["alpaca"], [{"role": "user", "content": words}]
-    written = rendered(template_of(modelfile(chat, "a.gguf")), asked)
+    written = rendered(template_of(modelfile(chat, "a.gguf", PARAMETERS)), asked)
     assert written == chat.prompt(asked)
     assert ("paired with an input" in written) == ("\n\n### Input:\n" in words)
 
 
 def test_what_a_template_does_not_take_is_left_out_and_said() -> None:
     chat = CHATS["mistral's own"]
-    text = modelfile(chat, "a.gguf")
+    text = modelfile(chat, "a.gguf", PARAMETERS)
     assert rendered(template_of(text), TALK) == chat.prompt(TALK[1:])
     assert "left out here: a system message" in text
-    with pytest.raises(ConfigError, match="takes no system message"):
-        modelfile(chat, "a.gguf", system="Be brief.")
 
 
 def test_words_that_ollama_cannot_follow_are_named() -> None:
-    assert "by Ollama: '</think>'" in modelfile(CHATS["thoughts"], "a.gguf")
+    assert "by Ollama: '</think>'" in modelfile(CHATS["thoughts"], "a.gguf", PARAMETERS)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +120,7 @@ def test_words_that_ollama_cannot_follow_are_named() -> None:
 )
 def test_a_template_that_is_no_row_of_gaps_is_refused_with_what_to_do(text: str, why: str) -> None:
     with pytest.raises(ConfigError, match=why) as caught:
-        modelfile(chat_of(text), "a.gguf")
+        modelfile(chat_of(text), "a.gguf", PARAMETERS)
     assert "--template alpaca" in caught.value.hint
 
 
@@ -140,29 +138,29 @@ def test_a_template_that_is_no_row_of_gaps_is_refused_with_what_to_do(text: str,
 )
 def test_the_check_finds_a_wrong_one(there: str, instead: str) -> None:
     chat = CHATS["chatml"]
-    text = modelfile(chat, "a.gguf")
+    text = modelfile(chat, "a.gguf", PARAMETERS)
     assert there in text
     with pytest.raises(CheckFailed, match="Modelfile"):
         check_modelfile(text.replace(there, instead), chat)
 
 
-@pytest.mark.parametrize("system", ['a """\nb', "family 👩\u200d👩", "no\u00a0break", "bell\a"])
-def test_what_a_modelfile_cannot_hold_is_refused(system: str) -> None:
-    with pytest.raises(ConfigError, match="cannot hold the system message"):
-        modelfile(CHATS["chatml"], "a.gguf", system=system)
+@pytest.mark.parametrize("stop", ['a """\nb', "family 👩\u200d👩", "no\u00a0break", "bell\a"])
+def test_what_a_modelfile_cannot_hold_is_refused(stop: str) -> None:
+    with pytest.raises(ConfigError, match="cannot hold a stop token"):
+        modelfile(replace(CHATS["chatml"], stops=(stop,)), "a.gguf", PARAMETERS)
 
 
 @pytest.mark.parametrize(
-    "system", ['say "hi"', '"""', 'a """ b', '"quoted"', " spaces ", "two\nlines\n", "{{ .Prompt }}", "# no comment"]
+    "stop", ['say "hi"', '"""', 'a """ b', '"quoted"', " spaces ", "two\nlines\n", "{{ .Prompt }}", "# no comment"]
 )
-def test_what_it_can_hold_comes_out_as_it_was(system: str) -> None:
-    assert values(modelfile(CHATS["chatml"], "a.gguf", system=system), "system") == [system]
+def test_what_it_can_hold_comes_out_as_it_was(stop: str) -> None:
+    assert values(modelfile(replace(CHATS["chatml"], stops=(stop,)), "a.gguf", PARAMETERS), "stop") == [stop]
 
 
 @pytest.mark.parametrize("name", ["../a.gguf", "/etc/passwd", "a\nSYSTEM b", "", "..", " a"])
 def test_a_name_is_never_a_path_or_another_line(name: str) -> None:
     with pytest.raises(ConfigError, match="no file name"):
-        modelfile(CHATS["chatml"], name)
+        modelfile(CHATS["chatml"], name, PARAMETERS)
 
 
 def _folder(family: str, folder: Path, template: str) -> Path:
@@ -179,13 +177,13 @@ def test_a_model_folder_says_how_it_is_spoken_to(tmp_path: Path) -> None:
     chat = read_chat(folder)
     assert (chat.bos, chat.adds_bos, chat.template.eos) == ("<|begin_of_text|>", True, "<|eot_id|>")
     assert chat.stops == ("<|eot_id|>", "<|end_of_text|>")
-    assert check_modelfile(modelfile(chat, "a.gguf"), chat)
+    assert check_modelfile(modelfile(chat, "a.gguf", PARAMETERS), chat)
 
 
 def test_a_tokenizer_that_adds_no_bos(tmp_path: Path) -> None:
     chat = read_chat(_folder("qwen2", tmp_path, packaged("chatml").replace("{{- bos_token -}}\n", "")))
     assert (chat.adds_bos, chat.stops) == (False, ("<|im_end|>",))
-    assert check_modelfile(modelfile(chat, "a.gguf"), chat)
+    assert check_modelfile(modelfile(chat, "a.gguf", PARAMETERS), chat)
 
 
 def test_a_damaged_folder_is_refused(tmp_path: Path) -> None:
@@ -197,4 +195,4 @@ def test_a_damaged_folder_is_refused(tmp_path: Path) -> None:
 
 def test_the_day_is_said_to_be_that_of_the_export() -> None:
     dated: Chat = chat_of("{{ bos_token }}" + "{{ strftime_now('%Y') }}" + CHATS["no system"].template.text[15:])
-    assert "the day's date" in modelfile(dated, "a.gguf")
+    assert "the day's date" in modelfile(dated, "a.gguf", PARAMETERS)

@@ -8,13 +8,18 @@ import re
 import struct
 import zlib
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
 from markdown_it import MarkdownIt
 
 from tests.support.written_records import SHA, RecordedRun, source
+from twinctl.bundled import BASE
+from twinctl.data.template import packaged
 from twinctl.errors import UpstreamError, UsageError
+from twinctl.ollama.chat_format import read_chat
+from twinctl.ollama.modelfile import check_modelfile, commands
 from twinctl.pipeline.kind import Kind
 from twinctl.pipeline.run_view import RunView
 from twinctl.publishing import gguf_results, render
@@ -36,7 +41,8 @@ HOSTILE = [
 
 def blocks(text: str, language: str) -> list[str]:
     """The card's blocks of code in a language."""
-    return re.findall(rf"^```{language}\n(.*?)\n```$", text, re.DOTALL | re.MULTILINE)
+    found = re.findall(r"^```(\w*)\n(.*?)\n```$", text, re.DOTALL | re.MULTILINE)
+    return [block for tag, block in found if tag == language]
 
 
 def html(text: str) -> str:
@@ -167,6 +173,7 @@ def test_every_gguf_that_a_command_names_is_among_what_is_sent(recorded_run: Rec
     workspace, run = recorded_run.make()
     text = render(RunView(workspace, run), Kind.GGUF, "me/my-twin-GGUF").text
     sent = {entry["name"] for result in gguf_results(RunView(workspace, run)) for entry in result.record.files}
+    sent.remove("Modelfile")
     named = set(re.findall(r"-hff (\S+)", text)) | set(re.findall(r"hf\.co/me/my-twin-GGUF:(\S+)", text))
     assert named == sent == {"me-q8_0.gguf", "me-q4_k_m.gguf"}
 
@@ -185,11 +192,46 @@ def test_gguf_of_an_older_model_is_not_among_them(recorded_run: RecordedRun) -> 
     assert [result.record.recipe["quant"] for result in gguf_results(RunView(workspace, run))] == ["q4_k_m"]
 
 
-def test_ollama_finds_template_and_stop_beside_a_gguf(recorded_run: RecordedRun) -> None:
-    files = recorded_run.card("gguf").files
-    assert b"### Instruction" in files["template"] and json.loads(files["params"]) == {"stop": ["<|end_of_text|>"]}
-    recorded_run.prepare["template"] = "model"  # the base's own: Ollama knows it or takes the file's
-    assert set(recorded_run.card("gguf").files) == {"loss_curve.png"}
+@pytest.mark.parametrize("template", ["alpaca", "model"])
+def test_ollama_finds_what_the_modelfile_says_beside_a_gguf(recorded_run: RecordedRun, template: str) -> None:
+    recorded_run.prepare["template"] = template
+    card = recorded_run.card("gguf")
+    assert card.files["template"] == b"### Instruction:\n{{ .Content }}"
+    assert json.loads(card.files["params"]) == {"stop": ["<|end_of_text|>"], "num_ctx": 2048}
+    assert "ollama run hf.co/me/my-twin:me-q8_0.gguf" in card.text and "`template` and `params` here" in card.text
+
+
+def test_a_gguf_without_a_modelfile_has_no_files_for_ollama_and_the_card_says_so(recorded_run: RecordedRun) -> None:
+    recorded_run.modelfile = None
+    card = recorded_run.card("gguf")
+    assert set(card.files) == {"loss_curve.png"}
+    assert "There is no Modelfile for this twin" in card.text and "ollama run" not in card.text
+
+
+def tokenizer_files(template: str) -> dict[str, str]:
+    """The bundled base's, with a chat template."""
+    files = {name: (BASE / name).read_text() for name in ("config.json", "tokenizer.json", "tokenizer_config.json")}
+    return {**files, "chat_template.jinja": template}
+
+
+@pytest.mark.parametrize("kind", ["adapter", "model"])
+def test_the_modelfile_of_a_card_writes_the_prompts_of_training(
+    recorded_run: RecordedRun, kind: str, tmp_path: Path
+) -> None:
+    recorded_run.tokenizer = tokenizer_files(packaged("alpaca"))
+    text = next(block for block in blocks(recorded_run.card(kind).text, "") if "TEMPLATE" in block)
+    for name, content in recorded_run.tokenizer.items():
+        (tmp_path / name).write_text(content)
+    assert check_modelfile(text, read_chat(tmp_path)) > 100
+    assert dict(commands(text))["from"] == "./twin-q8_0.gguf" and dict(commands(text))["num_ctx"] == "2048"
+
+
+@pytest.mark.parametrize("template", ["{{ messages[0].content | upper }}{{ eos_token }}", "dated", None])
+def test_a_template_that_ollama_cannot_follow_is_said(recorded_run: RecordedRun, template: str | None) -> None:
+    dated = packaged("chatml") + "{%- set today = strftime_now('%Y') -%}"  # another card each year
+    recorded_run.tokenizer = tokenizer_files(dated if template == "dated" else template) if template else {}
+    text = recorded_run.card("model").text
+    assert "There is no Modelfile for this twin" in text and "ollama create" not in text and "llama-cli" in text
 
 
 def test_without_a_repository_the_commands_say_so(recorded_run: RecordedRun) -> None:

@@ -14,7 +14,7 @@ from tests.support.tokenizers import BOS, EOS, PAD, byte_level, puts_first
 from twinctl.config.sampling import Sampling
 from twinctl.data.template import Message
 from twinctl.inference.chat_model import Answer
-from twinctl.phases.gguf import MODELFILE
+from twinctl.ollama.modelfile import FILE_NAME
 from twinctl.pipeline.phase import AnyAttempt, Produced
 
 TOKENS = 320
@@ -76,7 +76,7 @@ def fake_gguf(attempt: AnyAttempt) -> Produced:
     """Leave one GGUF file of the wanted name, and a Modelfile."""
     recipe = attempt.recipe
     (attempt.out / f"{recipe.name}-{recipe.quant}.gguf").write_bytes(b"GGUF" + recipe.quant.encode())
-    (attempt.out / MODELFILE).write_text("FROM it", encoding="utf-8")
+    (attempt.out / FILE_NAME).write_text('FROM it\nTEMPLATE "{{ .Content }}"\n', encoding="utf-8")
     return Produced(metrics={"bytes": 8, "proof": a_proof(attempt)})
 
 

@@ -27,6 +27,12 @@ LORA = {
     **{"optimizer": "adamw_8bit", "packing": True, "seed": 7, "best": False, "choose_every": 0.1, "max_steps": None},
 }
 PREPARED = {"template": "alpaca", "max_length": 2048, "loss": "all", "text_as": "passages", "eval_fraction": 0.05}
+MODELFILE = '''FROM ./me.gguf
+TEMPLATE """### Instruction:
+{{ .Content }}"""
+PARAMETER stop "<|end_of_text|>"
+PARAMETER num_ctx 2048
+'''
 ANSWER = {"prompt": "What is a harbour for?", "text": "For ships that are tired, dear heart.", "finish": "stop"}
 HUB_CARDS = {
     "meta-llama/Llama-3.1-8B": {"license": "llama3.1"},
@@ -52,6 +58,8 @@ class RecordedRun:
     metrics: dict[str, Any] = field(default_factory=lambda: {"eval_loss": 1.25, "base_eval_loss": 2.5})
     answers: list[dict[str, str]] = field(default_factory=lambda: [dict(ANSWER)])
     proofs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    modelfile: str | None = MODELFILE
+    tokenizer: dict[str, str] = field(default_factory=dict)
     eos: str = "<|end_of_text|>"
     sources: list[tuple[dict[str, Any], dict[str, Any]]] = field(
         default_factory=lambda: [
@@ -71,10 +79,11 @@ class RecordedRun:
         prepared = self._prepared(workspace)
         trained = self._trained(workspace, prepared)
         if self.train["method"] != "full":
-            files = {"config.json": "{}", "model.safetensors": "merged"}
+            files = {"config.json": "{}", "model.safetensors": "merged", **self.tokenizer}
             trained = self._record(workspace, "merge", "merge", "model", {}, {"adapter": trained}, files)
         for quant, size in (("q8_0", 900), ("q4_k_m", 500)):
             recipe, files = {"name": "me", "quant": quant}, {f"me-{quant}.gguf": "G" * size}
+            files |= {"Modelfile": self.modelfile} if self.modelfile else {}
             self._record(
                 workspace, "gguf", f"gguf-{quant}", "gguf", recipe, {"model": trained}, files, self.proofs.get(quant)
             )
@@ -103,6 +112,7 @@ class RecordedRun:
         files = (
             {"model.safetensors": "w"} if is_full else {"adapter_model.safetensors": "w", "adapter_config.json": "{}"}
         )
+        files |= self.tokenizer
         metrics = {"steps": 40, "epochs": 2.0, "tokens": 51234, "tokens_per_second": 9000.4, **self.metrics}
         kind, inputs = ("model" if is_full else "adapter"), {"base": self.base.digest}
         path = self._record(workspace, "train", "train", kind, self.train, {"tokens": tokens}, files, metrics, inputs)

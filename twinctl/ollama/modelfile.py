@@ -1,12 +1,14 @@
 """An Ollama Modelfile: the GGUF file, the prompts as the model's own chat template writes them, where answers end.
 
-What must stay true: for every form of talk that the template takes, Ollama makes the very text that the Jinja makes;
-`check_modelfile` reads the finished file as Ollama does and compares. BOS is the runtime's to add. What cannot be said
-in a Modelfile is refused; what a template itself does not take is named in the file's head.
+What must stay true: for every form of conversation that the template takes, Ollama writes the same text as the Jinja;
+`check_modelfile` reads the finished file as Ollama does and compares. The runtime adds BOS. What a Modelfile cannot
+express is refused; what the template itself does not take is named in the file's head. What Ollama reads from a
+repository on the Hub is taken from a Modelfile and written nowhere else.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -18,8 +20,13 @@ from twinctl.errors import CheckFailed, ConfigError
 from twinctl.ollama.chat_format import Chat
 from twinctl.ollama.go_read import rendered
 from twinctl.ollama.go_write import go_template
-from twinctl.ollama.template_script import OPENING, Script, learn, messages_of
+from twinctl.ollama.template_script import Script, learn, messages_of
 
+FILE_NAME = "Modelfile"
+# `ollama run hf.co/OWNER/NAME` reads these two from a repository of GGUF files, and no Modelfile.
+HUB_TEMPLATE, HUB_PARAMETERS = "template", "params"
+WRITES_THE_DATE = "strftime_now"
+"""The function by which a chat template writes the day's date."""
 # Contents that a template, or a careless translation of one, would take for something else.
 HOSTILE = (
     "What is fog?",
@@ -37,39 +44,44 @@ HOSTILE = (
 _NEUTRAL = MappingProxyType({"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0})  # Ollama's own defaults are others
 
 
-def parameters_of(sampling: Sampling) -> dict[str, float]:
-    """Ollama's parameters for answers as `chat` samples them. How long an answer may be is left to Ollama."""
-    return {"temperature": sampling.temperature, "top_p": sampling.top_p, **_NEUTRAL}
+def parameters_of(sampling: Sampling, context: int) -> dict[str, float]:
+    """Ollama's parameters for answers as `chat` samples them, with so many tokens of context. How long an answer may
+    be is left to Ollama.
+    """
+    return {"temperature": sampling.temperature, "top_p": sampling.top_p, **_NEUTRAL, "num_ctx": context}
 
 
-def modelfile(
-    chat: Chat,
-    file_name: str,
-    *,
-    system: str = "",
-    parameters: Mapping[str, float] | None = None,
-    license: str = "",
-) -> str:
-    """The text of a Modelfile that lies beside the GGUF file of that name.
+def modelfile(chat: Chat, file_name: str, parameters: Mapping[str, float]) -> str:
+    """The text of a Modelfile for the GGUF file of that name in the same folder; `parameters` are Ollama's.
 
-    `parameters` are Ollama's, by default those of chat; `license` is a name or a text. Raises ConfigError for a
-    template that Ollama cannot follow, a system message that the template does not take, and texts that a Modelfile
-    cannot hold.
+    Raises ConfigError for a template that Ollama cannot follow, and for texts that a Modelfile cannot hold.
     """
     script = learn(chat)
-    if system and OPENING not in script.kinds:
-        raise ConfigError("the model's chat template takes no system message", "leave the system message out")
-    parameters = parameters_of(Sampling()) if parameters is None else parameters
     lines = [
         *(f"# {line}" for line in _remarks(chat, script)),
         f"FROM ./{_one_name(file_name)}",
         f"TEMPLATE {_held(go_template(script), 'the chat template')}",
         *(f"PARAMETER stop {_held(stop, 'a stop token')}" for stop in [*chat.stops, *_guards(chat, script)]),
-        *(f"PARAMETER {name} {value:g}" for name, value in parameters.items()),
-        *([f"SYSTEM {_held(system, 'the system message')}"] if system else []),
-        *([f"LICENSE {_held(license, 'the licence')}"] if license else []),
+        *(f"PARAMETER {name} {value:.10g}" for name, value in parameters.items()),
     ]
     return "\n".join(lines) + "\n"
+
+
+def hub_files(text: str) -> dict[str, bytes]:
+    """A Modelfile's template, stop tokens and parameters as the files that Ollama reads from the Hub."""
+    template, stops, parameters = "", list[str](), dict[str, float]()
+    for name, value in commands(text):
+        match name:
+            case "template":
+                template = value
+            case "stop":
+                stops.append(value)
+            case "from":
+                pass
+            case _:
+                parameters[name] = json.loads(value)
+    values = json.dumps({"stop": stops, **parameters}, ensure_ascii=False)
+    return {HUB_TEMPLATE: template.encode(), HUB_PARAMETERS: f"{values}\n".encode()}
 
 
 def check_modelfile(text: str, chat: Chat) -> int:
@@ -113,7 +125,7 @@ def _remarks(chat: Chat, script: Script) -> Iterator[str]:
     if script.loose:
         words = ", ".join(ascii(word) for word in script.loose)
         yield f"A message that holds one of these is written in another way by it, but not by Ollama: {words}"
-    if "strftime_now" in chat.template.text:
+    if WRITES_THE_DATE in chat.template.text:
         yield "It writes the day's date; Ollama writes that of the export."
 
 

@@ -75,6 +75,7 @@ class _Irregular(Exception):
     """The text of a talk is no row of gaps and contents."""
 
 
+@lru_cache(maxsize=4)
 def learn(chat: Chat) -> Script:
     """Raises ConfigError for a template that is no row of gaps and contents."""
     found: dict[Pair, str] = {}

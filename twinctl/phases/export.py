@@ -148,8 +148,10 @@ def copy_files(outcomes: Sequence[Outcome], folder: Path) -> list[Path]:
 
 def require_modelfiles(outcomes: Sequence[Outcome]) -> None:
     """Raise ConfigError for a GGUF file that Ollama cannot be told how to ask."""
+    from twinctl.ollama.modelfile import FILE_NAME
+
     for outcome in outcomes:
-        if outcome.result.kind == Kind.GGUF and not (outcome.artifact.out / gguf.MODELFILE).is_file():
+        if outcome.result.kind == Kind.GGUF and not (outcome.artifact.out / FILE_NAME).is_file():
             raise ConfigError(
                 "; ".join(outcome.record.warnings) or "there is no Modelfile",
                 "use the file with llama.cpp or LM Studio",

@@ -17,8 +17,6 @@ from twinctl.pipeline.run_view import RunView
 from twinctl.verification.verify_artifact import ReferenceSource, prove_file, reference_source
 from twinctl.workspace.memo import file_sha256
 
-MODELFILE = "Modelfile"
-
 
 @dataclass(frozen=True)
 class GgufInputs:
@@ -90,16 +88,15 @@ def _write_modelfile(attempt: AnyAttempt, model: Path, target: Path) -> list[str
     """What Ollama needs beside the file, where the chat template can be said in its terms; else why not."""
     from twinctl.config.sampling import Sampling
     from twinctl.ollama.chat_format import read_chat
-    from twinctl.ollama.modelfile import check_modelfile, modelfile, parameters_of
+    from twinctl.ollama.modelfile import FILE_NAME, check_modelfile, modelfile, parameters_of
 
     chat = read_chat(model)
-    parameters = {**parameters_of(Sampling()), "num_ctx": attempt.inputs.max_length}
     try:
-        text = modelfile(chat, target.name, system="", parameters=parameters, license="")
+        text = modelfile(chat, target.name, parameters_of(Sampling(), attempt.inputs.max_length))
         check_modelfile(text, chat)
     except ConfigError as error:
-        return [f"there is no {MODELFILE} for Ollama: {error.message}"]
-    (attempt.out / MODELFILE).write_text(text, encoding="utf-8")
+        return [f"there is no {FILE_NAME} for Ollama: {error.message}"]
+    (attempt.out / FILE_NAME).write_text(text, encoding="utf-8")
     return []
 
 

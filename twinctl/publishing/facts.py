@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
-from twinctl.errors import UpstreamError
+from twinctl.config.sampling import Sampling
+from twinctl.errors import ConfigError, UpstreamError
 from twinctl.pipeline.base_checkpoint import BUNDLED, BaseCheckpoint
 from twinctl.pipeline.kind import Kind, is_training
 from twinctl.pipeline.lineage import Result
@@ -21,13 +23,16 @@ from twinctl.publishing.provenance import lineage, original_record, train_env
 from twinctl.workspace.artifact import Artifact, Record
 
 ANYBODY = "OWNER/NAME"
+GGUF_NAME = "twin-q8_0.gguf"
+"""What the card calls the GGUF file that its reader makes from an adapter or a model."""
 
 
 @dataclass(frozen=True)
 class Facts:
     """One twin as it is to be told of. `made`: what the repository holds, one result or several GGUF files; `line`:
     what they were made from, nearest first; what was pulled, as it was where it was made. `training`: where its events
-    are. `merged_repo`: where the 16-bit model is on the Hub, if it is.
+    are. `merged_repo`: where the 16-bit model is on the Hub, if it is. `modelfile`: Ollama's Modelfile; None where it
+    cannot express the chat template.
     """
 
     run: str
@@ -41,6 +46,7 @@ class Facts:
     eos: str | None
     training: Artifact
     train: Record
+    modelfile: str | None
 
     @property
     def name(self) -> str:
@@ -105,6 +111,7 @@ def gather(
         )
     tokens = sent[0].made_from(Kind.TOKENS)
     view.require_base(sent[0].base_digest)
+    info = tokens.tokens_info()
     return Facts(
         run=view.name,
         kind=kind,
@@ -114,10 +121,28 @@ def gather(
         made=[original_record(result) for result in sent],
         line=[record for _, record in steps[1:]],
         tokens=next((record for _, record in steps if record.produces == Kind.TOKENS), tokens.record),
-        eos=tokens.tokens_info().eos,
+        eos=info.eos,
         training=training[0],
         train=training[1],
+        modelfile=_modelfile(kind, sent[0].artifact.out, info.max_length),
     )
+
+
+def _modelfile(kind: Kind, folder: Path, context: int) -> str | None:
+    """That of the exported GGUF file; for a model or an adapter, one for a file that is called `GGUF_NAME`."""
+    from twinctl.ollama.chat_format import read_chat
+    from twinctl.ollama.modelfile import FILE_NAME, WRITES_THE_DATE, check_modelfile, modelfile, parameters_of
+
+    if kind == Kind.GGUF:
+        path = folder / FILE_NAME
+        return path.read_text(encoding="utf-8") if path.is_file() else None
+    try:
+        chat = read_chat(folder)
+        text = modelfile(chat, GGUF_NAME, parameters_of(Sampling(), context))
+        check_modelfile(text, chat)
+    except ConfigError:
+        return None
+    return text if WRITES_THE_DATE not in chat.template.text else None  # the card would change with the day
 
 
 def gguf_results(view: RunView) -> list[Result]:

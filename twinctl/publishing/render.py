@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from twinctl.config.secrets import redact
 from twinctl.errors import UsageError
+from twinctl.ollama.modelfile import hub_files
 from twinctl.pipeline.kind import Kind
 from twinctl.pipeline.lineage import Result
 from twinctl.pipeline.run_view import RunView
@@ -21,7 +22,7 @@ from twinctl.publishing.facts import gather
 from twinctl.publishing.licences import base_licence
 from twinctl.publishing.loss_plot import loss_curve
 from twinctl.publishing.metadata import metadata
-from twinctl.publishing.usage import card_files, usage
+from twinctl.publishing.usage import usage
 from twinctl.publishing.user_edits import composed
 
 _REPO = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
@@ -68,7 +69,7 @@ def render(
         "provenance": sections.provenance(facts),
     }
     text = composed(facts.name, metadata(facts, licence, sources), {name: text for name, text in texts.items() if text})
-    files = card_files(facts)
+    files = hub_files(facts.modelfile) if facts.kind == Kind.GGUF and facts.modelfile else {}
     if sections.has_curve(facts):
         files[sections.CURVE_FILE] = loss_curve(facts.history.losses, facts.history.evaluations)
     return Card(redact(text), files)

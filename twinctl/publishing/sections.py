@@ -179,7 +179,8 @@ def parity(facts: Facts) -> str:
 
 
 def _parity_row(record: Record) -> list[str]:
-    name = code(record.files[0]["name"]) if record.produces == "gguf" and record.files else "16-bit safetensors"
+    file = next((file["name"] for file in record.files if file["name"].endswith(".gguf")), None)
+    name = code(file) if file else "16-bit safetensors"
     proof = _proof(record)
     kl, top = proof.get("kl"), proof.get("top1")
     told = [f"{kl:.2g}" if isinstance(kl, float | int) else "–", f"{top:.2%}" if isinstance(top, float | int) else "–"]

@@ -6,8 +6,8 @@ an adapter is put on the commit of the base that it was trained on.
 
 from __future__ import annotations
 
-from twinctl.publishing import ollama
-from twinctl.publishing.facts import Facts
+from twinctl.ollama.modelfile import HUB_PARAMETERS, HUB_TEMPLATE
+from twinctl.publishing.facts import GGUF_NAME, Facts
 from twinctl.publishing.markdown import code, fence, joined
 
 PROMPT = "What do you think about in the morning?"
@@ -22,6 +22,10 @@ inputs = tokenizer.apply_chat_template(
 output = model.generate(**inputs, max_new_tokens=256, eos_token_id=tokenizer.eos_token_id)
 print(tokenizer.decode(output[0][inputs["input_ids"].shape[1] :], skip_special_tokens=True))
 """
+_NO_OLLAMA = (
+    "There is no Modelfile for this twin, because Ollama cannot write its prompts as training did. Run the GGUF file"
+    " with llama.cpp or LM Studio, which take the chat template from the file."
+)
 _CURL = """curl http://localhost:8000/v1/chat/completions -H 'Content-Type: application/json' \\
   -d '{"model": "MODEL", "messages": [{"role": "user", "content": "PROMPT"}]}'"""
 
@@ -105,19 +109,20 @@ def _merge_first(facts: Facts) -> list[str]:
 
 def _converted(facts: Facts, fetch: str, *, heading: bool = True) -> list[str]:
     """llama.cpp and Ollama from a folder `twin` of safetensors."""
-    file = "twin-q8_0.gguf"
-    convert = f"python llama.cpp/convert_hf_to_gguf.py twin --outtype q8_0 --outfile {file}"
-    run = f"llama-cli -m {file} --jinja"
+    convert = f"python llama.cpp/convert_hf_to_gguf.py twin --outtype q8_0 --outfile {GGUF_NAME}"
+    run = f"llama-cli -m {GGUF_NAME} --jinja"
     shell = "\n".join(line for line in (fetch, convert, run) if line)
     note = "With a clone of llama.cpp (`twinctl export --gguf` makes such a file too, where the twin was trained):"
     if facts.is_bundled:  # llama.cpp's converter knows tokenizers by name, and not this one
-        note = f"Where the twin was trained, `twinctl export --gguf` makes a GGUF file; here it is called `{file}`:"
+        note = f"Where the twin was trained, `twinctl export --gguf` makes a GGUF file, here `{GGUF_NAME}`:"
         shell = run
-    created = [
-        "For Ollama a `Modelfile` beside that file:",
-        fence(ollama.modelfile(file, _go(facts), facts.eos or ""), ""),
-        fence("ollama create twin -f Modelfile\nollama run twin", "bash"),
-    ]
+    created = [_NO_OLLAMA]
+    if facts.modelfile:
+        created = [
+            "For Ollama, put this `Modelfile` into the folder of that file:",
+            fence(facts.modelfile),
+            fence("ollama create twin -f Modelfile\nollama run twin", "bash"),
+        ]
     cpp, own = (["### llama.cpp"], ["### Ollama"]) if heading else ([], [])
     return [*cpp, note, fence(shell, "bash"), *own, *created]
 
@@ -125,25 +130,13 @@ def _converted(facts: Facts, fetch: str, *, heading: bool = True) -> list[str]:
 def _gguf(facts: Facts) -> list[str]:
     names = [name for name in facts.files if name.endswith(".gguf")]
     cli = "\n".join(f"llama-cli -hf {facts.repo} -hff {name} --jinja" for name in names)
-    pulled = "\n".join(f"ollama run hf.co/{facts.repo}:{name}" for name in names)
     server = f"llama-server -hf {facts.repo} -hff {names[0]} --jinja"
-    own = " The files `template` and `params` here tell Ollama the prompt template and where an answer ends."
+    pulled = "\n".join(f"ollama run hf.co/{facts.repo}:{name}" for name in names)
+    files = f"`{HUB_TEMPLATE}` and `{HUB_PARAMETERS}` here tell Ollama the prompt template and where an answer ends."
     whole = f"the 16-bit model, [{facts.merged_repo}](https://huggingface.co/{facts.merged_repo})"
     return [
         *("### llama.cpp", fence(f"{cli}\n{server}", "bash")),
-        *("### Ollama", fence(pulled, "bash") + ("\n\n" + own.strip() if _go(facts) else "")),
+        *("### Ollama", *([fence(pulled, "bash"), files] if facts.modelfile else [_NO_OLLAMA])),
         "### transformers and vLLM",
         f"They load {whole if facts.merged_repo else 'the 16-bit model, not these files'}.",
     ]
-
-
-def card_files(facts: Facts) -> dict[str, bytes]:
-    """What Ollama reads beside GGUF files on the Hub."""
-    template = _go(facts)
-    if facts.kind != "gguf" or template is None or not facts.eos:
-        return {}
-    return {ollama.TEMPLATE_FILE: template.encode(), ollama.PARAMS_FILE: ollama.params(facts.eos).encode()}
-
-
-def _go(facts: Facts) -> str | None:
-    return ollama.go_template(facts.template, facts.eos) if facts.eos else None
