@@ -6,12 +6,12 @@ an adapter is put on the commit of the base that it was trained on.
 
 from __future__ import annotations
 
+from twinctl.data.template import MODEL
 from twinctl.ollama.modelfile import HUB_PARAMETERS, HUB_TEMPLATE
 from twinctl.publishing.facts import GGUF_NAME, Facts
-from twinctl.publishing.markdown import code, fence, joined
+from twinctl.publishing.markdown import code, fence, joined, plain
 
 PROMPT = "What do you think about in the morning?"
-_TEMPLATES = {"alpaca": "the Alpaca", "chatml": "the ChatML", "llama3": "Llama 3's"}
 # The ranks that vLLM has kernels for.
 VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 _ASK = f"""
@@ -38,7 +38,7 @@ def usage(facts: Facts) -> str:
 
 def _prompt(facts: Facts) -> str:
     where = "in the GGUF files" if facts.kind == "gguf" else "on the tokenizer"
-    own = _TEMPLATES.get(facts.template, "its base's own")
+    own = "its base's own" if facts.template == MODEL else f"the {plain(facts.template)}"
     end = f" An answer ends with {code(facts.eos)}." if facts.eos else ""
     return f"It was trained with {own} prompt template, which travels {where}: ask it by a chat interface.{end}"
 
