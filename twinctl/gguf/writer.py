@@ -38,7 +38,6 @@ class Provenance:
     """
 
     license: str = ""
-    license_link: str = ""
     base_model: str = ""
     base_model_url: str = ""
     entries: Mapping[str, str] = field(default_factory=dict)
@@ -87,7 +86,7 @@ def write_gguf(
 ) -> GgufFile:
     """Write the model in `model_dir` (config.json, tokenizer.json, safetensors) to `target`, replacing what is there.
 
-    `quant` is a key of `mixes.QUANTS`; `name` becomes `general.name`. `progress(done, total)` is called now and then,
+    `quant` is a key of `quant_types.QUANTS`; `name` becomes `general.name`. `progress(done, total)` is called now and then,
     and at the end, with bytes of tensor data. `threads` (all available cores unless said) changes no byte; each
     takes some 30 MiB.
     Raises ConfigError for a model or quant that cannot be written, UpstreamError for a folder that is incomplete,
@@ -148,7 +147,6 @@ def _add_general(writer: GGUFWriter, plan: _Plan, name: str, provenance: Provena
     writer.add_name(name)
     writer.add_size_label(size_label(plan.parameters, plan.parameters, 0, 0))
     writer.add_license(provenance.license)
-    writer.add_license_link(provenance.license_link)
     if provenance.base_model:
         writer.add_base_model_count(1)
         writer.add_base_model_name(0, provenance.base_model)
