@@ -86,8 +86,8 @@ def write_gguf(
 ) -> GgufFile:
     """Write the model in `model_dir` (config.json, tokenizer.json, safetensors) to `target`, replacing what is there.
 
-    `quant` is a key of `quant_types.QUANTS`; `name` becomes `general.name`. `progress(done, total)` is called now and then,
-    and at the end, with bytes of tensor data. `threads` (all available cores unless said) changes no byte; each
+    `quant` is a key of `quant_types.QUANTS`; `name` becomes `general.name`. `progress(done, total)` is called now and
+    then, and at the end, with bytes of tensor data. `threads` (all available cores unless said) changes no byte; each
     takes some 30 MiB.
     Raises ConfigError for a model or quant that cannot be written, UpstreamError for a folder that is incomplete,
     damaged or contradicts itself, CheckFailed for numbers that do not fit, OSError for a disk that is full. After
