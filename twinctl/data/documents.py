@@ -52,10 +52,11 @@ def read_document(text: str, format: Format, title: str = "") -> Document:
     except RecursionError as error:
         raise ConfigError("its markup is nested too deeply", "take some levels out, or use --skip-bad") from error
     blocks = [(level, block) for level, block in blocks if block.strip()]
-    found = stated or own or next((_line(block) for level, block in blocks if level == 1), "")
-    sections = tuple(_sections(blocks, found))
-    named = found or _DATE.sub("", title.strip()) or _begin(sections)
-    return Document(named, sections, dict(removed), titled=bool(found))
+    own = stated or own or next((_line(block) for level, block in blocks if level == 1), "")
+    sections = tuple(_sections(blocks, own))
+    first_words = next((incipit(section.paragraphs[0]) for section in sections if section.paragraphs), "")
+    name = own or _DATE.sub("", title.strip()) or first_words
+    return Document(name, sections, dict(removed), titled=bool(own))
 
 
 def _read(text: str, format: Format, removed: Counter[str]) -> tuple[list[Block], str]:
@@ -79,7 +80,7 @@ def _sections(blocks: Iterable[Block], title: str) -> Iterator[Section]:
             paragraphs.append(text)
             continue
         following = _line(text)
-        if title and _same(following, title):
+        if title and following.casefold() == _line(title).casefold():
             following = title = ""
         if heading or following:
             if heading or paragraphs:
@@ -93,14 +94,6 @@ def _line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _same(one: str, other: str) -> bool:
-    return _line(one).casefold() == _line(other).casefold()
-
-
-def _begin(sections: tuple[Section, ...]) -> str:
-    return next((incipit(section.paragraphs[0]) for section in sections if section.paragraphs), "")
-
-
 def incipit(text: str) -> str:
     """The words that a text begins with, to name it by; without marks of lists and quotes."""
     return shortened(_MARKS.sub("", text, count=1), words=8, characters=60)
@@ -108,12 +101,12 @@ def incipit(text: str) -> str:
 
 def shortened(text: str, *, words: int, characters: int) -> str:
     """One line of at most so many words and characters, with “…” where more would follow."""
-    found = text.split(maxsplit=words)
-    line = " ".join(found[:words])
+    parts = text.split(maxsplit=words)
+    line = " ".join(parts[:words])
     if len(line) > characters:
         at_word = line[: characters + 1].rpartition(" ")[0]
         line = at_word if 2 * len(at_word) > characters else line[:characters]
-    elif len(found) <= words:
+    elif len(parts) <= words:
         return line
     return line.rstrip(" ,;:.–—-…") + "…"
 

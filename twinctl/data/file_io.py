@@ -1,6 +1,6 @@
-"""A data file's bytes, and what is wrong with them said by name.
+"""A data file's bytes, and errors that name what is wrong with them.
 
-What must stay true: a row that cannot be read is named and may be passed over, a file that cannot be read never is; a
+What must stay true: a row that cannot be read is named and may be skipped, a file that cannot be read never is; a
 file is read from its first row to its last as the one that was resolved.
 """
 
@@ -22,7 +22,7 @@ LocatedRow = tuple[str, Row]
 OnBadRow = Callable[[str, ConfigError], None]
 
 SAVE_UTF8 = "save the file as UTF-8"
-_AGAIN = "when nothing writes it any more, type the same command again"
+_AGAIN = "once nothing writes to it any more, type the same command again"
 _COPY = "copy it again, or compress it again"
 
 

@@ -121,12 +121,8 @@ def _is_navigation(tag: Tag) -> bool:
     if tag.name in ("nav", "aside", "dialog") or tag.get("role") in roles:
         return True
     # Whatever its name, what holds the page's title is no navigation: <div class="sidebar-right"> around a whole page.
-    named = any(map(_says_navigation, _names(tag)))
-    return named and tag.name in CONTAINERS and not tag.find(["h1", "main"])
-
-
-def _names(tag: Tag) -> list[str]:
-    return [*tag.get_attribute_list("class"), *tag.get_attribute_list("id")]
+    names = [*tag.get_attribute_list("class"), *tag.get_attribute_list("id")]
+    return any(map(_says_navigation, names)) and tag.name in CONTAINERS and not tag.find(["h1", "main"])
 
 
 def _says_navigation(name: str | None) -> bool:
@@ -141,16 +137,18 @@ def _articles(soup: BeautifulSoup, removed: Counter[str]) -> list[Tag]:
     """
     main = soup.select_one("main, [role=main]")
     page = main or soup.body or soup
-    sizes = {id(each): len(each.get_text()) for each in (page, *page.find_all("article"))}
-    articles = [each for each in page.find_all("article") if each.find_parent("article") is None]
-    most = sum(sizes[id(each)] for each in articles)
+    sizes = {id(tag): len(tag.get_text()) for tag in (page, *page.find_all("article"))}
+    articles = [article for article in page.find_all("article") if article.find_parent("article") is None]
+    most = sum(sizes[id(article)] for article in articles)
     if not articles or (main and 2 * most < sizes[id(page)]):
         articles = [page]
-    longest = max(articles, key=lambda each: sizes[id(each)])
-    found = [longest] if 2 * sizes[id(longest)] > most else articles
-    if len("".join(soup.get_text().split())) > sum(len("".join(each.get_text().split())) for each in found):
+    longest = max(articles, key=lambda article: sizes[id(article)])
+    if 2 * sizes[id(longest)] > most:
+        articles = [longest]
+    kept = sum(len("".join(article.get_text().split())) for article in articles)
+    if len("".join(soup.get_text().split())) > kept:
         removed["navigation"] += 1
-    return found
+    return articles
 
 
 # Inside it
@@ -169,18 +167,18 @@ def _data_tables(root: Tag) -> list[Tag]:
     sizes: Counter[int] = Counter()
     for table in root("table"):
         for text in [] if table.find_parent("table") else table.find_all(string=True):
-            sizes[id(next((each for each in text.parents if each.name in ("td", "th")), table))] += len(text)
+            sizes[id(next((tag for tag in text.parents if tag.name in ("td", "th")), table))] += len(text)
     cells = [cell for cell in root(["td", "th"]) if sizes[id(cell)] >= PROSE]
-    layout = {id(each) for cell in cells for each in cell.parents}
+    layout = {id(parent) for cell in cells for parent in cell.parents}
     return [table for table in root("table") if id(table) not in layout]
 
 
 def _blocks(root: Tag) -> Iterator[Block]:
     marks = dict(_marks(root))
-    quoted = {id(each) for quote in root("blockquote") for each in (quote, *quote.find_all(True))}
+    quoted = {id(tag) for quote in root("blockquote") for tag in (quote, *quote.find_all(True))}
     lines: list[str] = []
     for block, text in _texts(root):
-        item = next((each for each in (block, block.parent) if each and each.name == "li"), None)
+        item = next((tag for tag in (block, block.parent) if tag and tag.name == "li"), None)
         if item:
             lines.append(marks.pop(id(item), "  ") + text)
             continue
@@ -197,7 +195,7 @@ def _marks(root: Tag) -> Iterator[tuple[int, str]]:
     """What each list's item begins with, by the item's id."""
     numbers: Counter[int] = Counter()
     for item in root("li"):
-        lists = [each for each in item.parents if each.name in ("ul", "ol")]
+        lists = [tag for tag in item.parents if tag.name in ("ul", "ol")]
         if lists:
             numbers[id(lists[0])] += 1
             mark = f"{numbers[id(lists[0])]}." if lists[0].name == "ol" else "-"
@@ -206,8 +204,8 @@ def _marks(root: Tag) -> Iterator[tuple[int, str]]:
 
 def _texts(root: Tag) -> Iterator[tuple[Tag, str]]:
     """The paragraphs in their order, each with the block element that it is in."""
-    for _, found in groupby(_strings(root), key=lambda pair: id(pair[0])):
-        pairs = list(found)
+    for _, group in groupby(_strings(root), key=lambda pair: id(pair[0])):
+        pairs = list(group)
         text = re.sub(r" *\n *", "\n", re.sub(r" +", " ", "".join(string for _, string in pairs)))
         for paragraph in re.split(r"\n{2,}", text):
             if paragraph.strip():
@@ -223,4 +221,4 @@ def _strings(root: Tag) -> Iterator[tuple[Tag, str]]:
 
 
 def _block_around(node: Tag | NavigableString, root: Tag) -> Tag:
-    return next((each for each in node.parents if BLOCK.fullmatch(each.name)), root)
+    return next((tag for tag in node.parents if BLOCK.fullmatch(tag.name)), root)

@@ -19,7 +19,7 @@ from twinctl.errors import ConfigError
 WINDOW = 2**20
 _TAIL = 16  # characters: more than what a number, a literal or an escape can lack
 _GAP = re.compile(r"[ \t\r\n]*")
-_MEND = "mend the file there, or make it again"
+_FIX = "fix the file there, or rebuild it"
 _NO_ROW = ("is not a JSON object", 'a row looks like {"instruction": …, "output": …}')
 
 
@@ -32,7 +32,7 @@ def first_byte(stream: io.BufferedIOBase) -> bytes:
 
 
 def json_lines(path: Path, label: str, bad: OnBadRow | None) -> Iterator[LocatedRow]:
-    """One object a line; empty lines are passed over, and counted in the places."""
+    """One object a line; empty lines are skipped, and counted in the places."""
     with open_unpacked(path) as stream:
         for number, line in enumerate(stream, 1):
             if number == 1:
@@ -107,7 +107,7 @@ def _in_object(path: Path, label: str) -> Iterator[Any]:
         raise ConfigError(f"{label} is not UTF-8: {error.reason}", SAVE_UTF8) from error
     except (ValueError, RecursionError) as error:
         line = f":{error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
-        raise ConfigError(f"{label}{line} is not JSON: {_reason(error)}", _MEND) from error
+        raise ConfigError(f"{label}{line} is not JSON: {_reason(error)}", _FIX) from error
     lists = [item for item in value.values() if _holds_rows(item)] if isinstance(value, dict) else []
     yield from lists[0] if len(lists) == 1 else [value]
 
@@ -129,7 +129,7 @@ def _array(path: Path, label: str) -> Iterator[Any]:
         except UnicodeDecodeError as error:
             raise ConfigError(f"{label} is not UTF-8 after row {number}: {error.reason}", SAVE_UTF8) from error
         except (ValueError, RecursionError) as error:
-            raise ConfigError(f"{label} is not JSON after row {number}: {_reason(error)}", _MEND) from error
+            raise ConfigError(f"{label} is not JSON after row {number}: {_reason(error)}", _FIX) from error
 
 
 class _Window:
@@ -153,7 +153,7 @@ class _Window:
             raise ValueError("there is more behind the array")
 
     def _mark(self) -> str:
-        """The next character but white space, which is passed over; "" at the end."""
+        """The next character but white space, which is skipped; "" at the end."""
         self._pass_gap()
         while self._at == len(self._text):
             if not self._more():
@@ -168,7 +168,9 @@ class _Window:
             try:
                 value, end = self._decode(self._text, self._at)
             except json.JSONDecodeError as error:
-                if _is_wrong(error) or not self._more():
+                # The text is wrong, not only cut off by the window: at its end, or in a string up to there.
+                is_wrong = error.pos + _TAIL < len(error.doc) and not error.msg.startswith("Unterminated string")
+                if is_wrong or not self._more():
                     raise
             else:
                 if end + _TAIL < len(self._text) or not self._more():  # 12 may be the first half of 12.5
@@ -176,18 +178,13 @@ class _Window:
                     return value
 
     def _pass_gap(self) -> None:
-        found = _GAP.match(self._text, self._at)
-        assert found
-        self._at = found.end()
+        gap = _GAP.match(self._text, self._at)
+        assert gap
+        self._at = gap.end()
 
     def _more(self) -> bool:
-        """Go on in the text. The more was kept, the more is read, or a long value would be decoded many times."""
+        """Read on. The more text is kept, the more is read, or a long value would be decoded many times."""
         more = self._stream.read(max(WINDOW, len(self._text) - self._at))
         if more:
             self._text, self._at = self._text[self._at :] + more, 0
         return bool(more)
-
-
-def _is_wrong(error: json.JSONDecodeError) -> bool:
-    """Whether the text is wrong, not only cut off by the window: at its end, or in a string up to there."""
-    return error.pos + _TAIL < len(error.doc) and not error.msg.startswith("Unterminated string")

@@ -97,8 +97,8 @@ def _read(token: Token, before: str) -> tuple[str, str]:
     if token.type == "softbreak":
         return "", "" if _SPACELESS.match(before[-1:]) else " "
     if token.type == "html_inline":
-        found = (tag[:2] for tag in _TAGS if token.content.lower().startswith(tag[2]))
-        return next(found, ("", ""))
+        meanings = (tag[:2] for tag in _TAGS if token.content.lower().startswith(tag[2]))
+        return next(meanings, ("", ""))
     kinds = {"image": ("image", ""), "link_open": ("link", ""), "hardbreak": ("", "\n")}
     return kinds.get(token.type, (token.info if token.type == BEYOND else "", token.content))
 
@@ -108,12 +108,12 @@ def _beyond(state: StateInline, silent: bool) -> bool:
     if state.src[state.pos] not in "{[!":
         return False
     for kind, stays, pattern in _BEYOND:
-        found = pattern.match(state.src, state.pos)
-        if found and found.groupdict().get("note", "") in ("", *state.env[NOTES]):
+        mark = pattern.match(state.src, state.pos)
+        if mark and mark.groupdict().get("note", "") in ("", *state.env[NOTES]):
             if not silent:
                 token = state.push(BEYOND, "", 0)
-                token.info, token.content = kind, found.expand(stays)
-            state.pos = found.end()
+                token.info, token.content = kind, mark.expand(stays)
+            state.pos = mark.end()
             return True
     return False
 

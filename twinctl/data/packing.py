@@ -48,13 +48,13 @@ class _Gaps:
 
     def take(self, length: int) -> tuple[int, int] | None:
         """(room, row) of the fullest row with so much room, the first of equals; None when there is none."""
-        place = bisect_left(self._sizes, length)
-        if place == len(self._sizes):
+        index = bisect_left(self._sizes, length)
+        if index == len(self._sizes):
             return None
-        size = self._sizes[place]
+        size = self._sizes[index]
         row = heappop(self._rows[size])
         if not self._rows[size]:
-            del self._rows[size], self._sizes[place]
+            del self._rows[size], self._sizes[index]
         return size, row
 
     def put(self, size: int, row: int) -> None:

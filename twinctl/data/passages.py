@@ -184,11 +184,11 @@ _BORDERS = (re.compile(r"\n\s*"), re.compile(r"\s+"), re.compile(r"[,;:，、；
 
 
 def _ends(pattern: re.Pattern[str], text: str, start: int, end: int) -> Sequence[int]:
-    return [found.end() for found in pattern.finditer(text, start, end) if start < found.end() < end]
+    return [match.end() for match in pattern.finditer(text, start, end) if start < match.end() < end]
 
 
 def _paragraph_ends(text: str) -> Iterator[int]:
-    return (found.end() for found in re.finditer(r"\n\s*\n\s*", text))
+    return (match.end() for match in re.finditer(r"\n\s*\n\s*", text))
 
 
 # Sentences
@@ -209,20 +209,20 @@ _SHORT = re.compile(
 
 
 def _sentence_ends(text: str, start: int, end: int) -> Iterator[int]:
-    return (found.end() for found in _SENTENCE_END.finditer(text, start, end) if _ends_sentence(text, found))
+    return (match.end() for match in _SENTENCE_END.finditer(text, start, end) if _ends_sentence(text, match))
 
 
-def _ends_sentence(text: str, found: re.Match[str]) -> bool:
+def _ends_sentence(text: str, end: re.Match[str]) -> bool:
     """Rather one border too few than one too many: two sentences in one part do no harm, half a one reads badly."""
-    mark, following = found["mark"], text[found.end() : found.end() + 1]
-    if found["wide"]:  # 「なに？」と言った goes on behind the bracket
-        return found["wide"][-1] in "。｡" or not found["shut"] or text[found.end() - 1].isspace()
+    mark, following = end["mark"], text[end.end() : end.end() + 1]
+    if end["wide"]:  # 「なに？」と言った goes on behind the bracket
+        return end["wide"][-1] in "。｡" or not end["shut"] or text[end.end() - 1].isspace()
     if not mark:
         return True
     if following in (",", ";", ":", ")"):
         return False
-    goes_on = following.islower()
-    if goes_on and (found["closed"] or len(mark) > 1 or mark == "…"):  # “Why?” he asked. Well... yes
+    continues = following.islower()
+    if continues and (end["closed"] or len(mark) > 1 or mark == "…"):  # “Why?” he asked. Well... yes
         return False
-    word = re.split(r"[\s(\[{\"'“‘„«]", text[max(0, found.start() - 24) : found.start()].rstrip())[-1]
-    return mark != "." or not (_SHORT.fullmatch(word) or (goes_on and word.lower() in ("etc", "usw", "ecc")))
+    word = re.split(r"[\s(\[{\"'“‘„«]", text[max(0, end.start() - 24) : end.start()].rstrip())[-1]
+    return mark != "." or not (_SHORT.fullmatch(word) or (continues and word.lower() in ("etc", "usw", "ecc")))

@@ -26,12 +26,12 @@ LARGEST_CELL = 2**27
 
 
 def csv_rows(path: Path, label: str, bad: OnBadRow | None) -> Iterator[LocatedRow]:
-    """The rows below the line of column names, at the line where each begins."""
+    """The rows of a CSV file below the line of column names, each at the line where it begins."""
     return _table(path, label, bad, ",")
 
 
 def tsv_rows(path: Path, label: str, bad: OnBadRow | None) -> Iterator[LocatedRow]:
-    """The same with tabs."""
+    """The rows of a file with tabs between the cells, below the line of column names."""
     return _table(path, label, bad, "\t")
 
 
@@ -78,7 +78,7 @@ def _records(
 class _Lines:
     """A file's lines, and those of the row that is being read.
 
-    A quote that nothing closes makes one row of all that follows; `go_back` lets reading begin anew below its line.
+    A quote that nothing closes makes one row of all that follows; `go_back` lets reading restart below its line.
     """
 
     def __init__(self, stream: io.BufferedReader) -> None:
@@ -114,12 +114,12 @@ def _check_columns(names: Sequence[str], label: str) -> None:
 
 
 def parquet_rows(path: Path, label: str, bad: OnBadRow | None) -> Iterator[LocatedRow]:
-    """The rows by number; nested columns are lists and dicts."""
+    """The rows of a Parquet file by number; nested columns are lists and dicts."""
     return _rows(_parquet_batches(_source(path), label), label)
 
 
 def arrow_rows(path: Path, label: str, bad: OnBadRow | None) -> Iterator[LocatedRow]:
-    """The same of Arrow's file format and of its stream format."""
+    """The rows of an Arrow file, in its file or its stream format, by number."""
     return _rows(_arrow_batches(_source(path), label), label)
 
 
@@ -170,5 +170,5 @@ def _rows(batches: Iterator[pyarrow.RecordBatch], label: str) -> Iterator[Locate
     except Exception as error:  # a damaged file raises many kinds, OverflowError for a date among them
         first, *_ = str(error).splitlines() or [type(error).__name__]
         raise ConfigError(
-            f"{label} is damaged after row {number}: {first}", "copy the file or make it again"
+            f"{label} is damaged after row {number}: {first}", "copy the file again, or rebuild it"
         ) from error

@@ -32,7 +32,7 @@ TEMPLATE_FILE, INFO_FILE = "template.jinja", "tokens.json"
 
 @dataclass(frozen=True)
 class TokensInfo:
-    """What goes with the tokens wherever they go: the template that travels on the tokenizer, and its stop token.
+    """What goes with the tokens wherever they go: the template that is stored in the tokenizer, and its stop token.
 
     `eos` is None in results of the first version, whose stop token always is the tokenizer's own.
     """
@@ -87,13 +87,13 @@ class TokensWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for each in self._splits.values():
-            each.close(whole=kind is None)
+        for split in self._splits.values():
+            split.close(whole=kind is None)
 
     @property
     def digest(self) -> str:
         """The sha256 of everything written, once the block has ended."""
-        parts = [self._salt, *(each.digest for each in self._splits.values())]
+        parts = [self._salt, *(split.digest for split in self._splits.values())]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def lengths(self, split: str) -> np.ndarray[Any, Any]:

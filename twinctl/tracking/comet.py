@@ -29,7 +29,7 @@ END_SECONDS = 20.0
 
 T = TypeVar("T")
 
-# Said outright, not left to the environment: a server's settings come before the environment's, and not before these.
+# Passed in code, not left to the environment: a server's settings override the environment's, and not these.
 _PRIVATE: dict[str, Any] = {
     "auto_histogram_activation_logging": False,
     "auto_histogram_gradient_logging": False,
@@ -55,7 +55,7 @@ _PRIVATE: dict[str, Any] = {
 
 
 class _NotOpened(Exception):
-    """Comet refused the experiment in a way that the client tells only its log."""
+    """Comet refused the experiment, and the client wrote the reason only to its log."""
 
 
 @dataclass
@@ -96,14 +96,15 @@ class CometRun:
 
 
 def new_experiment_key() -> str:
-    """A key for an experiment that is yet to be: made before the training and kept, so that a resume continues it."""
+    """A key for a new experiment: made before the training and kept, so that a resume continues it."""
     return uuid.uuid4().hex
 
 
 def start(*, experiment_key: str, project: str, name: str, parameters: dict[str, Any], offline_dir: Path) -> CometRun:
-    """Begin or continue the experiment with this key: on Comet with a good key, else in an archive in `offline_dir`.
+    """Start or continue the experiment with this key: on Comet with a good API key, else in an archive on disk.
 
-    The directory is this attempt's own and is made if need be. Raises nothing: the run's `warning` says what is amiss.
+    `offline_dir` is this attempt's own and is created if it is missing. Raises nothing: the run's `warning` says what
+    is wrong.
     """
     prepare_environment()
     offline_dir = offline_dir.absolute()
