@@ -160,7 +160,7 @@ def test_a_merge_of_an_older_adapter_is_stale_and_not_pushed(cli: Cli, exported:
     cli("train", "--rank", "64").ok()
     (run,) = cli("status", "--json").ok().document["runs"]
     states = {line["slot"]: (line["state"], line["reasons"]) for line in run["phases"]}
-    why = ["train was made anew: train.rank 32 → 64"]
+    why = ["train was rebuilt: train.rank 32 → 64"]
     assert states["merge"] == states["gguf-q8_0"] == ("stale", why)
     for kind in ("--merged", "--gguf"):
         shown = cli("push", "me/my-twin", kind, "--dry-run")

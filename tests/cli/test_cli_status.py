@@ -76,7 +76,7 @@ def test_prepare_with_other_rows_makes_train_stale(
     cli(*prepare).ok()
     found = phases(cli)
     assert found["prepare"]["state"] == "complete"
-    assert found["train"]["reasons"] == ["prepare was made anew: its data or model changed"]
+    assert found["train"]["reasons"] == ["prepare was rebuilt: its data or model changed"]
     cli("train").ok()
     assert phases(cli)["train"]["state"] == "complete"
 
@@ -86,7 +86,7 @@ def test_prepare_with_another_seed_makes_train_stale_by_the_field(
 ) -> None:
     cli(*prepare, "--seed", "5").ok()
     (reason,) = phases(cli)["train"]["reasons"]
-    assert reason == "prepare was made anew: prepare.seed 0 → 5"
+    assert reason == "prepare was rebuilt: prepare.seed 0 → 5"
 
 
 def test_failed_shows_the_message(cli: Cli, prepared: object, fakes: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -179,7 +179,7 @@ def test_prepare_anew_makes_all_of_them_stale_with_the_reason_and_the_command(de
         SLOTS[1:], "stale"
     )
     for slot in SLOTS[1:]:
-        assert found[slot]["reasons"] == ["prepare was made anew: prepare.seed 0 → 5"]
+        assert found[slot]["reasons"] == ["prepare was rebuilt: prepare.seed 0 → 5"]
         assert found[slot]["type"] == f"twinctl {slot} --run tiny"
 
 
@@ -213,7 +213,7 @@ def test_a_link_in_the_middle_made_anew_makes_stale_what_comes_after_it_only(des
         "train": "stale",
         "align": "stale",
     }
-    assert found["align"]["reasons"] == ["filter was made anew: filter.without nothing → verse"]
+    assert found["align"]["reasons"] == ["filter was rebuilt: filter.without nothing → verse"]
 
 
 def test_a_new_version_of_a_phase_is_told(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,7 +90,7 @@ def _show(error: BaseException, words: list[str]) -> int:
 def _as_ours(error: BaseException, words: list[str]) -> TwinctlError:
     """Any failure as one with a mend and an exit code."""
     if isinstance(error, SigTerm):
-        return Terminated("terminated", "the same command goes on or begins again")
+        return Terminated("terminated", "the same command resumes or restarts it")
     if isinstance(error, KeyboardInterrupt):
         return Interrupted("interrupted")
     if _is_typers(error):

@@ -30,7 +30,7 @@ def stop(
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Stop what is being worked on. Training writes a checkpoint first, and the same command goes on from there.
+    """Stop what is being worked on. Training writes a checkpoint first, and the same command resumes from there.
 
     \b
       twinctl stop

@@ -147,7 +147,7 @@ def copy_files(outcomes: Sequence[Outcome], folder: Path) -> list[Path]:
 
 
 def require_modelfiles(outcomes: Sequence[Outcome]) -> None:
-    """Raise ConfigError for a GGUF file that Ollama cannot be told how to ask."""
+    """Raise ConfigError for a GGUF file without a Modelfile, which Ollama needs."""
     from twinctl.ollama.modelfile import FILE_NAME
 
     for outcome in outcomes:

@@ -6,7 +6,7 @@ the one asked for is never overwritten unasked; and what the user does to a file
 So a file shares the cache's blocks (a reflink, which is copied on write) where the disk can do that, else it is copied.
 Only weights, too large to have twice, become hard links on the same disk. Such a link is the cached file itself, so it
 loses the right to be written, under both names: what edits in place is refused, and what replaces the file leaves the
-cache alone. Whoever forces a change all the same is found out by its digest, as with every damaged result.
+cache alone. A change that is forced all the same is detected by its digest, as with every damaged result.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def require_place(folder: Path) -> None:
     if not nearest.is_dir():
         raise ConfigError(f"{nearest} is there and is no folder", _ELSEWHERE)
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise ConfigError(f"{nearest} cannot be written", f"mend its permissions, or {_ELSEWHERE}")
+        raise ConfigError(f"{nearest} cannot be written", f"change its permissions, or {_ELSEWHERE}")
 
 
 def bring(files: Sequence[Path], folder: Path, *, force: bool = False) -> list[Path]:
@@ -76,7 +76,7 @@ def take_away_lines(paths: Sequence[Path], host: str = "", name: str = "twin") -
 
 
 def host() -> str:
-    """This machine as scp would be told it: user and name. Empty where nobody came here by SSH."""
+    """This machine as scp names it: user and host. Empty outside of an SSH session."""
     return f"{getpass.getuser()}@{socket.gethostname()}" if os.environ.get("SSH_CONNECTION") else ""
 
 
@@ -99,13 +99,13 @@ def _make(folder: Path) -> None:
 
 @contextmanager
 def _explained(folder: Path) -> Iterator[None]:
-    """Failures of the disk with a mend, by the folder's name where that is what is full."""
+    """Failures of the disk as ConfigError, by the folder's name where the disk is full."""
     try:
         yield
     except OSError as error:
         is_full = error.errno in _FULL
-        where, mend = (folder, "make room there") if is_full else (error.filename or folder, "mend that")
-        raise ConfigError(f"{where}: {error.strerror}", f"{mend}, or {_ELSEWHERE}") from error
+        where, hint = (folder, "make room there") if is_full else (error.filename or folder, "repair that")
+        raise ConfigError(f"{where}: {error.strerror}", f"{hint}, or {_ELSEWHERE}") from error
 
 
 @contextmanager

@@ -85,7 +85,9 @@ def run(attempt: Attempt[GgufRecipe, ProofOptions, GgufInputs]) -> Produced:
 
 
 def _write_modelfile(attempt: AnyAttempt, model: Path, target: Path) -> list[str]:
-    """What Ollama needs beside the file, where the chat template can be said in its terms; else why not."""
+    """Write what Ollama needs in addition to the file, where the chat template can be expressed in its terms; a warning
+    that says why, where it cannot.
+    """
     from twinctl.config.sampling import Sampling
     from twinctl.ollama.chat_format import read_chat
     from twinctl.ollama.modelfile import FILE_NAME, check_modelfile, modelfile, parameters_of

@@ -1,7 +1,7 @@
 """prepare: anybody's writing → template + EOS → tokens → a seeded split, as Arrow files that train reads as they are.
 
-What must stay true: what is hashed is the content of data, tokenizer and template beside the recipe; an unsound sample
-commits nothing; the audit of what was read, kept and dropped lies beside the tokens.
+What must stay true: what is hashed is the content of data, tokenizer and template, and the recipe; an unsound sample
+commits nothing; the audit of what was read, kept and dropped is kept with the tokens.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def plan(view: RunView, preset: str, values: Values, *, refresh: bool = False) -
         return resolve_sources(wanted, role, view.memo, pinned, refresh=refresh, spool=spool)
 
     general = () if recipe.general_rows == 0 else options.general
-    # Before the model: a mistyped path is told at once, not after what the Hub says of another thing.
+    # Before the model: a mistyped path is an error at once, not after what the Hub says of another thing.
     sources = with_unique_names([*resolved("author", options.data), *resolved("general", general)])
     model = find_base_model(options.model, options.revision, view.memo, view.run.pins.get("model"), refresh=refresh)
     return Plan(
@@ -86,7 +86,7 @@ def plan(view: RunView, preset: str, values: Values, *, refresh: bool = False) -
 
 
 def _template_digest(name: str, model: BaseCheckpoint) -> str | None:
-    """A model's own template is in its tokenizer's files, or in this one beside them."""
+    """A model's own template is in its tokenizer's files, or in a file of its own."""
     from twinctl.data.template import packaged
 
     if name == "model":

@@ -1,4 +1,4 @@
-"""pull: a pushed twin back in a workspace, as a run to talk to, to export, or to train on from.
+"""pull: a pushed twin back in a workspace, as a run to chat with, to export, or to train on from.
 
 What must stay true: a pulled result has the digest, recipe and figures of the one that was pushed, and its files were
 compared to the byte; rows do not travel, so what stands for the tokens is their template alone; nothing of the repo
@@ -74,7 +74,7 @@ def _refuse_other_run(workspace: Workspace, name: str, manifest: HubManifest) ->
 
 
 def open_repo(repo: str, revision: str | None) -> tuple[HubManifest, str]:
-    """What a repo that twinctl pushed tells of itself, and its commit. Raises HubError, ConfigError for another."""
+    """The manifest of a repo that twinctl pushed, and its commit. Raises HubError, ConfigError for another."""
     from twinctl.hub.fetch import remote_to_pull, require_pullable
     from twinctl.hub.names import require_new_name
     from twinctl.hub.remote import small_file

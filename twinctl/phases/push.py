@@ -84,19 +84,20 @@ def _send(upload: UploadPlan, attempt: Attempt[PushRecipe, PushOptions, NoInputs
     for name in (CARD, FILE):
         shutil.copyfile(folder / name, attempt.out / name)
     sent = [] if upload.is_there else upload.to_send
-    return Produced(metrics=_metrics(recipe, upload, done, sent), digest=_digest(upload), warnings=[*upload.warnings])
+    digest = fingerprint({name: file.sha256 for name, file in upload.local.items()})
+    return Produced(metrics=_metrics(recipe, upload, done, sent), digest=digest, warnings=[*upload.warnings])
 
 
 def stage(files: Mapping[str, Path | bytes], folder: Path) -> None:
-    """A folder with exactly these files: links to what lies elsewhere, so that nothing is copied."""
+    """A folder with exactly these files: links to what is elsewhere, so that nothing is copied."""
     shutil.rmtree(folder, ignore_errors=True)
     for name, content in files.items():
-        place = folder / name
-        place.parent.mkdir(parents=True, exist_ok=True)
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
         if isinstance(content, bytes):
-            place.write_bytes(content)
+            path.write_bytes(content)
         else:
-            place.symlink_to(content.resolve())
+            path.symlink_to(content.resolve())
 
 
 def _metrics(recipe: PushRecipe, upload: UploadPlan, done: Any, sent: list[str]) -> dict[str, Any]:
@@ -119,12 +120,8 @@ def _metrics(recipe: PushRecipe, upload: UploadPlan, done: Any, sent: list[str])
     }
 
 
-def _digest(upload: UploadPlan) -> str:
-    return fingerprint({name: file.sha256 for name, file in upload.local.items()})
-
-
 def on_the_hub(record: Record) -> dict[str, Any]:
-    """Whether the Hub still has what this push sent: `remote` says so, `remote_notes` what is otherwise. Asks it.
+    """Whether the Hub still has what this push sent: `remote` says so, `remote_notes` how it differs. Asks it.
 
     A card edited there is no difference: the next push keeps it. Raises HubError.
     """
@@ -136,13 +133,13 @@ def on_the_hub(record: Record) -> dict[str, Any]:
     if not now.exists or not now.has_branch:
         return {"remote": "gone", "remote_notes": [f"{sent['repo']} is not there any more, or not for this account"]}
     local = {each["name"]: LocalFile(each["bytes"], each["sha256"], each["blob"]) for each in sent["files"]}
-    amiss = differences_on(now, {name: file for name, file in local.items() if name != CARD})
-    notes = [*amiss]
+    differing = differences_on(now, {name: file for name, file in local.items() if name != CARD})
+    notes = [*differing]
     if differences_on(now, {CARD: local[CARD]}):
         notes.append("the card was edited there")
     if now.private is not sent["private"]:
         notes.append(f"it is {'private' if now.private else 'public'} now")
-    return {"remote": "differs" if amiss else "same", "remote_notes": notes}
+    return {"remote": "differs" if differing else "same", "remote_notes": notes}
 
 
 PHASE = Phase("push", 1, "push", PushRecipe, PushOptions, NoInputs, None, makes=())

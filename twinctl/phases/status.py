@@ -1,6 +1,6 @@
 """What a run has, in which state, why stale, and what to type: read off the disk, without a network.
 
-What must stay true: a damaged result is told of like any other state, it hides nothing else; only `verify` reads files
+What must stay true: a damaged result is a state like any other, and hides nothing else; only `verify` reads files
 whole.
 """
 

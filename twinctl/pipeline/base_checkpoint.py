@@ -1,7 +1,8 @@
 """The base model: found once by prepare, pinned by content, checked at every later use.
 
 What must stay true: a base model's identity is the sha256 of its weight, config and tokenizer files, so a Hub id, a
-mirror and a local folder of the same files are one model; where it is found is a locator beside that, never hashed.
+mirror and a local folder of the same files are one model; where it is found is a locator, which is stored with it and
+never hashed.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class BaseCheckpoint:
 
     @property
     def local(self) -> Path | None:
-        """Its folder, if it is a local one; the bundled one lies wherever this twinctl is installed."""
+        """Its folder, if it is a local one; the bundled one is part of the installed twinctl."""
         if self.locator == BUNDLED:
             from twinctl.bundled import BASE
 
@@ -70,7 +71,7 @@ class BaseCheckpoint:
         return asdict(self)
 
     def folder(self, *, weights: bool) -> Path:
-        """Where its files lie here; a Hub model is downloaded first. Raises HubError or UpstreamError."""
+        """The folder of its files here; a Hub model is downloaded first. Raises HubError or UpstreamError."""
         path = self.local
         if path is None and self.repo and self.sha:
             from twinctl.hub import download_model

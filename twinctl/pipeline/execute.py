@@ -112,7 +112,7 @@ def carry_out(
     watch: Watch,
     wait: bool = False,
 ) -> Result:
-    """Do something that is done anew each time it is asked for, and keep what came of it like a phase's result."""
+    """Do something that is repeated each time it is asked for, and commit what came of it like a phase's result."""
     artifact = workspace.artifact(plan.path(workspace))
     workspace.create()
     lock = Lock(artifact.path, command_words())

@@ -22,7 +22,7 @@ from twinctl.workspace.workspace import Workspace
 if TYPE_CHECKING:
     from twinctl.pipeline.run_view import RunView
 
-# How the names of files end that tell of a result and are none of its identity: what was measured, and in what time.
+# The ending of files that describe a result and are no part of its identity, such as what a proof measured.
 REPORT = "proof.json"
 
 RecipeT = TypeVar("RecipeT", bound=Recipe)
@@ -49,7 +49,7 @@ class Produced:
 
 
 class RestartWorker(Exception):
-    """Raised by a phase whose process cannot go on: a fresh one can, with these options."""
+    """Raised by a phase whose process cannot continue: a fresh one can, with these options."""
 
     def __init__(self, options: Options, why: str) -> None:
         super().__init__(why)
@@ -80,7 +80,7 @@ class Attempt(Generic[RecipeT, OptionsT, InputsT]):
         return self.artifact.work / "out"
 
     def event(self, kind: str, **values: Any) -> None:
-        """Append an event and show it to whoever watches."""
+        """Append an event, and show it if the attempt is watched."""
         self.artifact.append_event(kind, **values)
         if self.watch:
             self.watch({"event": kind, **values})

@@ -1,6 +1,6 @@
 """Carry out a job: run the phase, commit the result, move the run's pointer. The same in a worker and without one.
 
-What must stay true: whoever calls this holds the artifact's lock; the record is committed before the pointer moves; a
+What must stay true: the caller holds the artifact's lock; the record is committed before the pointer moves; a
 failure leaves work/ and says so in failure.json; an interruption leaves work/ and nothing else.
 """
 
@@ -120,14 +120,14 @@ def perform(
         attempt.event("retry", text=again.why)
         raise
     except SigTerm as error:
-        raise Terminated(f"{phase.command} was terminated", "the same command goes on or begins again") from error
+        raise Terminated(f"{phase.command} was terminated", "the same command resumes or restarts it") from error
     except KeyboardInterrupt as error:
-        raise Interrupted(f"{phase.command} was interrupted", "the same command goes on or begins again") from error
+        raise Interrupted(f"{phase.command} was interrupted", "the same command resumes or restarts it") from error
     except Interrupted:
         attempt.event("stopped")
         raise
     except Exception as error:
-        # A library's own word for a full disk is as often as not something else.
+        # A library often reports a full disk as something else.
         full = None if isinstance(error, TwinctlError) else full_disk(artifact.path)
         record_failure(artifact, full or error)
         if full:
@@ -138,7 +138,7 @@ def perform(
 
 def _commit_elsewhere(job: Job, phase: AnyPhase, result: Produced, workspace: Workspace, began: float) -> Record:
     """The result of another recipe than the one asked for becomes an artifact of its own, and the run's; what was asked
-    for keeps its work/, to go on from.
+    for keeps its work/, to resume from.
     """
     assert result.carried_out is not None
     asked = workspace.artifact(job.path)
@@ -164,7 +164,7 @@ def _commit_elsewhere(job: Job, phase: AnyPhase, result: Produced, workspace: Wo
         os.rename(asked.work / "out", artifact.work / "out")
         record = _record(job, phase, result, artifact, began)
         artifact.commit(record)
-        with workspace.runs.change(job.run) as run:  # where it was begun is still where to go on
+        with workspace.runs.change(job.run) as run:  # `started` still names the one to resume
             run.slots.pop(job.slot, None)
             run.slots[job.slot] = job.path
     finally:

@@ -113,28 +113,28 @@ class RunView:
         return [*own, *self.changed_parents(record)]
 
     def changed_parents(self, record: Record) -> list[str]:
-        """What a result was made from and has been made anew since, however many steps back."""
+        """Which of the results that this one was made from were rebuilt since, however many steps back."""
         reasons = []
         for path in record.parents.values():
             parent = self.workspace.artifact(path).record()
-            if parent is None or parent.slot == record.slot:  # it went on from there, wherever that went since
+            if parent is None or parent.slot == record.slot:  # it continued that one, whatever became of it since
                 continue
             current = self.workspace.artifact(self.run.slots.get(parent.slot, path)).record()
             if current is None:
                 continue
             if current.digest != parent.digest:
                 details = differences(parent.recipe, current.recipe, parent.phase) or ["its data or model changed"]
-                reasons.append(f"{parent.slot} was made anew: {', '.join(details)}")
+                reasons.append(f"{parent.slot} was rebuilt: {', '.join(details)}")
             else:
-                reasons += self.changed_parents(current)  # which may have come to the same by another way
+                reasons += self.changed_parents(current)  # an equal result may have other parents
         return reasons
 
     def require_current(self, record: Record) -> None:
-        """Raise UpstreamError when something that the result was made from has been made anew since."""
+        """Raise UpstreamError when something that the result was made from was rebuilt since."""
         if reasons := self.changed_parents(record):
             raise UpstreamError(
                 f"the {record.slot} of run “{self.name}” is stale: {'; '.join(reasons)}",
-                f"make it anew: twinctl {record.command_in(self.name)}",
+                f"rebuild it: twinctl {record.command_in(self.name)}",
             )
 
     def _choose(self, is_wanted: Callable[[Result], bool]) -> Result | None:

@@ -31,7 +31,7 @@ class Stop:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Inside, a signal only sets `requested`: whoever runs the loop ends it in good order."""
+        """Inside, a signal only sets `requested`: the loop that runs ends itself in good order."""
         self._deferred = True
         try:
             yield
@@ -41,12 +41,12 @@ class Stop:
     def error(self, message: str) -> Interrupted:
         """The error to raise once the work has been brought to a good end."""
         kind = Terminated if self.requested == signal.SIGTERM else Interrupted
-        return kind(message, "the same command goes on from there")
+        return kind(message, "the same command resumes from there")
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._deferred:
             self.requested = number
         else:
             self.before_exit()
-            # Not an exception: libraries catch those while they are imported, and go on half made.
+            # Not an exception: libraries catch those while they are imported, and continue half loaded.
             os._exit(128 + number)

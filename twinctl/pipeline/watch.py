@@ -30,7 +30,7 @@ Watch = Callable[[dict[str, Any]], None]
 LOOK_SECONDS = 0.1
 # Between a command and its worker, the lock can be held by nobody who can be seen yet.
 PATIENCE_SECONDS = 3.0
-RESUME = "the same command goes on from there"
+RESUME = "the same command resumes from there"
 STOPPING = "stopping after this step, with a checkpoint"
 
 
@@ -79,7 +79,7 @@ def follow(artifact: Artifact, alive: Callable[[], bool], start: int = 0) -> Ite
 
 
 def follow_lines(path: Path, alive: Callable[[], bool], start: int = 0) -> Iterator[bytes]:
-    """The same for the lines of any file, which may come into being later."""
+    """The lines of a file from a byte offset on, as they are appended; the file may not exist yet."""
     rest, going = b"", True
     while going:
         going = alive()
@@ -128,8 +128,8 @@ class StopKeys:
         self._request.send(self._signal)
 
     def tell(self) -> None:
-        """Pass the request on to whoever has come to hold the lock since, and say once that it was made; outside the
-        signal's handler, where printing is safe. Raises BusyError when nobody can be reached.
+        """Pass the request on to a process that has taken the lock since, and say once that it was made; outside the
+        signal's handler, where printing is safe. Raises BusyError when the process cannot be reached.
         """
         if self.number is None:
             return
@@ -140,11 +140,11 @@ class StopKeys:
 
 
 class Request:
-    """A signal to whoever holds the artifact's lock, be it one after another; each process gets it once."""
+    """A signal to the processes that hold the artifact's lock, one after another; each gets it once."""
 
     def __init__(self, artifact: Artifact) -> None:
         self._artifact = artifact
-        self._told: set[tuple[int, int]] = set()
+        self._sent: set[tuple[int, int]] = set()
         self._until = 0.0
 
     @property
@@ -153,9 +153,9 @@ class Request:
         return is_locked(self._artifact.path)
 
     def send(self, number: int) -> None:
-        """Send it to whoever has not had it yet. Raises BusyError when the holder cannot be reached for a while."""
+        """Send it to a holder that has not had it yet. Raises BusyError when it cannot be reached for a while."""
         now = time.monotonic()
-        if signal_worker(self._artifact, number, self._told) or not self._until or not self.is_open:
+        if signal_worker(self._artifact, number, self._sent) or not self._until or not self.is_open:
             self._until = now + PATIENCE_SECONDS
         elif now > self._until:
             who = owner_text(self._artifact.path)
@@ -163,7 +163,7 @@ class Request:
 
 
 def stop_workers(artifacts: Sequence[Artifact], number: int) -> None:
-    """Signal whoever works there until nobody does. Raises BusyError when one cannot be reached."""
+    """Signal the processes that work there until none does. Raises BusyError when one cannot be reached."""
     requests = [Request(artifact) for artifact in artifacts]
     while still := [request for request in requests if request.is_open]:
         for request in still:
@@ -171,16 +171,17 @@ def stop_workers(artifacts: Sequence[Artifact], number: int) -> None:
         time.sleep(LOOK_SECONDS)
 
 
-def signal_worker(artifact: Artifact, number: int, told: set[tuple[int, int]] | None = None) -> bool:
+def signal_worker(artifact: Artifact, number: int, sent: set[tuple[int, int]] | None = None) -> bool:
     """Send the signal to the process that holds the artifact; False when there is none that can be seen from here.
 
-    `told`: who has had which signal already, and does not get it again. Raises BusyError when it runs on another host.
+    `sent`: which process has had which signal already, and does not get it again. Raises BusyError when the process
+    runs on another host.
     """
-    told = set() if told is None else told
+    sent = set() if sent is None else sent
     found = _holders(artifact.path, everyone=number == signal.SIGKILL)
     for pid in found:
-        if (pid, number) not in told:
-            told.add((pid, number))
+        if (pid, number) not in sent:
+            sent.add((pid, number))
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
     return bool(found)
@@ -225,7 +226,7 @@ def finished(artifact: Artifact) -> Record | None:
 
 
 def kept_step(artifact: Artifact) -> int | None:
-    """The step of the newest sealed checkpoint, by what is on disk: events also tell of those that are gone."""
+    """The step of the newest sealed checkpoint, by what is on disk: events name also those that are gone."""
     from twinctl.pipeline.checkpoints import MANIFEST, step_of
 
     return max((step_of(path.parent) for path in artifact.work.glob(f"checkpoints/*/{MANIFEST}")), default=None)

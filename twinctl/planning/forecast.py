@@ -54,7 +54,7 @@ class Forecast:
     """`tokens`: real ones, in all epochs. `seconds`: by the pace of earlier trainings here, None without any.
 
     `download`: bytes of the base that are still to come. `token`: whether there is one for the Hub, None where the base
-    is not from there. `tracking`: where the metrics go beside the workspace.
+    is not from there. `tracking`: where the metrics go besides the workspace.
     """
 
     device: Device

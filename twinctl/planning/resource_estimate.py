@@ -1,4 +1,4 @@
-"""What is known of a training beside its memory: steps and tokens, the pace of earlier ones, download and disk.
+"""What is known of a training besides its memory: steps and tokens, the pace of earlier ones, download and disk.
 
 What must stay true: nothing is downloaded to find out, and a Hub that cannot be asked is a remark, not a failure.
 """

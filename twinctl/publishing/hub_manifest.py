@@ -196,7 +196,7 @@ class HubManifest(BaseModel):
 
 def read(text: bytes | str, repo: str) -> HubManifest:
     """The document of a repo. Raises ConfigError when it is damaged, or of a newer twinctl."""
-    again = f"look at it on the Hub; or push the twin again: {FILE} is made anew"
+    again = f"look at it on the Hub; or push the twin again: {FILE} is rewritten"
     try:
         stored = json.loads(text)
         if isinstance(stored, dict) and isinstance(stored.get("schema"), int) and stored["schema"] > SCHEMA:

@@ -1,7 +1,7 @@
-"""A file is proven in the phase that makes it, before it gets its final name: see the room `proof`.
+"""A file is proven in the phase that makes it, before it gets its final name.
 
-What must stay true: what the trained model said of the held-out rows is kept beside the merged model (not in its out/,
-which is pushed: it holds the author's writing) and asked anew where it is gone, so every file is compared with the
+What must stay true: what the trained model said of the held-out rows is kept with the merged model (not in its out/,
+which is pushed: it holds the author's writing) and asked again where it is gone, so every file is compared with the
 same words.
 """
 
@@ -118,7 +118,7 @@ def _asked(reference: Path, trained: Callable[[], TrainedModel], folder: Path, e
 
 def prove_again(view: RunView, result: Result, watch: Watch, *, wait: bool = False) -> Result:
     """A finished merged model or GGUF file: every byte is what was written, and it is still what was trained. One that
-    was made without a proof has it from then on: in the record, which is given back, and the report beside the file.
+    was made without a proof has it from then on: in the record, which is given back, and in a report next to the file.
 
     Raises UpstreamError or CheckFailed; the file stays where it is. BusyError, unless `wait`, where another process is
     at it.

@@ -119,7 +119,7 @@ class Artifact:
         return sum(entry.stat().st_size for entry in self.path.rglob("*") if entry.is_file())
 
     def fail(self, code: str, message: str, hint: str) -> None:
-        """Keep what went wrong, for status and for whoever watches."""
+        """Keep what went wrong, for status and for viewers."""
         write_json(self.path / "failure.json", {"class": code, "message": message, "hint": hint, "time": time.time()})
 
     def tidy(self) -> None:
@@ -162,7 +162,7 @@ class Artifact:
         """Raise UpstreamError, naming the file, unless the files are those of the record.
 
         `digest`: None compares sizes only, a memo's `sha256` reads what has changed since it was read last, and
-        `file_sha256` reads every byte. `run`: the run for which the mend is told.
+        `file_sha256` reads every byte. `run`: the run that the hint names.
         """
         record = self.record()
         listed = {self.out / entry["name"]: entry for entry in record.files} if record else {}

@@ -32,7 +32,7 @@ CRASHED = "left by a crash"
 UNWRITTEN = "left by an interrupted write"
 TRASH = "left by an interrupted clean"
 UNPREPARED = "was piped in, and no run is prepared from it"
-SOON = 3600.0  # seconds for which whoever piped something in may be about to prepare it
+SOON = 3600.0  # seconds in which what was piped in may still be about to be prepared
 # Trash is last: should it resist, the rest is gone by then.
 OUTSIDE = {
     ".probe-*": CRASHED,
@@ -47,7 +47,7 @@ OUTSIDE = {
 class Leftover:
     """A file or folder (relative to the workspace) and why it goes, or why it stays.
 
-    `artifact`: the one in which it lies or which it is, relative to artifacts/; "" for what lies outside.
+    `artifact`: the one that it is in or is itself, relative to artifacts/; "" for what is outside.
     """
 
     path: str
@@ -70,7 +70,7 @@ class Sweep:
 
 
 def survey(workspace: Workspace) -> Sweep:
-    """What `clean` would do now. Changes nothing. Raises UpstreamError when it cannot be told what stays."""
+    """What `clean` would do now. Changes nothing. Raises UpstreamError when it cannot be known what stays."""
     if not (workspace.root / "workspace.json").exists():
         return Sweep([], [])  # not a workspace: nothing in it is ours
     reached = _reached(workspace)
@@ -136,7 +136,7 @@ def _artifacts(workspace: Workspace) -> list[str]:
 
 
 def _left_inside(workspace: Workspace, path: str) -> Iterator[Leftover]:
-    """What a crash left in an artifact that stays. The work/ of an unfinished one is what it goes on from."""
+    """What a crash left in an artifact that stays. The work/ of an unfinished one is what it resumes from."""
     artifact = workspace.artifact(path)
     if artifact.work.exists() and artifact.record() is not None:
         yield _leftover(workspace, artifact.work, CRASHED, path)
@@ -145,7 +145,7 @@ def _left_inside(workspace: Workspace, path: str) -> Iterator[Leftover]:
 
 
 def _left_outside(workspace: Workspace) -> Iterator[Leftover]:
-    """What was left beside the artifacts."""
+    """What was left outside of artifacts."""
     for pattern, reason in OUTSIDE.items():
         for path in sorted(workspace.root.glob(pattern)):
             yield _leftover(workspace, path, reason)
@@ -219,7 +219,7 @@ def _remove_artifact(workspace: Workspace, path: str) -> bool:
 
 
 def _delete(path: Path) -> None:
-    """The file, the link itself, or the folder with all below; what is gone already is none of our business."""
+    """The file, the link itself, or the folder with all below; what is gone already is passed over."""
     with suppress(FileNotFoundError):
         if path.is_symlink() or not path.is_dir():
             path.unlink()

@@ -1,6 +1,6 @@
 """The lock of one artifact: an flock that the operating system frees when its last holder dies.
 
-What must stay true: whoever writes into an artifact's folder holds its lock, and the locked file is the one that lies
+What must stay true: what writes into an artifact's folder holds its lock, and the locked file is the one that lies
 there, not one that was removed meanwhile; the descriptor is inherited by a worker, so the lock lasts until the last
 worker is gone, whatever became of the command that started it. owner.json is for messages only.
 """
@@ -18,7 +18,7 @@ from typing import Any
 from twinctl.errors import BusyError, UpstreamError
 from twinctl.workspace.files import read_json, write_json
 
-# `held` takes the lock for a moment to look; whoever wants it in earnest tries for longer than that.
+# `is_locked` takes the lock for a moment to look; `acquire` tries for longer than that.
 PATIENCE_SECONDS = 0.3
 
 

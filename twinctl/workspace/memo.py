@@ -56,7 +56,7 @@ def read_all(paths: Sequence[Path], digest: Callable[[Path], str]) -> list[str]:
 
     try:
         for _ in range(min(len(paths), os.cpu_count() or 1)):
-            threading.Thread(target=work, daemon=True).start()  # whoever interrupts does not wait for a shard's end
+            threading.Thread(target=work, daemon=True).start()  # an interruption does not wait for a shard's end
         return [result.result() for result in results]
     finally:
         waiting.clear()
