@@ -17,6 +17,6 @@ def test_go_writes_what_the_jinja_writes(name: str, rendered_by_go: Callable[...
     chat = CHATS[name]
     template = dict(commands(modelfile(chat, "a.gguf", parameters_of(Sampling(), 2048))))["template"]
     script = learn(chat)
-    contents = [text for text in HOSTILE if not any(word.strip() in text for word in script.loose)]
-    talks = [messages_of(talk, [text] * len(talk)) for talk in script.talks for text in contents]
+    contents = [text for text in HOSTILE if not any(word.strip() in text for word in script.unsupported)]
+    talks = [messages_of(talk, [text] * len(talk)) for talk in script.forms for text in contents]
     assert rendered_by_go(template, talks) == [chat.prompt(talk) for talk in talks]

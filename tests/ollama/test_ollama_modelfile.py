@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 from tokenizers import Tokenizer
@@ -14,9 +15,12 @@ from tests.support.families import save_tokenizer
 from twinctl.config.sampling import Sampling
 from twinctl.data.template import packaged
 from twinctl.errors import CheckFailed, ConfigError, TwinctlError
+from twinctl.ollama import template_script
 from twinctl.ollama.chat_format import Chat, read_chat
 from twinctl.ollama.go_read import rendered
+from twinctl.ollama.go_write import go_template
 from twinctl.ollama.modelfile import check_modelfile, commands, modelfile, parameters_of
+from twinctl.ollama.template_script import ASKED, START, WITH_SYSTEM, learn
 
 PARAMETERS = parameters_of(Sampling(), 2048)
 QUESTION = [{"role": "user", "content": "What is fog?"}]
@@ -196,3 +200,18 @@ def test_a_damaged_folder_is_refused(tmp_path: Path) -> None:
 def test_the_day_is_said_to_be_that_of_the_export() -> None:
     dated: Chat = chat_of("{{ bos_token }}" + "{{ strftime_now('%Y') }}" + CHATS["no system"].template.text[15:])
     assert "the day's date" in modelfile(dated, "a.gguf", PARAMETERS)
+
+
+def test_the_worked_example_of_template_script_is_what_is_learned_and_written() -> None:
+    _, _, jinja, _, go, *_ = (template_script.__doc__ or "").split("\n\n")
+    refuses = "{% for m in messages if m.role in ('system', 'tool') %}{{ raise_exception('no') }}{% endfor %}"
+    chat = chat_of(refuses + dedent(jinja).replace("\\\\n", "\\n"), bos=None)
+    script = learn(chat)
+    assert {pair: separator.text for pair, separator in script.separators.items()} == {
+        (START, "user"): "Q: ",
+        ("user", "assistant"): "\nA: ",
+        ("assistant", "user"): "\nQ: ",
+        ("user", ASKED): "\nA: ",
+    }
+    assert WITH_SYSTEM in script.left_out and "the results of tools" in script.left_out
+    assert go_template(script) == dedent(go).replace("\n", "").replace("\\n", "\n")

@@ -1,1 +1,1 @@
-"""Taking a result away: its files in a folder of the user's own, and the Modelfile that Ollama reads beside them."""
+"""Ollama's side of an exported model: a Modelfile that writes the prompts of the model's own chat template."""

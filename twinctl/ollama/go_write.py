@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from twinctl.ollama.template_script import ASKED, OPENING, START, SYSTEM, Gap, Pair, Script
+from twinctl.ollama.template_script import ASKED, OPENING, START, SYSTEM, Pair, Script, Separator
 
 # What Python's str.strip takes away, and so Jinja's trim.
 _SPACES = [chr(code) for code in range(0x3001) if chr(code).isspace()]
@@ -21,14 +21,14 @@ _UNSAFE = re.compile(r'\{+|"{3,}|(?:[^\S\n ]|[^\s -~])+')
 
 def go_template(script: Script) -> str:
     """The Go template that writes what the script says, up to where the answer begins."""
-    words = [gap for gap in dict.fromkeys(script.gaps.values()) if gap.word]
-    names = {gap: f"before{number}" for number, gap in enumerate(words, 1)}
+    words = [separator for separator in dict.fromkeys(script.separators.values()) if separator.keyword]
+    names = {separator: f"before{number}" for number, separator in enumerate(words, 1)}
     defined = [_define("trim", _trim())] if script.trimmed else []
-    defined += [_define(name, _search(gap, name)) for gap, name in names.items()]
+    defined += [_define(name, _search(separator, name)) for separator, name in names.items()]
     branches = [(_condition(script, kind), _message(script, kind, names)) for kind in script.kinds]
-    asked = {before: gap for (before, after), gap in script.gaps.items() if after == ASKED}
+    asked = {before: separator for (before, after), separator in script.separators.items() if after == ASKED}
     body = f'{{{{ $before := "" }}}}{{{{ range .Messages }}}}{_branches(branches)}{{{{ end }}}}'
-    asks = _branches([(_eq("$before", asked), _gap(asked, names))])
+    asks = _branches([(_eq("$before", asked), _separator(asked, names))])
     return "".join(defined) + body + asks
 
 
@@ -49,45 +49,48 @@ def _role(kind: str) -> str:
     return SYSTEM if kind == OPENING else kind
 
 
-def _befores(gaps: Mapping[Pair, Gap], kind: str) -> dict[str, Gap]:
-    return {before: gap for (before, after), gap in gaps.items() if after == kind}
+def _befores(separators: Mapping[Pair, Separator], kind: str) -> dict[str, Separator]:
+    return {before: separator for (before, after), separator in separators.items() if after == kind}
 
 
 def _condition(script: Script, kind: str) -> str:
     """When a message is of this kind, and stands where the template takes it; a question is never left out."""
-    befores, role = _befores(script.gaps, kind), _eq(".Role", [_role(kind)])
+    befores, role = _befores(script.separators, kind), _eq(".Role", [_role(kind)])
     possible = {START, *script.kinds} - {kind, *([START, OPENING] if kind == SYSTEM else [])}
     if kind == "user" or possible <= befores.keys():
         return role
     return f"and ({role}) ({_eq('$before', befores)})"
 
 
-def _message(script: Script, kind: str, names: Mapping[Gap, str]) -> str:
+def _message(script: Script, kind: str, names: Mapping[Separator, str]) -> str:
     content = '{{ template "trim" .Content }}' if kind in script.trimmed else "{{ .Content }}"
-    return f"{_gap(_befores(script.gaps, kind), names)}{content}{{{{ $before = {literal(kind)} }}}}"
+    return f"{_separator(_befores(script.separators, kind), names)}{content}{{{{ $before = {literal(kind)} }}}}"
 
 
-def _gap(befores: Mapping[str, Gap], names: Mapping[Gap, str]) -> str:
+def _separator(befores: Mapping[str, Separator], names: Mapping[Separator, str]) -> str:
     """The text before a message by the kind before that; what most kinds share stands last, for all others."""
-    shared: dict[Gap, list[str]] = {}
-    for before, gap in befores.items():
-        shared.setdefault(gap, []).append(before)
+    shared: dict[Separator, list[str]] = {}
+    for before, separator in befores.items():
+        shared.setdefault(separator, []).append(before)
     *rare, (usual, _) = sorted(shared.items(), key=lambda item: len(item[1]))
     written = {
-        gap: f"{{{{ template {literal(names[gap])} .Content }}}}" if gap.word else safe(gap.text) for gap in shared
+        separator: f"{{{{ template {literal(names[separator])} .Content }}}}"
+        if separator.keyword
+        else safe(separator.text)
+        for separator in shared
     }
     if not rare:
         return written[usual]
-    branches = _branches([(_eq("$before", kinds), written[gap]) for gap, kinds in rare])
+    branches = _branches([(_eq("$before", kinds), written[separator]) for separator, kinds in rare])
     return f"{branches.removesuffix('{{ end }}')}{{{{ else }}}}{written[usual]}{{{{ end }}}}"
 
 
-def _search(gap: Gap, name: str) -> str:
+def _search(separator: Separator, name: str) -> str:
     """Goes through a content, a byte at a time, until it finds the word or the end."""
-    size = len(gap.word.encode())
-    found = f"{{{{ else if {_eq(f'(slice . 0 {size})', [gap.word])} }}}}{safe(gap.told)}"
+    size = len(separator.keyword.encode())
+    found = f"{{{{ else if {_eq(f'(slice . 0 {size})', [separator.keyword])} }}}}{safe(separator.alternative)}"
     again = f"{{{{ else }}}}{{{{ template {literal(name)} (slice . 1) }}}}{{{{ end }}}}"
-    return f"{{{{ if lt (len .) {size} }}}}{safe(gap.text)}{found}{again}"
+    return f"{{{{ if lt (len .) {size} }}}}{safe(separator.text)}{found}{again}"
 
 
 def _trim() -> str:

@@ -106,8 +106,8 @@ _INSTEAD = "leave out --ollama: LM Studio and llama.cpp take the Jinja itself, w
 
 
 def _probes(script: Script) -> Iterator[list[dict[str, str]]]:
-    contents = [content for content in HOSTILE if not any(word.strip() in content for word in script.loose)]
-    for talk in script.talks:
+    contents = [content for content in HOSTILE if not any(word.strip() in content for word in script.unsupported)]
+    for talk in script.forms:
         for start in range(len(contents)):
             yield messages_of(talk, list(islice(cycle(contents), start, start + len(talk))))
 
@@ -120,10 +120,10 @@ def _apart(wanted: str, found: str) -> str:
 
 def _remarks(chat: Chat, script: Script) -> Iterator[str]:
     yield "Written by twinctl: the prompts are those of the model's own chat template."
-    if script.without:
-        yield f"What it does not take is left out here: {'; '.join(script.without)}."
-    if script.loose:
-        words = ", ".join(ascii(word) for word in script.loose)
+    if script.left_out:
+        yield f"What it does not take is left out here: {'; '.join(script.left_out)}."
+    if script.unsupported:
+        words = ", ".join(ascii(word) for word in script.unsupported)
         yield f"A message that holds one of these is written in another way by it, but not by Ollama: {words}"
     if WRITES_THE_DATE in chat.template.text:
         yield "It writes the day's date; Ollama writes that of the export."
@@ -131,9 +131,9 @@ def _remarks(chat: Chat, script: Script) -> Iterator[str]:
 
 def _guards(chat: Chat, script: Script) -> list[str]:
     """What a model that runs on would write as the next question's head, where that is no token but plain text."""
-    gap = script.gaps["assistant", "user"].text
-    guard = gap.rpartition(chat.template.eos)[2].strip()
-    is_plain = len(guard) > 2 and not any(special in gap.rpartition(chat.template.eos)[2] for special in chat.specials)
+    after_eos = script.separators["assistant", "user"].text.rpartition(chat.template.eos)[2]
+    guard = after_eos.strip()
+    is_plain = len(guard) > 2 and not any(special in after_eos for special in chat.specials)
     return [guard] if is_plain else []
 
 

@@ -1,10 +1,30 @@
-"""What a chat template writes between one message and the next, learnt by showing it talks.
+"""What a chat template writes between one message and the next, learned by rendering conversations with it.
 
-Nobody can read any Jinja; but most templates only write something before, between and behind the contents, and what
-that is depends on the two roles beside it. Then talks of unmistakable contents show all of it.
+Jinja in general cannot be translated, but most chat templates only write some text before, between and after the
+contents, and that text depends on the roles of the two messages around it. Conversations whose contents cannot be
+mistaken for anything else show all of it. An example, without its lines that refuse system messages and tools:
 
-What must stay true: a template that cannot be told in this way is refused, never approximated; what a template itself
-refuses (a system message, tools) is left out and named.
+    {% for m in messages %}{{ 'Q: ' if m.role == 'user' else 'A: ' }}{{ m.content }}{{ '\\n' }}{% endfor %}
+    {%- if add_generation_prompt %}A: {% endif %}
+
+1. `learn` renders user; user, assistant, user; and so on, with the contents "twinctl0content", "twinctl1content", …,
+   and cuts each text at its contents. The separators are, by the kinds of the messages around them:
+   (START, user) "Q: " · (user, assistant) "\\nA: " · (assistant, user) "\\nQ: " · (user, ASKED) "\\nA: "
+   It continues with the conversations of `OPTIONAL`; what this template refuses is listed in `left_out`.
+2. It renders them again with white space around a content (is it trimmed?), and with each string of the Jinja source in
+   a content: Alpaca writes another preamble where the question contains "### Input:".
+3. `go_write.go_template` writes the separators as Go, which remembers the kind of the message before (here with line
+   breaks between the branches, and \\n for one that is written):
+
+    {{ $before := "" }}{{ range .Messages }}
+    {{ if eq .Role "user" }}{{ if eq $before "" }}Q: {{ else }}\\nQ: {{ end }}{{ .Content }}{{ $before = "user" }}
+    {{ else if and (eq .Role "assistant") (eq $before "user") }}\\nA: {{ .Content }}{{ $before = "assistant" }}{{ end }}
+    {{ end }}{{ if eq $before "user" }}\\nA: {{ end }}
+
+4. `go_read.rendered` runs that Go, and `modelfile.check_modelfile` compares it with the Jinja.
+
+What must stay true: a template that cannot be expressed in this way is refused, never approximated; what a template
+itself refuses (a system message, tools) is left out and named.
 """
 
 from __future__ import annotations
@@ -17,93 +37,97 @@ from itertools import pairwise
 from twinctl.errors import ConfigError
 from twinctl.ollama.chat_format import Chat
 
-Talk = tuple[str, ...]
+Roles = tuple[str, ...]
+"""The form of a conversation: the role of each message."""
 Pair = tuple[str, str]
+"""The kinds of the two messages around a separator."""
 START, OPENING, ASKED = "", "opening", "asked"
 SYSTEM = "system"
 WITH_SYSTEM = "a system message"
 _LETTERS = {"s": "system", "u": "user", "a": "assistant", "t": "tool"}
 
 
-def _talks(*words: str) -> tuple[Talk, ...]:
+def _forms(*words: str) -> tuple[Roles, ...]:
     return tuple(tuple(_LETTERS[letter] for letter in word) for word in words)
 
 
-NEEDED = _talks("u", "uau", "uauau")
-# By what they have beside questions and answers. Ollama itself joins messages of one role that follow one another, and
-# drops the oldest ones of a talk that has become too long.
+REQUIRED = _forms("u", "uau", "uauau")
+# By what they have in addition to questions and answers. Ollama itself joins messages of one role that follow one
+# another, and drops the oldest ones of a conversation that has become too long.
 OPTIONAL = {
-    WITH_SYSTEM: _talks("su", "suau", "suauau"),
-    "nothing but a system message": _talks("s"),
-    "a system message later on": _talks("uasu", "usau", "usu", "uas", "us", "suasu"),
-    "an answer before the first question": _talks("au", "auau", "sau"),
-    "the results of tools": _talks("uat", "uatt", "uatau", "suatau"),
+    WITH_SYSTEM: _forms("su", "suau", "suauau"),
+    "nothing but a system message": _forms("s"),
+    "a system message later on": _forms("uasu", "usau", "usu", "uas", "us", "suasu"),
+    "an answer before the first question": _forms("au", "auau", "sau"),
+    "the results of tools": _forms("uat", "uatt", "uatau", "suatau"),
 }
 
 
 @dataclass(frozen=True)
-class Gap:
-    """What stands before a content. `told` stands there instead where the content holds `word`."""
+class Separator:
+    """The text before a content; `alternative` replaces it where that content contains `keyword`."""
 
     text: str
-    word: str = ""
-    told: str = ""
+    keyword: str = ""
+    alternative: str = ""
 
 
 @dataclass(frozen=True)
 class Script:
-    """`gaps` by the kinds of the messages beside them: a role, START before the first one and ASKED behind the last;
-    a system message that comes first is an OPENING. `trimmed` are the kinds whose contents lose the white space around
-    them. `talks` are the forms of talk that this is true for; `without` names what the template does not take.
-    `loose` are words that, in a content, make it write that talk in another way still.
+    """What a chat template writes around the contents.
+
+    `separators`: by the kinds of the messages around them, each a role, START before the first one, or ASKED after the
+    last; a system message that comes first is an OPENING. `trimmed`: the kinds whose contents lose the white space
+    around them. `forms`: the conversations that this was learned from and holds for; `left_out` names those that the
+    template does not take. `unsupported`: words that, in a content, change the text in another way than by a keyword.
     """
 
-    gaps: Mapping[Pair, Gap]
+    separators: Mapping[Pair, Separator]
     trimmed: frozenset[str]
-    talks: tuple[Talk, ...]
-    without: tuple[str, ...]
-    loose: tuple[str, ...]
+    forms: tuple[Roles, ...]
+    left_out: tuple[str, ...]
+    unsupported: tuple[str, ...]
 
     @property
     def kinds(self) -> list[str]:
         """The kinds of messages that are written, in the order in which a reader expects them."""
-        known = {after for _, after in self.gaps}
+        known = {after for _, after in self.separators}
         return [kind for kind in (OPENING, *_LETTERS.values()) if kind in known]
 
 
 class _Irregular(Exception):
-    """The text of a talk is no row of gaps and contents."""
+    """The text of a conversation is no sequence of separators and contents."""
 
 
 @lru_cache(maxsize=4)
 def learn(chat: Chat) -> Script:
-    """Raises ConfigError for a template that is no row of gaps and contents."""
-    found: dict[Pair, str] = {}
-    talks: list[Talk] = []
-    without: list[str] = []
-    for name, forms in {"": NEEDED, **OPTIONAL}.items():
-        taken = _taken(chat, name, forms, found)
+    """Raises ConfigError for a template whose text is no sequence of separators and contents."""
+    texts: dict[Pair, str] = {}
+    learned: list[Roles] = []
+    left_out: list[str] = []
+    for name, forms in {"": REQUIRED, **OPTIONAL}.items():
+        taken = _taken(chat, name, forms, texts)
         if taken is None:
-            without.append(name)
+            left_out.append(name)
         else:
-            found |= taken
-            talks += forms
-    gaps, loose = _with_words(chat, talks, found)
-    return Script(gaps, _trimmed(chat, talks), tuple(talks), tuple(without), tuple(loose))
+            texts |= taken
+            learned += forms
+    separators, unsupported = _with_keywords(chat, learned, texts)
+    return Script(separators, _trimmed(chat, learned), tuple(learned), tuple(left_out), tuple(unsupported))
 
 
-def _taken(chat: Chat, name: str, forms: tuple[Talk, ...], known: Mapping[Pair, str]) -> dict[Pair, str] | None:
-    """The gaps of these talks; None where the template refuses them, passes over them, or treats each in its own way
-    and they are rare.
+def _taken(chat: Chat, name: str, forms: tuple[Roles, ...], known: Mapping[Pair, str]) -> dict[Pair, str] | None:
+    """The separators of these conversations; None for rare ones that the template refuses, ignores, or writes in no
+    regular way.
     """
     try:
-        return _gaps_of(chat, forms, known)
+        return _texts_of(chat, forms, known)
     except ConfigError:
         if not name:
             raise
         return None
     except _Irregular as error:
-        if name == WITH_SYSTEM and _passes_over_system(chat):
+        if name == WITH_SYSTEM and _ignores_system(chat):
             return None
         if name in ("", WITH_SYSTEM):
             raise _refused(str(error)) from error
@@ -118,111 +142,111 @@ def _refused(why: str) -> ConfigError:
     )
 
 
-def _gaps_of(chat: Chat, forms: Sequence[Talk], known: Mapping[Pair, str]) -> dict[Pair, str]:
-    found = dict(known)
-    for talk in forms:
-        for pair, text in zip(pairs(talk), _cut(chat, talk, _plain(talk)), strict=True):
-            if found.setdefault(pair, text) != text:
-                raise _Irregular(f"between {_name(pair)} it writes {found[pair]!r} in one talk, {text!r} in another")
-    return found
+def _texts_of(chat: Chat, forms: Sequence[Roles], known: Mapping[Pair, str]) -> dict[Pair, str]:
+    texts = dict(known)
+    for roles in forms:
+        for pair, text in zip(pairs(roles), _cut(chat, roles, _plain(roles)), strict=True):
+            if texts.setdefault(pair, text) != text:
+                around = f"{pair[0] or 'the start'} and {pair[1]}"
+                raise _Irregular(f"between {around} it writes {texts[pair]!r} in one talk, {text!r} in another")
+    return texts
 
 
-def kinds(talk: Talk) -> list[str]:
+def kinds(roles: Roles) -> list[str]:
     """The kind of each message."""
-    return [OPENING if role == SYSTEM and not place else role for place, role in enumerate(talk)]
+    return [OPENING if role == SYSTEM and not index else role for index, role in enumerate(roles)]
 
 
-def pairs(talk: Talk) -> list[Pair]:
-    """The kinds beside each gap, the one before the first message and the one before the asked answer among them."""
-    row = [START, *kinds(talk), ASKED]
-    return list(pairwise(row))
+def pairs(roles: Roles) -> list[Pair]:
+    """The kinds around each separator, from the one before the first message to the one before the next answer."""
+    return list(pairwise([START, *kinds(roles), ASKED]))
 
 
-def _name(pair: Pair) -> str:
-    return f"{pair[0] or 'the start'} and {pair[1]}"
+def _plain(roles: Roles) -> list[str]:
+    return [f"twinctl{index}content" for index in range(len(roles))]
 
 
-def _plain(talk: Talk) -> list[str]:
-    return [f"twinctl{place}content" for place in range(len(talk))]
+def _cut(chat: Chat, roles: Roles, contents: list[str]) -> list[str]:
+    """The text before, between and after the contents. Raises _Irregular where a content was changed."""
+    rest, texts = chat.prompt(messages_of(roles, contents)), []
+    for index, content in enumerate(contents):
+        text, match, rest = rest.partition(content)
+        if not match or content in rest:
+            raise _Irregular(
+                f"of {' '.join(roles)} it changes, repeats or leaves out the content of number {index + 1}"
+            )
+        texts.append(text)
+    return [*texts, rest]
 
 
-def _cut(chat: Chat, talk: Talk, contents: list[str]) -> list[str]:
-    """What stands before, between and behind the contents. Raises _Irregular where they are not as they were given."""
-    rest, gaps = chat.prompt(messages_of(talk, contents)), []
-    for place, content in enumerate(contents):
-        gap, found, rest = rest.partition(content)
-        if not found or content in rest:
-            raise _Irregular(f"of {' '.join(talk)} it changes, repeats or leaves out the content of number {place + 1}")
-        gaps.append(gap)
-    return [*gaps, rest]
+def messages_of(roles: Roles, contents: Sequence[str]) -> list[dict[str, str]]:
+    """The conversation with these contents."""
+    return [{"role": role, "content": content} for role, content in zip(roles, contents, strict=True)]
 
 
-def messages_of(talk: Talk, contents: Sequence[str]) -> list[dict[str, str]]:
-    """The talk with these contents."""
-    return [{"role": role, "content": content} for role, content in zip(talk, contents, strict=True)]
-
-
-def _passes_over_system(chat: Chat) -> bool:
-    (talk,) = _talks("suauau")
-    messages = messages_of(talk, _plain(talk))
+def _ignores_system(chat: Chat) -> bool:
+    (roles,) = _forms("suauau")
+    messages = messages_of(roles, _plain(roles))
     return chat.prompt(messages) == chat.prompt(messages[1:])
 
 
-def _places(talks: Sequence[Talk]) -> list[tuple[Talk, int]]:
-    """Every message of every talk."""
-    return [(talk, place) for talk in talks for place in range(len(talk))]
+def _positions(forms: Sequence[Roles]) -> list[tuple[Roles, int]]:
+    """Every message of every conversation."""
+    return [(roles, index) for roles in forms for index in range(len(roles))]
 
 
-def _changed(talk: Talk, place: int, change: Callable[[str], str]) -> list[str]:
+def _changed(roles: Roles, changed: int, change: Callable[[str], str]) -> list[str]:
     """The plain contents, one of them changed."""
-    return [change(content) if at == place else content for at, content in enumerate(_plain(talk))]
+    return [change(content) if index == changed else content for index, content in enumerate(_plain(roles))]
 
 
-def _trimmed(chat: Chat, talks: Sequence[Talk]) -> frozenset[str]:
+def _trimmed(chat: Chat, forms: Sequence[Roles]) -> frozenset[str]:
     """Raises ConfigError for a template that takes some of the white space around a content away, but not all."""
-    found: dict[str, bool] = {}
-    for talk, place in _places(talks):
-        kind, plain = kinds(talk)[place], _plain(talk)
-        spaced = _changed(talk, place, lambda content: f"\n \t{content}\t \n")
-        text, usual = chat.prompt(messages_of(talk, spaced)), chat.prompt(messages_of(talk, plain))
-        kept = usual.replace(plain[place], spaced[place])
-        if text not in (usual, kept) or found.setdefault(kind, text == usual) != (text == usual):
+    is_trimmed: dict[str, bool] = {}
+    for roles, index in _positions(forms):
+        kind, plain = kinds(roles)[index], _plain(roles)
+        spaced = _changed(roles, index, lambda content: f"\n \t{content}\t \n")
+        text, usual = chat.prompt(messages_of(roles, spaced)), chat.prompt(messages_of(roles, plain))
+        untrimmed = usual.replace(plain[index], spaced[index])
+        if text not in (usual, untrimmed) or is_trimmed.setdefault(kind, text == usual) != (text == usual):
             raise _refused(f"it takes some of the white space around a content ({kind}) away, but not all")
-    return frozenset(kind for kind, is_trimmed in found.items() if is_trimmed)
+    return frozenset(kind for kind, trims in is_trimmed.items() if trims)
 
 
-def _with_words(chat: Chat, talks: Sequence[Talk], found: Mapping[Pair, str]) -> tuple[dict[Pair, Gap], list[str]]:
-    """The gaps, and which of them look for a word in the content behind them; the words that do more than that."""
-    gaps, loose = {pair: Gap(text) for pair, text in found.items()}, []
-    for word in _words(chat.template.text):
+def _with_keywords(
+    chat: Chat, forms: Sequence[Roles], texts: Mapping[Pair, str]
+) -> tuple[dict[Pair, Separator], list[str]]:
+    """The separators, with the keyword that some look for in the content after them; and the unsupported words."""
+    separators, unsupported = {pair: Separator(text) for pair, text in texts.items()}, []
+    for word in _strings(chat.template.text):
         try:
-            told = _told(chat, talks, found, word)
+            alternatives = _alternatives(chat, forms, texts, word)
         except (_Irregular, ConfigError):
-            loose.append(word)
+            unsupported.append(word)
             continue
-        if any(gaps[pair].word for pair in told):
-            loose.append(word)
+        if any(separators[pair].keyword for pair in alternatives):
+            unsupported.append(word)
         else:
-            gaps |= {pair: Gap(found[pair], word, text) for pair, text in told.items()}
-    return gaps, loose
+            separators |= {pair: Separator(texts[pair], word, text) for pair, text in alternatives.items()}
+    return separators, unsupported
 
 
-def _told(chat: Chat, talks: Sequence[Talk], found: Mapping[Pair, str], word: str) -> dict[Pair, str]:
-    """The gaps that a content with the word has before it, where they are not the usual ones."""
-    told: dict[Pair, str] = {}
-    for talk, place in _places(talks):
-        pair, usual = pairs(talk)[place], [found[pair] for pair in pairs(talk)]
-        for change in _holding(word):
-            contents = _changed(talk, place, change)
-            cut = _cut(chat, talk, contents)
-            wanted = told.setdefault(pair, cut[place]) if word in contents[place] else usual[place]
-            if cut != [*usual[:place], wanted, *usual[place + 1 :]]:
+def _alternatives(chat: Chat, forms: Sequence[Roles], texts: Mapping[Pair, str], word: str) -> dict[Pair, str]:
+    """The separators before a content that contains the word, where they differ from the usual ones."""
+    alternatives: dict[Pair, str] = {}
+    for roles, index in _positions(forms):
+        pair, usual = pairs(roles)[index], [texts[pair] for pair in pairs(roles)]
+        for change in _containing(word):
+            contents = _changed(roles, index, change)
+            cut = _cut(chat, roles, contents)
+            wanted = alternatives.setdefault(pair, cut[index]) if word in contents[index] else usual[index]
+            if cut != [*usual[:index], wanted, *usual[index + 1 :]]:
                 raise _Irregular(word)
-    return {pair: text for pair, text in told.items() if text != found[pair]}
+    return {pair: text for pair, text in alternatives.items() if text != texts[pair]}
 
 
-def _holding(word: str) -> list[Callable[[str], str]]:
-    """Contents with the word: amid, and without its own white space at either end."""
+def _containing(word: str) -> list[Callable[[str], str]]:
+    """Contents that contain the word: in the middle, and without its own white space at either end."""
     bare = word.strip()
     return [
         lambda content: f"{content} {word} {content[::-1]}",
@@ -232,10 +256,10 @@ def _holding(word: str) -> list[Callable[[str], str]]:
 
 
 @lru_cache(maxsize=8)
-def _words(template: str) -> tuple[str, ...]:
-    """The texts that a template has between quotes: what it looks for in contents is one of them."""
+def _strings(template: str) -> tuple[str, ...]:
+    """The string literals of a template: what it looks for in contents is one of them."""
     from jinja2 import Environment
 
     quoted = (value[1:-1] for _, kind, value in Environment().lex(template) if kind == "string")
-    found = (text.encode("ascii", "backslashreplace").decode("unicode-escape") for text in quoted)  # as Jinja does
-    return tuple(dict.fromkeys(text for text in found if text.strip()))
+    texts = (text.encode("ascii", "backslashreplace").decode("unicode-escape") for text in quoted)  # as Jinja does
+    return tuple(dict.fromkeys(text for text in texts if text.strip()))
