@@ -19,7 +19,7 @@ import pytest
 from tests.support.mounts import SMALL, mounted, run_again_in_a_namespace
 from twinctl.errors import BusyError, ConfigError
 from twinctl.phases import export_dir
-from twinctl.phases.export_dir import bring, take_away_lines
+from twinctl.phases.export_dir import export_files, take_away_lines
 
 MIB = 2**20
 
@@ -59,20 +59,20 @@ def same(files: list[Path], folder: Path) -> bool:
 
 
 def test_files_come_out_under_their_names(cached: list[Path], tmp_path: Path) -> None:
-    assert bring(cached, tmp_path / "out") == [tmp_path / "out" / file.name for file in cached]
+    assert export_files(cached, tmp_path / "out") == [tmp_path / "out" / file.name for file in cached]
     assert same(cached, tmp_path / "out")
 
 
 def test_the_same_again_does_nothing(cached: list[Path], tmp_path: Path) -> None:
-    first = [path.stat().st_mtime_ns for path in bring(cached, tmp_path / "out")]
-    assert [path.stat().st_mtime_ns for path in bring(cached, tmp_path / "out")] == first
+    first = [path.stat().st_mtime_ns for path in export_files(cached, tmp_path / "out")]
+    assert [path.stat().st_mtime_ns for path in export_files(cached, tmp_path / "out")] == first
 
 
 @pytest.mark.usefixtures("low_link_limit")
 def test_an_edited_file_leaves_the_cached_one_as_it_is(cached: list[Path], tmp_path: Path) -> None:
     """What is small is another file; weights are the same one, which nobody may write."""
     before = [file.read_bytes() for file in cached]
-    out = {path.name: path for path in bring(cached, tmp_path / "out")}
+    out = {path.name: path for path in export_files(cached, tmp_path / "out")}
     out["config.json"].write_text("mine")
     weights = out["twin.gguf"]
     if weights.stat().st_nlink > 1:  # the disk can no reflinks
@@ -89,14 +89,14 @@ def test_a_disk_that_can_share_blocks_does(cached: list[Path], tmp_path: Path, m
     monkeypatch.setattr(export_dir, "_clone", lambda file, passing: shutil.copyfile(file, passing))
     monkeypatch.setattr(export_dir, "_copy", lambda *_: pytest.fail("copied"))
     monkeypatch.setattr(export_dir, "_require_room", lambda folder, needed: needed and pytest.fail("asked for room"))
-    bring(cached, tmp_path / "out")
+    export_files(cached, tmp_path / "out")
     assert same(cached, tmp_path / "out")
     assert [file.stat().st_nlink for file in cached] == [1, 1, 1]
 
 
 @pytest.mark.usefixtures("low_link_limit")
 def test_another_disk_gets_copies(cached: list[Path], elsewhere: Path) -> None:
-    bring(cached, elsewhere)
+    export_files(cached, elsewhere)
     assert same(cached, elsewhere)
     assert [file.stat().st_nlink for file in cached] == [1, 1, 1]
 
@@ -110,7 +110,7 @@ def test_where_links_are_refused_weights_are_copied(
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, refused, refuse)
-    bring(cached, tmp_path / "out")
+    export_files(cached, tmp_path / "out")
     assert same(cached, tmp_path / "out")
     assert [file.stat().st_nlink for file in cached] == [1, 1, 1]
 
@@ -121,9 +121,9 @@ def test_another_file_of_the_name_is_left_alone(cached: list[Path], tmp_path: Pa
     out.mkdir()
     (out / "config.json").write_bytes(other)
     with pytest.raises(ConfigError, match=r"config\.json is there already"):
-        bring(cached, out)
+        export_files(cached, out)
     assert (names(out), (out / "config.json").read_bytes()) == (["config.json"], other)
-    bring(cached, out, force=True)
+    export_files(cached, out, force=True)
     assert same(cached, out)
 
 
@@ -134,8 +134,8 @@ def test_a_link_that_leads_elsewhere_is_not_followed(cached: list[Path], tmp_pat
     (out / "config.json").symlink_to(victim)
     (out / "empty").symlink_to(tmp_path / "nowhere")
     with pytest.raises(ConfigError, match="is there already"):
-        bring(cached, out)
-    bring(cached, out, force=True)
+        export_files(cached, out)
+    export_files(cached, out, force=True)
     assert victim.read_text() == "mine" and not (tmp_path / "nowhere").exists()
     assert same(cached, out)
 
@@ -144,21 +144,21 @@ def test_two_files_of_one_name_are_refused(cached: list[Path], tmp_path: Path) -
     other = tmp_path / "config.json"
     other.write_text("[]")
     with pytest.raises(ConfigError, match=r"two files of the name config\.json"):
-        bring([*cached, other], tmp_path / "out")
+        export_files([*cached, other], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_folders_that_cannot_be_used_are_named(cached: list[Path], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="there is no folder") as caught:
-        bring(cached, tmp_path / "not there" / "out")
+        export_files(cached, tmp_path / "not there" / "out")
     assert caught.value.hint == f"make it: mkdir -p '{tmp_path / 'not there'}'"
     with pytest.raises(ConfigError, match="is no folder"):
-        bring(cached, cached[0])
+        export_files(cached, cached[0])
     with pytest.raises(ConfigError, match="another file"):
         (tmp_path / "out" / "empty").mkdir(parents=True)
-        bring(cached, tmp_path / "out", force=True)
+        export_files(cached, tmp_path / "out", force=True)
     with pytest.raises(ConfigError, match="/proc/out") as caught:
-        bring(cached, Path("/proc/out"))
+        export_files(cached, Path("/proc/out"))
     assert "-o DIR" in caught.value.hint
 
 
@@ -166,9 +166,9 @@ def test_two_exports_into_one_folder_do_not_meet(cached: list[Path], tmp_path: P
     folder = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(folder, fcntl.LOCK_EX)
     with pytest.raises(BusyError, match="another export"):
-        bring(cached, tmp_path)
+        export_files(cached, tmp_path)
     os.close(folder)
-    bring(cached, tmp_path)
+    export_files(cached, tmp_path)
 
 
 KILLED = """
@@ -184,7 +184,7 @@ if sys.argv[1] == "before the rename": os.replace = die
 if sys.argv[1] == "before the last rename":
     replace = os.replace
     os.replace = lambda one, other: die() if "gguf" in str(other) else replace(one, other)
-export_dir.bring([Path(file) for file in sys.argv[3:]], Path(sys.argv[2]))
+export_dir.export_files([Path(file) for file in sys.argv[3:]], Path(sys.argv[2]))
 """
 
 
@@ -195,7 +195,7 @@ def test_a_kill_leaves_no_half_file_under_the_name(cached: list[Path], elsewhere
     assert not (elsewhere / "twin.gguf").exists()
     there = [name for name in names(elsewhere) if not name.endswith(".partial")]
     assert all((elsewhere / file.name).read_bytes() == file.read_bytes() for file in cached if file.name in there)
-    bring(cached, elsewhere)
+    export_files(cached, elsewhere)
     assert same(cached, elsewhere)
 
 
@@ -215,11 +215,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_disk_without_room_is_refused_before_anything_is_written(cached: list[Path], small_disk: Path) -> None:
     (small_disk / "filler").write_bytes(b"x" * 6 * MIB)
     with pytest.raises(ConfigError, match=r"has 2\.0 MiB free, the files need 3\.0") as caught:
-        bring(cached, small_disk / "out")
+        export_files(cached, small_disk / "out")
     assert "make room there" in caught.value.hint and "-o DIR" in caught.value.hint
     assert names(small_disk / "out") == []
     (small_disk / "filler").unlink()
-    bring(cached, small_disk / "out")
+    export_files(cached, small_disk / "out")
     assert same(cached, small_disk / "out")
 
 
@@ -229,7 +229,7 @@ def test_a_disk_without_room_after_all_leaves_nothing(
     monkeypatch.setattr(export_dir, "_require_room", lambda folder, needed: None)
     (small_disk / "filler").write_bytes(b"x" * 6 * MIB)
     with pytest.raises(ConfigError, match="out: No space left"):
-        bring(cached, small_disk / "out")
+        export_files(cached, small_disk / "out")
     assert names(small_disk / "out") == ["config.json", "empty"]
 
 
@@ -239,7 +239,7 @@ def test_a_read_only_disk_is_named(cached: list[Path], tmp_path: Path) -> None:
     with mounted(path, SMALL, ("-o", "remount,ro")):
         for folder in (path, path / "out"):
             with pytest.raises(ConfigError, match=r"frozen.*Read-only file system"):
-                bring(cached, folder)
+                export_files(cached, folder)
 
 
 def test_the_lines_to_type(tmp_path: Path) -> None:

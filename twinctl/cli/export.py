@@ -22,7 +22,7 @@ from twinctl.cli.session import (
 from twinctl.config.export import QUANTS, ExportOptions
 from twinctl.config.resolve import values_of
 from twinctl.phases.export import ExportRequest, Verify, copy_files, require_modelfiles
-from twinctl.phases.export import export as export_files
+from twinctl.phases.export import export as export_results
 from twinctl.pipeline.execute import Outcome
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -85,7 +85,7 @@ def export(
         wait=wait,
         restart=restart,
     )
-    outcomes = export_files(view, request, session)
+    outcomes = export_results(view, request, session)
     _finish(session, outcomes)
     if output is not None:
         from twinctl.phases.export_dir import host, take_away_lines

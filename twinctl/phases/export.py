@@ -132,9 +132,9 @@ def exported_results(view: RunView, kind: PushKind) -> tuple[list[Result], list[
 
 def copy_files(outcomes: Sequence[Outcome], folder: Path) -> list[Path]:
     """Put the files into a folder of the user's, in one folder for each result where several have files of one name,
-    and give back where they are. Raises ConfigError, BusyError: see `export_dir.bring`.
+    and give back where they are. Raises ConfigError, BusyError: see `export_dir.export_files`.
     """
-    from twinctl.phases.export_dir import bring
+    from twinctl.phases.export_dir import export_files
 
     names = Counter(entry["name"] for outcome in outcomes for entry in outcome.record.files)
     is_shared = any(count > 1 for count in names.values())
@@ -142,7 +142,7 @@ def copy_files(outcomes: Sequence[Outcome], folder: Path) -> list[Path]:
     for outcome in outcomes:
         own = folder / outcome.record.slot if is_shared else folder
         own.parent.mkdir(parents=True, exist_ok=True)
-        paths += bring([outcome.artifact.out / entry["name"] for entry in outcome.record.files], own)
+        paths += export_files([outcome.artifact.out / entry["name"] for entry in outcome.record.files], own)
     return paths
 
 

@@ -36,7 +36,7 @@ _ELSEWHERE = "choose another folder: -o DIR"
 
 
 def require_place(folder: Path) -> None:
-    """Raise ConfigError, before any work, for a folder where `bring` could not put a file."""
+    """Raise ConfigError, before any work, for a folder where `export_files` could not put a file."""
     nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
     if not nearest.is_dir():
         raise ConfigError(f"{nearest} is there and is no folder", _ELSEWHERE)
@@ -44,7 +44,7 @@ def require_place(folder: Path) -> None:
         raise ConfigError(f"{nearest} cannot be written", f"change its permissions, or {_ELSEWHERE}")
 
 
-def bring(files: Sequence[Path], folder: Path, *, force: bool = False) -> list[Path]:
+def export_files(files: Sequence[Path], folder: Path, *, force: bool = False) -> list[Path]:
     """The files in the folder, under their own names, and where they are; the folder is made, what is there already is
     left. `force` replaces other files of these names.
 

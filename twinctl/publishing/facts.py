@@ -103,7 +103,7 @@ def gather(
     """
     sent = list(made or (gguf_results(view) if kind == Kind.GGUF else ())) or [view.need(kind)]
     steps = list(lineage(sent[0]))
-    training = next((step for step in steps if is_training(step[1])), None)
+    training = next((step for step in steps if is_training(step.record)), None)
     if training is None:
         raise UpstreamError(
             f"the training of run “{view.name}” is not there any more, and the card tells of it",
@@ -119,11 +119,11 @@ def gather(
         merged_repo=merged_repo,
         base=view.base,
         made=[original_record(result) for result in sent],
-        line=[record for _, record in steps[1:]],
-        tokens=next((record for _, record in steps if record.produces == Kind.TOKENS), tokens.record),
+        line=[step.record for step in steps[1:]],
+        tokens=next((step.record for step in steps if step.kind == Kind.TOKENS), tokens.record),
         eos=info.eos,
-        training=training[0],
-        train=training[1],
+        training=training.artifact,
+        train=training.record,
         modelfile=_modelfile(kind, sent[0].artifact.out, info.max_length),
     )
 

@@ -52,25 +52,24 @@ def _origin(result: Result) -> HubManifest | None:
     return read(text, pulled["repo"])
 
 
-def lineage(result: Result) -> Iterator[tuple[Artifact, Record]]:
+def lineage(result: Result) -> Iterator[Result]:
     """A result and everything that it was made from, nearest first: what was pulled, as it was where it was made.
 
     Each with the artifact here that holds its events.
     """
     if (origin := _origin(result)) is None:
-        yield result.artifact, result.record
+        yield result
         for parent in result.parents():
             yield from lineage(parent)
         return
     pushed = next(each for each in origin.results if each.digest == result.digest)
     for described in (pushed, *origin.line):
-        yield result.artifact, described.record()
+        yield replace(result, record=described.record())
 
 
 def original_record(result: Result) -> Record:
     """The result's record as it was where it was made, with the files that are here."""
-    _, record = next(lineage(result))
-    return replace(record, files=result.record.files)
+    return replace(next(lineage(result)).record, files=result.record.files)
 
 
 def train_env(training: Artifact) -> dict[str, Any]:
@@ -84,8 +83,8 @@ def train_env(training: Artifact) -> dict[str, Any]:
 def hub_manifest(view: RunView, kind: Kind, made: Sequence[Result]) -> dict[str, Any]:
     """The document for results of one kind. Raises UpstreamError when what they were made from is gone."""
     steps = list(lineage(made[0]))
-    line = {record.digest: record for _, record in steps[1:]}
-    training = next((artifact for artifact, record in steps if is_training(record)), None)
+    line = {step.digest: step.record for step in steps[1:]}
+    training = next((step.artifact for step in steps if is_training(step.record)), None)
     return {
         "schema": SCHEMA,
         "twinctl": __version__,
