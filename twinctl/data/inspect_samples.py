@@ -1,6 +1,6 @@
 """Prepared samples as the model will see them.
 
-What must stay true: what is shown is decoded from the stored ids, special tokens included; nothing is rendered anew.
+What must stay true: what is shown is decoded from the stored ids, special tokens included; nothing is rendered again.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ _SINGLE = str.maketrans({"“": "‘", "”": "’", "„": "‚", '"': "'"})
 @dataclass(frozen=True, slots=True)
 class _Part:
     """Characters that are not cut further. `tokens`: their length; `wanted`: what it is best to have room for to put
-    them beside others: at the start of a paragraph that is cut, all of it.
+    them next to others: at the start of a paragraph that is cut, all of it.
     """
 
     start: int
@@ -128,7 +128,7 @@ def _groups(parts: Sequence[_Part], aim: int, room: int) -> Iterator[list[_Part]
 
 
 def _whole(text: str, group: Sequence[_Part], length: Length, room: int) -> list[tuple[int, int]]:
-    """The group as one piece; as two where its parts are longer together than they are apart, and over `room`."""
+    """The group as one piece; as two where its parts are longer together than separately, and over `room`."""
     start, end, half = group[0].start, group[-1].end, len(group) // 2
     surely = 2 * sum(part.tokens + 1 for part in group) <= room  # no tokenizer is that odd
     if len(group) == 1 or surely or length(text[start:end].strip()) <= room:
@@ -215,7 +215,7 @@ def _sentence_ends(text: str, start: int, end: int) -> Iterator[int]:
 def _ends_sentence(text: str, end: re.Match[str]) -> bool:
     """Rather one border too few than one too many: two sentences in one part do no harm, half a one reads badly."""
     mark, following = end["mark"], text[end.end() : end.end() + 1]
-    if end["wide"]:  # 「なに？」と言った goes on behind the bracket
+    if end["wide"]:  # 「なに？」と言った continues behind the bracket
         return end["wide"][-1] in "。｡" or not end["shut"] or text[end.end() - 1].isspace()
     if not mark:
         return True

@@ -45,7 +45,7 @@ ROLES = {
 
 @dataclass(frozen=True, slots=True)
 class MessagesRow:
-    """Messages to learn from. The first user's has an `input` beside its `content` where an instruction row has one."""
+    """Messages to learn from. The first user's has an `input` next to its `content` where an instruction row has one."""
 
     shape: str
     messages: list[Message]
@@ -100,7 +100,7 @@ def _reader(there: tuple[str, ...], mapped: tuple[tuple[str, str], ...]) -> RowP
     shape = next((shape for shape, (needs, _) in SHAPES.items() if all(name in present for name in needs)), None)
     if shape is None or any(ours in columns and ours not in present for names in SHAPES[shape] for ours in names):
         return None
-    # Half of a pair beside a text is a row whose other half has another name, unless the text was asked for.
+    # Half of a pair next to a text is a row whose other half has another name, unless the text was asked for.
     if shape == "text" and "text" not in columns and PAIR_COLUMNS & present.keys():
         return None
     return PARSERS[shape](present)

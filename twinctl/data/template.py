@@ -178,7 +178,7 @@ def _probe(role: str) -> Message:
 
 
 def _with_input(message: Message) -> Message:
-    """For a template that knows no input beside an instruction."""
+    """For a template that knows no input next to an instruction."""
     if "input" not in message:
         return message
     return {"role": message["role"], "content": f"{message['content']}\n\n{message['input']}"}

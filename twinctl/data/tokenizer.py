@@ -117,7 +117,7 @@ def _keeps_bytes(split: dict[str, Any]) -> bool:
 
 
 def _stands_as_written(token: Any) -> bool:
-    """Whether an added token takes no white space beside it and is decoded to what was typed."""
+    """Whether an added token takes no white space next to it and is decoded to what was typed."""
     return not (token.lstrip or token.rstrip) and all("!" <= letter <= "~" for letter in token.content)
 
 

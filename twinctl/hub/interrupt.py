@@ -61,7 +61,7 @@ class Connections:
             self._streams.append(info["return_value"])
 
     def close(self) -> None:
-        """Break every connection off, whoever waits for it; no other request is sent."""
+        """Shut every connection, even one that is waited for; no other request is sent."""
         self.are_closed = True
         for stream in self._streams:
             with suppress(OSError, AttributeError):

@@ -25,7 +25,7 @@ CONFIG_FILES = (
     "special_tokens_map.json",
     "chat_template.jinja",
 )
-"""What decides, beside the weights, what a model says."""
+"""What decides, besides the weights, what a model says."""
 
 _INDEX = "model.safetensors.index.json"
 
