@@ -45,7 +45,7 @@ ROLES = {
 
 @dataclass(frozen=True, slots=True)
 class MessagesRow:
-    """Messages to learn from. The first user's has an `input` next to its `content` where an instruction row has one."""
+    """Messages to learn from. The first user's has an `input` besides its `content` if an instruction row has one."""
 
     shape: str
     messages: list[Message]
