@@ -112,13 +112,10 @@ def stored_tensors(model_dir: Path) -> dict[str, StoredTensor]:
         if shard not in present:
             raise UpstreamError(f"{model_dir / _INDEX} names a shard that is not there: {shard!r}", _REBUILD)
         shards[shard] = _read_header(present[shard])
-    return {name: _find(shards[str(shard)], name, present[str(shard)]) for name, shard in index.items()}
-
-
-def _find(shard: Mapping[str, StoredTensor], name: str, path: Path) -> StoredTensor:
-    if name not in shard:
-        raise _damaged(path, f"the index says it holds {name!r}, and it does not")
-    return shard[name]
+    for name, shard in index.items():
+        if name not in shards[str(shard)]:
+            raise _damaged(present[str(shard)], f"the index says it holds {name!r}, and it does not")
+    return {name: shards[str(shard)][name] for name, shard in index.items()}
 
 
 def _read_header(path: Path) -> dict[str, StoredTensor]:

@@ -1,10 +1,16 @@
-"""How a tokenizer.json cuts a text into tokens, and what llama.cpp calls the same.
+"""How a tokenizer.json splits a text into tokens, and llama.cpp's name for the same.
 
-What must stay true: a name is given only to a structure that is known to be the same, but for texts that are named too
-(`Splitting.unlike`); any other is refused, and the proof asks for the writer's own texts. There are two kinds.
-Byte-level BPE obeys merges, within words that llama.cpp cuts by a pre-tokenizer that it knows by name only.
-SentencePiece's BPE obeys scores, within the whole text; transformers writes those as merges (every way to make a piece,
-by the piece's score), and only merges that are just that can be scores again.
+There are two kinds. Byte-level BPE follows merges, within words that llama.cpp cuts by a pre-tokenizer that it knows by
+name only. SentencePiece's BPE follows scores, within the whole text; transformers writes those as merges (every way to
+make a piece, by the piece's score), and only merges of exactly that form can be turned into scores again.
+
+Upstream, as read in llama.cpp at eb6a99c6, all in src/llama-vocab.cpp: the regexes are in the constructor of
+llm_tokenizer_bpe, by LLAMA_VOCAB_PRE_TYPE_LLAMA3, _SMAUG, _QWEN2, _TEKKEN and _GPT2, and ignore_merges in
+llm_tokenizer_bpe_session::tokenize; scores are in llm_tokenizer_spm_session; the names of `tokenizer.ggml.pre` are in
+llama_vocab::impl::load. Where a newer llama.cpp changes one of these, the proof of a file finds other tokens.
+
+What must stay true: a name is given only to a structure that is known to be the same, except for texts that are named
+too (`Splitting.unlike`); any other is refused, and the proof compares the tokens of the writer's own texts.
 """
 
 from __future__ import annotations
@@ -38,7 +44,7 @@ _PRE_TOKENIZERS: Mapping[tuple[str, str | None, bool], str] = {
     (_TEKKEN, None, True): "tekken",
     (_GPT2, None, False): "gpt-2",
 }
-# Of which text llama.cpp makes other tokens all the same. It composes no characters. And its "tekken" takes a combining
+# The texts of which llama.cpp still makes other tokens. It composes no characters. And its "tekken" takes a combining
 # mark for punctuation, a letter beyond ASCII for upper and lower case at once. With Mistral's vocabulary (Nemo's and
 # the later one) that is felt only where a token joins letters to marks: each of its 129,637 tokens that are text
 # comes back as itself but 3,422, which all do so. Of Django's translations, 55,784 texts in 80 languages gave the same
@@ -135,16 +141,16 @@ _SPACES: Mapping[tuple[tuple[Any, ...], tuple[Any, ...]], bool] = {
 
 
 def _space(tokenizer: Mapping[str, Any], path: Path) -> bool:
-    found = (
-        tuple(map(_told, steps_of(tokenizer.get("normalizer"), "normalizers"))),
-        tuple(map(_told, steps_of(tokenizer.get("pre_tokenizer"), "pretokenizers"))),
+    steps = (
+        tuple(map(_space_step, steps_of(tokenizer.get("normalizer"), "normalizers"))),
+        tuple(map(_space_step, steps_of(tokenizer.get("pre_tokenizer"), "pretokenizers"))),
     )
-    if found not in _SPACES or as_object(tokenizer.get("model")).get("ignore_merges"):
-        raise unknown(path, f"it treats spaces by {found}")
-    return _SPACES[found]
+    if steps not in _SPACES or as_object(tokenizer.get("model")).get("ignore_merges"):
+        raise unknown(path, f"it treats spaces by {steps}")
+    return _SPACES[steps]
 
 
-def _told(step: Mapping[str, Any]) -> tuple[Any, ...]:
+def _space_step(step: Mapping[str, Any]) -> tuple[Any, ...]:
     """A step as `_SPACES` has it."""
     pattern = as_object(step.get("pattern")).get("String")
     kind = step.get("type")
@@ -167,19 +173,16 @@ def _scores(
     there, and those that make one piece come one after the other.
     """
     pieces = set(as_object(as_object(tokenizer.get("model")).get("vocab")))
-    cut_out = {token["content"] for token in tokenizer.get("added_tokens") or [] if _is_cut_out(token)}
+    # What llama.cpp takes out of a text before anything is joined: see `scored_types`.
+    added = tokenizer.get("added_tokens") or []
+    cut_out = {token["content"] for token in added if token.get("special") or _SPACE not in token["content"]}
     made = set(pairs)
     for piece in pieces - cut_out:
         for pair in ((piece[:cut], piece[cut:]) for cut in range(1, len(piece))):
             if pair not in made and all(len(half) == 1 or half in pieces for half in pair):
                 raise unknown(path, f"no merge makes {piece!r} of {pair}, as a score would")
-    places = {piece: place for place, group in enumerate(_groups(pairs, cut_out, path)) for piece in group}
-    return [-float(places.get(token, len(places))) for token in tokens]
-
-
-def _is_cut_out(token: Mapping[str, Any]) -> bool:
-    """Whether llama.cpp takes an added token out of a text before anything is joined (see `scored_types`)."""
-    return bool(token.get("special")) or _SPACE not in token["content"]
+    ranks = {piece: rank for rank, group in enumerate(_groups(pairs, cut_out, path)) for piece in group}
+    return [-float(ranks.get(token, len(ranks))) for token in tokens]
 
 
 def _groups(pairs: list[tuple[str, str]], cut_out: set[str], path: Path) -> Iterator[list[str]]:
@@ -189,9 +192,9 @@ def _groups(pairs: list[tuple[str, str]], cut_out: set[str], path: Path) -> Iter
     The first piece that SentencePiece learns has the score 0, as what a user adds, and so may be among them.
     """
     spans: dict[str, tuple[int, int]] = {}
-    for place, (left, right) in enumerate(pairs):
-        first, _ = spans.get(left + right, (place, place))
-        spans[left + right] = first, place
+    for index, (left, right) in enumerate(pairs):
+        first, _ = spans.get(left + right, (index, index))
+        spans[left + right] = first, index
     group: list[str] = []
     reach = -1
     for piece, (first, last) in spans.items():
@@ -205,19 +208,19 @@ def _groups(pairs: list[tuple[str, str]], cut_out: set[str], path: Path) -> Iter
 
 
 def scored_types(tokens: Sequence[str], types: Sequence[int], unk: int | None) -> list[int]:
-    """GGUF's types for SentencePiece's tokens: bytes and the unknown token are told apart.
+    """GGUF's types for SentencePiece's tokens: bytes and the unknown token have types of their own.
 
     Runs of spaces that Gemma also lists as added tokens are normal ones: as such they are written as spaces again.
     """
-    found = list(types)
+    scored = list(types)
     for number, (token, kind) in enumerate(zip(tokens, types, strict=True)):
         if fullmatch(r"<0x[0-9A-F]{2}>", token):
-            found[number] = int(TokenType.BYTE)
+            scored[number] = int(TokenType.BYTE)
         elif kind == TokenType.USER_DEFINED and _SPACE in token:
-            found[number] = int(TokenType.NORMAL)
+            scored[number] = int(TokenType.NORMAL)
     if unk is not None:
-        found[unk] = int(TokenType.UNKNOWN)
-    return found
+        scored[unk] = int(TokenType.UNKNOWN)
+    return scored
 
 
 def steps_of(step: Any, children: str) -> list[Mapping[str, Any]]:

@@ -58,16 +58,13 @@ class Quant:
 
     def _wanted(self, name: str, columns: int, model: Shape) -> GGMLQuantizationType:
         if name == ("token_embd.weight" if model.tied else "output.weight"):
-            return _of_the_head(self.matrices, columns)
+            # The matrix that makes the logits is worth more bits.
+            fits = columns % GGML_QUANT_SIZES[self.matrices][0] == 0
+            return _T.Q6_K if fits and self.matrices != _T.Q8_0 else _T.Q8_0
         _, layer, part = name.split(".")[:3] if name.startswith("blk.") else ("", "", "")
         rule = self.otherwise.get(part)
         kind = rule(int(layer), model.layers) if rule else self.matrices
         return _T.Q5_K if model.is_70b and part == "attn_v" and kind in (_T.Q3_K, _T.Q4_K) else kind
-
-
-def _of_the_head(matrices: GGMLQuantizationType, columns: int) -> GGMLQuantizationType:
-    """The matrix that makes the logits is worth more bits."""
-    return _T.Q8_0 if columns % GGML_QUANT_SIZES[matrices][0] or matrices == _T.Q8_0 else _T.Q6_K
 
 
 _FALLBACKS: Mapping[GGMLQuantizationType, GGMLQuantizationType] = {

@@ -238,8 +238,8 @@ def provenance(facts: Facts) -> str:
     """What it was made of and by, to be found again."""
     records = [*facts.made, *facts.line]
     rows = [
-        [code(each.slot), code(each.fingerprint[:16]), code(each.digest[:16]), _day(each)]
-        for each in {record.fingerprint: record for record in records}.values()
+        [code(record.slot), code(record.fingerprint[:16]), code(record.digest[:16]), _day(record)]
+        for record in {record.fingerprint: record for record in records}.values()
     ]
     versions = facts.train_env.get("versions") or {}
     told = ", ".join(code(f"{name} {number}") for name, number in versions.items())
