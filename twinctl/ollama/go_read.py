@@ -1,6 +1,9 @@
-"""A reader of the few words of Go's text/template that go_write uses: what Ollama will make of a Modelfile.
+"""An interpreter of the part of Go's text/template that go_write uses: what Ollama writes by a Modelfile's template.
 
-What must stay true: for these words it does what Go does. Go's strings are bytes, and so are the reader's.
+Two steps: `_parsed` makes a tree of nodes from the actions between {{ and }}; `rendered` runs it, with a stack of what
+is still to run. template_script has a worked example.
+
+What must stay true: for these actions it does what Go does. Strings are bytes, as in Go.
 """
 
 from __future__ import annotations
@@ -15,12 +18,12 @@ from twinctl.errors import CheckFailed
 
 _ACTION = re.compile(r'\{\{ ((?:[^"{}]|"(?:[^"\\]|\\.)*")*) \}\}')
 _WORD = re.compile(r'[()]|"(?:[^"\\]|\\.)*"|[^\s()"]+')
-Value = Any  # bytes, an integer, a truth, or what `range` goes over
+Value = Any  # bytes, an integer, a truth value, or what `range` iterates over
 
 
 @dataclass
 class _Node:
-    """An action and what is inside it: a text, a loop, or branches whose `words` are their conditions."""
+    """One action: its first word, its arguments, and the actions `inside` it and in its else branch (`other`)."""
 
     word: str
     words: Sequence[Any] = ()
@@ -29,12 +32,12 @@ class _Node:
 
 
 def rendered(template: str, messages: Sequence[Mapping[str, str]]) -> str:
-    """What Ollama makes of such messages. Raises CheckFailed for what is not in the language that we write."""
+    """What Ollama writes for these messages. Raises CheckFailed for an action that go_write does not use."""
     program, defined = _parsed(template)
-    talk = [{name: text.encode() for name, text in message.items()} for message in messages]
-    dot = {".Messages": [{".Role": message["role"], ".Content": message["content"]} for message in talk]}
+    encoded = [{f".{name.title()}": text.encode() for name, text in message.items()} for message in messages]
+    dot = {".Messages": encoded}
     written: list[bytes] = []
-    # By hand and not by recursion: a template that calls itself for each byte goes deeper than Python does.
+    # A stack and no recursion: a template that calls itself for each byte goes deeper than Python can.
     ahead: list[tuple[_Node, Any, dict[str, Value]]] = []
     _push(ahead, program, dot, {})
     while ahead:
@@ -64,27 +67,27 @@ def _parsed(template: str) -> tuple[list[_Node], dict[str, list[_Node]]]:
     """The program, and the templates that it defines."""
     defined: dict[str, list[_Node]] = {}
     program = into = list[_Node]()
-    open_ones: list[tuple[list[_Node], _Node]] = []  # what goes on behind its end, and the action itself
+    unclosed: list[tuple[list[_Node], _Node]] = []  # the list that continues after its end, and the action itself
     for words in _actions(template):
         match words:
             case ["text", piece]:
                 into.append(_Node("text", [piece.encode()]))
             case ["define", name]:
-                open_ones.append((into, _Node("define")))
+                unclosed.append((into, _Node("define")))
                 into = defined.setdefault(literal_eval(name), [])
             case ["if" | "range" as word, *when]:
                 into.append(_Node(word, _tree(when)))
-                open_ones.append((into, into[-1]))
+                unclosed.append((into, into[-1]))
                 into = into[-1].inside
             case ["else", "if", *when]:
-                after, node = open_ones.pop()
+                after, node = unclosed.pop()
                 node.other.append(_Node("if", _tree(when)))
-                open_ones.append((after, node.other[0]))
+                unclosed.append((after, node.other[0]))
                 into = node.other[0].inside
             case ["else"]:
-                into = open_ones[-1][1].other
+                into = unclosed[-1][1].other
             case ["end"]:
-                into, _ = open_ones.pop()
+                into, _ = unclosed.pop()
             case ["template", name, *argument]:
                 into.append(_Node("template", [literal_eval(name), _tree(argument)]))
             case [name, ":=" | "=", *value]:
@@ -96,8 +99,8 @@ def _parsed(template: str) -> tuple[list[_Node], dict[str, list[_Node]]]:
 
 def _actions(template: str) -> Iterator[list[str]]:
     """The words of each action; a text between two is ["text", it]."""
-    for place, piece in enumerate(_ACTION.split(template)):
-        if place % 2:
+    for index, piece in enumerate(_ACTION.split(template)):
+        if index % 2:
             yield _WORD.findall(piece)
         elif "{{" in piece:
             raise CheckFailed(f"the Modelfile's template has an action that is not understood: {piece[:80]!r}")
@@ -106,31 +109,26 @@ def _actions(template: str) -> Iterator[list[str]]:
 
 
 def _tree(words: Sequence[str]) -> list[Any]:
-    """A call: its words, and those between brackets as calls of their own. Constants are read already."""
+    """A call: its words, where those between brackets are calls of their own and constants are values."""
     calls: list[list[Any]] = [[]]
     for word in words:
         if word == "(":
             calls.append([])
         elif word == ")":
-            done = calls.pop()
-            calls[-1].append(done)
+            inner = calls.pop()
+            calls[-1].append(inner)
+        elif word.startswith('"'):
+            calls[-1].append(literal_eval(word).encode())
         else:
-            calls[-1].append(_constant(word))
+            calls[-1].append(int(word) if word.isdecimal() else word)
     return calls[0]
-
-
-def _constant(word: str) -> Any:
-    """A text or a number as it is; a name stays a word."""
-    if word.startswith('"'):
-        return literal_eval(word).encode()
-    return int(word) if word.isdecimal() else word
 
 
 def _value(call: Sequence[Any], dot: Any, names: Mapping[str, Value]) -> Value:
     name, *rest = call
     if not rest:
         return _of(name, dot, names)
-    if name == "and":  # the rest is not looked at where the first is not true
+    if name == "and":  # the second is not evaluated where the first is false
         first = _of(rest[0], dot, names)
         return first and _of(rest[1], dot, names)
     if name not in _FUNCTIONS:

@@ -1,7 +1,7 @@
-"""A script as a template of Go's text/template, which Ollama runs.
+"""A script (see template_script, with a worked example) as a template of Go's text/template, which Ollama runs.
 
-What must stay true: what it writes is the script's text to the byte, also where a content has to be trimmed or
-searched; no text of the Jinja can end up as an action. Nothing here needs a newer Go than 1.18: a loop over a string's
+What must stay true: it writes the script's text to the byte, also where a content has to be trimmed or searched; no
+text of the Jinja can end up as an action. Nothing here needs a newer Go than 1.18: a loop over a string's
 length would, a template that calls itself does not. Go ends such calls at 100,000: a longer content to search is an
 error there, never another text.
 """
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from twinctl.ollama.template_script import ASKED, OPENING, START, SYSTEM, Pair, Script, Separator
 
-# What Python's str.strip takes away, and so Jinja's trim.
+# What Python's str.strip removes, and so Jinja's trim.
 _SPACES = [chr(code) for code in range(0x3001) if chr(code).isspace()]
 # A brace could open an action, three quotes end the Modelfile's text, and Ollama drops what cannot be printed.
 _UNSAFE = re.compile(r'\{+|"{3,}|(?:[^\S\n ]|[^\s -~])+')
@@ -68,7 +68,7 @@ def _message(script: Script, kind: str, names: Mapping[Separator, str]) -> str:
 
 
 def _separator(befores: Mapping[str, Separator], names: Mapping[Separator, str]) -> str:
-    """The text before a message by the kind before that; what most kinds share stands last, for all others."""
+    """The text before a message, by the kind of the message before; what most kinds share is the else branch."""
     shared: dict[Separator, list[str]] = {}
     for before, separator in befores.items():
         shared.setdefault(separator, []).append(before)
@@ -86,7 +86,7 @@ def _separator(befores: Mapping[str, Separator], names: Mapping[Separator, str])
 
 
 def _search(separator: Separator, name: str) -> str:
-    """Goes through a content, a byte at a time, until it finds the word or the end."""
+    """A template that goes through a content, a byte at a time, until it finds the keyword or the end."""
     size = len(separator.keyword.encode())
     found = f"{{{{ else if {_eq(f'(slice . 0 {size})', [separator.keyword])} }}}}{safe(separator.alternative)}"
     again = f"{{{{ else }}}}{{{{ template {literal(name)} (slice . 1) }}}}{{{{ end }}}}"
@@ -94,7 +94,7 @@ def _search(separator: Separator, name: str) -> str:
 
 
 def _trim() -> str:
-    """Takes one character of white space after the other away, from either end; of one, two or three bytes."""
+    """A template that removes one character of white space after the other, of one to three bytes, from either end."""
     steps = []
     for size in (1, 2, 3):
         spaces = [space for space in _SPACES if len(space.encode()) == size]

@@ -60,8 +60,8 @@ def modelfile(chat: Chat, file_name: str, parameters: Mapping[str, float]) -> st
     lines = [
         *(f"# {line}" for line in _remarks(chat, script)),
         f"FROM ./{_one_name(file_name)}",
-        f"TEMPLATE {_held(go_template(script), 'the chat template')}",
-        *(f"PARAMETER stop {_held(stop, 'a stop token')}" for stop in [*chat.stops, *_guards(chat, script)]),
+        f"TEMPLATE {_quoted(go_template(script), 'the chat template')}",
+        *(f"PARAMETER stop {_quoted(stop, 'a stop token')}" for stop in [*chat.stops, *_guards(chat, script)]),
         *(f"PARAMETER {name} {value:.10g}" for name, value in parameters.items()),
     ]
     return "\n".join(lines) + "\n"
@@ -85,20 +85,20 @@ def hub_files(text: str) -> dict[str, bytes]:
 
 
 def check_modelfile(text: str, chat: Chat) -> int:
-    """How many talks were compared: all forms that the template takes, with hostile contents.
+    """How many conversations were compared: all forms that the template takes, with hostile contents.
 
     Raises CheckFailed where Ollama would show the model another text than the Jinja does, or would not stop.
     """
-    said = list(commands(text))
-    template = dict(said).get("template", "")
-    missing = set(chat.stops) - {value for name, value in said if name == "stop"}
+    lines = list(commands(text))
+    template = dict(lines).get("template", "")
+    missing = set(chat.stops) - {value for name, value in lines if name == "stop"}
     if missing:
         raise CheckFailed(f"the Modelfile does not stop at {', '.join(sorted(missing))}", "export again: --restart")
     probes = list(_probes(learn(chat)))
     for messages in probes:
-        wanted, found = chat.prompt(messages), rendered(template, messages)
-        if found != wanted:
-            raise CheckFailed(f"the Modelfile writes a prompt in another way: {_apart(wanted, found)}", _INSTEAD)
+        wanted, written = chat.prompt(messages), rendered(template, messages)
+        if written != wanted:
+            raise CheckFailed(f"the Modelfile writes another prompt: {_difference(wanted, written)}", _INSTEAD)
     return len(probes)
 
 
@@ -107,15 +107,16 @@ _INSTEAD = "leave out --ollama: LM Studio and llama.cpp take the Jinja itself, w
 
 def _probes(script: Script) -> Iterator[list[dict[str, str]]]:
     contents = [content for content in HOSTILE if not any(word.strip() in content for word in script.unsupported)]
-    for talk in script.forms:
+    for roles in script.forms:
         for start in range(len(contents)):
-            yield messages_of(talk, list(islice(cycle(contents), start, start + len(talk))))
+            yield messages_of(roles, list(islice(cycle(contents), start, start + len(roles))))
 
 
-def _apart(wanted: str, found: str) -> str:
-    pairs = enumerate(zip(wanted, found, strict=False))
-    at = next((place for place, (one, other) in pairs if one != other), min(len(wanted), len(found)))
-    return f"{found[max(0, at - 20) : at + 40]!r}, not {wanted[max(0, at - 20) : at + 40]!r}"
+def _difference(wanted: str, written: str) -> str:
+    pairs = enumerate(zip(wanted, written, strict=False))
+    first = next((index for index, (one, other) in pairs if one != other), min(len(wanted), len(written)))
+    start = max(0, first - 20)
+    return f"{written[start : start + 60]!r}, not {wanted[start : start + 60]!r}"
 
 
 def _remarks(chat: Chat, script: Script) -> Iterator[str]:
@@ -130,7 +131,7 @@ def _remarks(chat: Chat, script: Script) -> Iterator[str]:
 
 
 def _guards(chat: Chat, script: Script) -> list[str]:
-    """What a model that runs on would write as the next question's head, where that is no token but plain text."""
+    """Text before the next question, which a model that does not stop would write, where it is plain text."""
     after_eos = script.separators["assistant", "user"].text.rpartition(chat.template.eos)[2]
     guard = after_eos.strip()
     is_plain = len(guard) > 2 and not any(special in after_eos for special in chat.specials)
@@ -148,8 +149,8 @@ def _one_name(file_name: str) -> str:
     return file_name
 
 
-def _held(text: str, what: str) -> str:
-    """The text as a Modelfile's value, between quotes. Raises ConfigError for one that would come out otherwise."""
+def _quoted(text: str, what: str) -> str:
+    """The text as a quoted value of a Modelfile. Raises ConfigError for one that Ollama would read differently."""
     quotes = '"""' if set('"\n') & set(text) else '"'
     value = f"{quotes}{text}{quotes}"
     with suppress(CheckFailed):
@@ -177,25 +178,25 @@ def _is_kept(letter: str) -> bool:
 
 
 def _read(text: str) -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
+    values: list[tuple[str, str]] = []
     lines: Sequence[str] = re.split(r"(?<=[\r\n])", "".join(filter(_is_kept, text)))
-    place = 0
-    while place < len(lines):
-        head = re.fullmatch(r"[ \t]*(?:(?:#.*)?|(?:PARAMETER[ \t]+)?(\w+)[ \t](.*))", lines[place].rstrip("\r\n"))
+    index = 0
+    while index < len(lines):
+        head = re.fullmatch(r"[ \t]*(?:(?:#.*)?|(?:PARAMETER[ \t]+)?(\w+)[ \t](.*))", lines[index].rstrip("\r\n"))
         if head is None:
-            raise CheckFailed(f"Ollama would not understand the Modelfile's line {lines[place][:80]!r}")
-        value, place = head.group(2) or "", place + 1
-        while (whole := _unquoted(value.strip())) is None and place < len(lines):
-            value, place = value + lines[place - 1][-1] + lines[place].rstrip("\r\n"), place + 1
+            raise CheckFailed(f"Ollama would not understand the Modelfile's line {lines[index][:80]!r}")
+        value, index = head.group(2) or "", index + 1
+        while (whole := _unquoted(value.strip())) is None and index < len(lines):
+            value, index = value + lines[index - 1][-1] + lines[index].rstrip("\r\n"), index + 1
         if whole is None:
             raise CheckFailed(f"the Modelfile's {head.group(1)} has no end")
         if head.group(1):
-            found.append((head.group(1).lower(), whole))
-    return found
+            values.append((head.group(1).lower(), whole))
+    return values
 
 
 def _unquoted(value: str) -> str | None:
-    """None for quotes that are open still."""
+    """The value without its quotes; None where they are not closed yet."""
     for quotes in ('"""', '"'):
         if value.startswith(quotes):
             ends = len(value) >= 2 * len(quotes) and value.endswith(quotes)
