@@ -56,20 +56,21 @@ def status(
 
 def _ask_the_hub(session: Session, found: list[dict[str, Any]]) -> int | None:
     """Add to every push what the Hub says of it; gives the exit code where that is not as it should be."""
-    from twinctl.phases.push import on_the_hub
+    from twinctl.phases.push import RemoteState, remote_state
 
-    code, asked = None, dict[str, dict[str, Any]]()
+    code, asked = None, dict[str, RemoteState]()
     for line in (line for item in found for line in item["phases"]):
         record = session.workspace.artifact(line["artifact"]).record() if line["slot"].startswith("push-") else None
         if record is None:
             continue
         try:
-            asked[line["artifact"]] = asked.get(line["artifact"]) or on_the_hub(record)
+            remote = asked.get(line["artifact"]) or remote_state(record)
         except HubError as error:
-            asked[line["artifact"]] = {"remote": "not asked", "remote_notes": [error.message]}
+            remote = RemoteState("not asked", [error.message])
             code = code or error.exit_code
-        line |= asked[line["artifact"]]
-        if line["remote"] in ("differs", "gone"):
+        asked[line["artifact"]] = remote
+        line |= {"remote": remote.state, "remote_notes": remote.notes}
+        if remote.state in ("differs", "gone"):
             code = CheckFailed.exit_code
     if not asked:
         session.output.say("nothing was pushed from here")

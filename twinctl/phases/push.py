@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twinctl import __version__
 from twinctl.config.push import PushOptions, PushRecipe
@@ -22,6 +23,9 @@ from twinctl.publishing.hub_manifest import FILE
 from twinctl.publishing.upload_plan import CARD, KINDS, UploadPlan
 from twinctl.workspace.artifact import Record
 from twinctl.workspace.fingerprint import fingerprint
+
+if TYPE_CHECKING:
+    from twinctl.hub.publish import Published
 
 
 def slot_of(recipe: PushRecipe) -> str:
@@ -100,7 +104,7 @@ def stage(files: Mapping[str, Path | bytes], folder: Path) -> None:
             path.symlink_to(content.resolve())
 
 
-def _metrics(recipe: PushRecipe, upload: UploadPlan, done: Any, sent: list[str]) -> dict[str, Any]:
+def _metrics(recipe: PushRecipe, upload: UploadPlan, done: Published, sent: list[str]) -> dict[str, Any]:
     files = [
         {"name": name, "bytes": file.size, "sha256": file.sha256, "blob": file.blob}
         for name, file in upload.local.items()
@@ -120,10 +124,18 @@ def _metrics(recipe: PushRecipe, upload: UploadPlan, done: Any, sent: list[str])
     }
 
 
-def on_the_hub(record: Record) -> dict[str, Any]:
-    """Whether the Hub still has what this push sent: `remote` says so, `remote_notes` how it differs. Asks it.
+@dataclass(frozen=True)
+class RemoteState:
+    """What the Hub has of a push: `state` is same, differs, gone or not asked; `notes` say what is different."""
 
-    A card edited there is no difference: the next push keeps it. Raises HubError.
+    state: str
+    notes: list[str]
+
+
+def remote_state(record: Record) -> RemoteState:
+    """Whether the Hub still has what this push sent. Asks it. Raises HubError.
+
+    A card that was edited there is no difference: the next push keeps it.
     """
     from twinctl.hub.publish import differences_on
     from twinctl.hub.remote import LocalFile, read_remote
@@ -131,7 +143,7 @@ def on_the_hub(record: Record) -> dict[str, Any]:
     sent = record.metrics
     now = read_remote(sent["repo"], sent["revision"])
     if not now.exists or not now.has_branch:
-        return {"remote": "gone", "remote_notes": [f"{sent['repo']} is not there any more, or not for this account"]}
+        return RemoteState("gone", [f"{sent['repo']} is not there any more, or not for this account"])
     local = {each["name"]: LocalFile(each["bytes"], each["sha256"], each["blob"]) for each in sent["files"]}
     differing = differences_on(now, {name: file for name, file in local.items() if name != CARD})
     notes = [*differing]
@@ -139,7 +151,7 @@ def on_the_hub(record: Record) -> dict[str, Any]:
         notes.append("the card was edited there")
     if now.private is not sent["private"]:
         notes.append(f"it is {'private' if now.private else 'public'} now")
-    return {"remote": "differs" if differing else "same", "remote_notes": notes}
+    return RemoteState("differs" if differing else "same", notes)
 
 
 PHASE = Phase("push", 1, "push", PushRecipe, PushOptions, NoInputs, None, makes=())

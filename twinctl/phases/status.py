@@ -6,7 +6,7 @@ whole.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from twinctl.errors import UpstreamError
@@ -59,17 +59,18 @@ def run_status(view: RunView, *, verify: bool = False) -> list[SlotStatus]:
 
 def _status(view: RunView, slot: str, path: str, *, verify: bool) -> SlotStatus:
     artifact = view.workspace.artifact(path)
-    state = artifact.state()
-    if state == "complete" and view.run.slots.get(slot) != path:
-        state = "partial"  # done, but killed before the run pointed to it: the same command repairs that
+    status = SlotStatus(slot, path, artifact.state(), artifact.size())
+    if status.state == "complete" and view.run.slots.get(slot) != path:
+        status = replace(status, state="partial")  # killed before the run pointed to it: the same command repairs that
     try:
-        found = _finished(view, artifact, verify=verify) if state == "complete" else _unfinished(view, artifact, state)
+        if status.state == "complete":
+            return _finished(view, artifact, status, verify=verify)
+        return _unfinished(view, artifact, status)
     except UpstreamError as error:
-        found = {"state": "damaged", "failure": error.message, "type": error.hint.split(": ", 1)[-1]}
-    return SlotStatus(slot, path, **{"state": state, **found}, bytes=artifact.size())
+        return replace(status, state="damaged", failure=error.message, type=error.hint.split(": ", 1)[-1])
 
 
-def _finished(view: RunView, artifact: Artifact, *, verify: bool) -> dict[str, Any]:
+def _finished(view: RunView, artifact: Artifact, status: SlotStatus, *, verify: bool) -> SlotStatus:
     result = Result.of(artifact)
     assert result is not None
     record = result.record
@@ -77,14 +78,15 @@ def _finished(view: RunView, artifact: Artifact, *, verify: bool) -> dict[str, A
     reasons = view.stale_reasons(record, declared(record.phase))
     unproven = not is_proven(_original_record(result))
     prove = to_prove(record, view.name) if unproven else None
-    return {
-        "state": "stale" if reasons else "complete",
-        "reasons": reasons,
-        "created": record.created,
-        "verified": verify or None,
-        "unproven": unproven or None,
-        "type": f"twinctl {record.command_in(view.name)}" if reasons else prove,
-    }
+    return replace(
+        status,
+        state="stale" if reasons else "complete",
+        reasons=reasons,
+        created=record.created,
+        verified=verify or None,
+        unproven=unproven or None,
+        type=f"twinctl {record.command_in(view.name)}" if reasons else prove,
+    )
 
 
 def _original_record(result: Result) -> Record:
@@ -98,13 +100,11 @@ def _original_record(result: Result) -> Record:
     return original_record(result)
 
 
-def _unfinished(view: RunView, artifact: Artifact, state: str) -> dict[str, Any]:
+def _unfinished(view: RunView, artifact: Artifact, status: SlotStatus) -> SlotStatus:
+    failure = (artifact.failure() or {}).get("message")
     follow = f"twinctl logs {artifact.path.parent.name} --follow --run {view.name}"
-    return {
-        "step": kept_step(artifact),
-        "failure": (artifact.failure() or {}).get("message"),
-        "type": follow if state == "running" else resume_command(artifact, view.name),
-    }
+    command = follow if status.state == "running" else resume_command(artifact, view.name)
+    return replace(status, step=kept_step(artifact), failure=failure, type=command)
 
 
 def resume_command(artifact: Artifact, run: str) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from twinctl.config.recipe import Options, Recipe
 from twinctl.pipeline.stop import Stop
+from twinctl.pipeline.watch import Watch
 from twinctl.workspace.artifact import Artifact, Record
 from twinctl.workspace.files import append_line
 from twinctl.workspace.fingerprint import ALGORITHM, fingerprint
@@ -67,7 +68,7 @@ class Attempt(Generic[RecipeT, OptionsT, InputsT]):
     inputs: InputsT
     run_name: str
     stop: Stop = field(default_factory=Stop)
-    watch: Callable[[dict[str, Any]], None] | None = None
+    watch: Watch | None = None
 
     @property
     def work(self) -> Path:

@@ -28,6 +28,7 @@ from twinctl.config.secrets import redact
 from twinctl.errors import Interrupted, SigTerm, Terminated, TwinctlError, explained, full_disk
 from twinctl.pipeline.phase import REPORT, AnyAttempt, AnyPhase, AnyPlan, Attempt, Produced, RestartWorker
 from twinctl.pipeline.stop import Stop
+from twinctl.pipeline.watch import Watch
 from twinctl.workspace.artifact import Artifact, Record, manifest
 from twinctl.workspace.files import read_json, write_json
 from twinctl.workspace.fingerprint import fingerprint
@@ -100,7 +101,7 @@ def perform(
     run: Callable[[AnyAttempt], Produced],
     *,
     stop: Stop | None = None,
-    watch: Callable[[dict[str, Any]], None] | None = None,
+    watch: Watch | None = None,
 ) -> Record:
     """Do the phase's work, `run`, and commit. Raises what `run` raises, after recording it; RestartWorker is no
     failure.
@@ -173,9 +174,7 @@ def _commit_elsewhere(job: Job, phase: AnyPhase, result: Produced, workspace: Wo
     return record
 
 
-def _begin(
-    job: Job, phase: AnyPhase, artifact: Artifact, stop: Stop, watch: Callable[[dict[str, Any]], None] | None
-) -> AnyAttempt:
+def _begin(job: Job, phase: AnyPhase, artifact: Artifact, stop: Stop, watch: Watch | None) -> AnyAttempt:
     attempt = Attempt(
         artifact=artifact,
         number=max((line.get("attempt", 0) for line in artifact.attempts()), default=0) + 1,
