@@ -16,7 +16,7 @@ from twinctl.chat.model_selection import ModelGroup
 from twinctl.config.sampling import Sampling
 from twinctl.data.template import Message
 from twinctl.errors import ConfigError
-from twinctl.inference.chat_model import Answer, ChatModel, Show, opening, refuse_long
+from twinctl.inference.chat_model import Answer, ChatModel, Show, opening, question_messages, refuse_long
 
 PROMPTS_AT_ONCE = 64  # prompts that a model gets at once, to sort into its batches
 MESSAGE_ROLES = {"system", "user", "assistant"}
@@ -32,7 +32,7 @@ class Prompt:
     @classmethod
     def of(cls, text: str, sampling: Sampling) -> Prompt:
         """A question on its own, after the system message."""
-        return cls(text, [*opening(sampling), {"role": "user", "content": text}])
+        return cls(text, question_messages(text, sampling))
 
 
 def prompts_of(texts: Iterable[str], sampling: Sampling) -> list[Prompt]:

@@ -21,10 +21,9 @@ from twinctl.chat.memorization import Corpus
 from twinctl.chat.quality_checks import TemplateText, faults_of
 from twinctl.chat.style import Author, Style
 from twinctl.config.sampling import Sampling
-from twinctl.data.template import Message
 from twinctl.data.tokenizer import TextTokenizer
 from twinctl.data.tokens import EVAL, IGNORED, evenly_spaced, read_tokens, samples
-from twinctl.inference.chat_model import Answer, ChatModel, PromptFormat, Show, opening
+from twinctl.inference.chat_model import Answer, ChatModel, PromptFormat, Show, question_messages
 from twinctl.inference.context_window import Exchange
 from twinctl.pipeline.run_view import RunView
 
@@ -35,7 +34,7 @@ PROMPTS = (
     "What did you think about this morning?",
 )
 HELD_OUT = 8
-TOKENS = 256
+CHECK_TOKENS = 256
 COPY = 50
 MAY_BE_CUT = 0.25  # of the answers
 FAULTS = {
@@ -188,7 +187,7 @@ def check(
     asked = spread([row for row in evidence.held_out if row.question.strip()], HELD_OUT)
     for prompt in (*PROMPTS, *(row.question for row in asked)):
         ask(prompt)
-        answer = model.answer(_messages(prompt, fixed), fixed, show)
+        answer = model.answer(question_messages(prompt, fixed), fixed, show)
         if answer.finish == "interrupted":
             result.stopped = True
             return result
@@ -200,7 +199,7 @@ def check(
 
 def as_checked(sampling: Sampling) -> Sampling:
     """The sampling with the check's own length, and no stop texts: a twin must end by its own stop token."""
-    return sampling.model_copy(update={"max_new_tokens": TOKENS, "stop": ()})
+    return sampling.model_copy(update={"max_new_tokens": CHECK_TOKENS, "stop": ()})
 
 
 def suggested(view: RunView) -> list[str]:
@@ -224,12 +223,8 @@ def _measure_styles(result: ChatCheck, base: ChatModel | None, asked: Sequence[E
     result.styles["author"] = author.measure([row.answer for row in asked])
     result.styles[result.speaker] = author.measure([each.answer.text for each in result.answers[len(PROMPTS) :]])
     if base is not None:
-        answers = base.answers([_messages(row.question, result.sampling) for row in asked], result.sampling)
+        answers = base.answers([question_messages(row.question, result.sampling) for row in asked], result.sampling)
         result.styles["base"] = author.measure([answer.text for answer in answers])
-
-
-def _messages(prompt: str, sampling: Sampling) -> list[Message]:
-    return [*opening(sampling), {"role": "user", "content": prompt}]
 
 
 def spread(rows: Sequence[Exchange], count: int) -> list[Exchange]:

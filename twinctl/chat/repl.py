@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TextIO
 
 from twinctl.chat.commands import complete, run_command
 from twinctl.chat.conversation import Conversation
@@ -34,7 +33,6 @@ def run_repl(
     history: Path | None = None,
     quiet: bool = False,
     command: str = "twinctl chat",
-    stream: TextIO | None = None,
 ) -> None:
     """Read questions to the model `name`, one of those that `load` returns, and answer them until the person leaves.
 
@@ -42,7 +40,7 @@ def run_repl(
     from the start; `history` is the file of what was typed; `command` is how this conversation was started, to say how
     to resume it. Raises what loading raised.
     """
-    screen, loading = Screen(stream, quiet=quiet), Loading(load)
+    screen, loading = Screen(quiet=quiet), Loading(load)
     conversation = Conversation(screen, loading, name, _resumed(sampling, transcript), transcript, prompts)
     conversation.together = together
     _greet(conversation)

@@ -106,6 +106,11 @@ def opening(sampling: Sampling) -> list[Message]:
     return [{"role": "system", "content": sampling.system}] if sampling.system else []
 
 
+def question_messages(question: str, sampling: Sampling) -> list[Message]:
+    """The messages that ask a question on its own, after the system message."""
+    return [*opening(sampling), {"role": "user", "content": question}]
+
+
 def is_made_for_single_turns(template: str) -> bool:
     """Whether a chat template is made for one question and its answer."""
     return SINGLE_TURN in template
