@@ -76,7 +76,7 @@ def _source(counts: Mapping[str, Any], identity: Mapping[str, Any]) -> DataSourc
 def sources_table(sources: Sequence[DataSource]) -> str:
     """All sources with their licences and counts."""
     header = ["source", "licence", "whose", "rows read", "samples trained on", "held out", "tokens", "dropped"]
-    return table(header, [_row(each) for each in sources])
+    return table(header, [_row(source) for source in sources])
 
 
 def _row(source: DataSource) -> list[str]:
@@ -86,10 +86,10 @@ def _row(source: DataSource) -> list[str]:
         licence = "not stated"
     numbers = [counts.get("read"), counts.get("train"), counts.get("eval"), counts.get("tokens")]
     dropped = sum(dict(counts.get("dropped", {})).values())
-    told = [f"{number:,}" if isinstance(number, int) else "–" for number in [*numbers, dropped]]
-    return [source.title, plain(licence), WHOSE.get(source.role, plain(source.role)), *told]
+    cells = [f"{number:,}" if isinstance(number, int) else "–" for number in [*numbers, dropped]]
+    return [source.title, plain(licence), WHOSE.get(source.role, plain(source.role)), *cells]
 
 
 def _listed(value: Any) -> list[str]:
-    found = value if isinstance(value, list) else [value]
-    return [each for each in found if isinstance(each, str) and each]
+    values = value if isinstance(value, list) else [value]
+    return [text for text in values if isinstance(text, str) and text]

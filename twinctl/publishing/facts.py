@@ -29,10 +29,10 @@ GGUF_NAME = "twin-q8_0.gguf"
 
 @dataclass(frozen=True)
 class Facts:
-    """One twin as it is to be told of. `made`: what the repository holds, one result or several GGUF files; `line`:
-    what they were made from, nearest first; what was pulled, as it was where it was made. `training`: where its events
-    are. `merged_repo`: where the 16-bit model is on the Hub, if it is. `modelfile`: Ollama's Modelfile; None where it
-    cannot express the chat template.
+    """What a card says of one twin. `made`: what the repository holds, one result or several GGUF files; `line`: what
+    they were made from, nearest first; a pulled result as it was where it was made. `training`: where its events are.
+    `merged_repo`: where the 16-bit model is on the Hub, if it is. `modelfile`: Ollama's Modelfile; None where it cannot
+    express the chat template.
     """
 
     run: str

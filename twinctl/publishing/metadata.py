@@ -58,7 +58,7 @@ def _tags(facts: Facts) -> list[str]:
 
 def _languages(sources: list[DataSource]) -> list[str]:
     """Those that the cards of all the author's sources name; a single source that names none makes it unknown."""
-    named = [each.languages for each in sources if each.role == "author"]
+    named = [source.languages for source in sources if source.role == "author"]
     return sorted({language for languages in named for language in languages}) if all(named) else []
 
 

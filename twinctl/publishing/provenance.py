@@ -33,9 +33,9 @@ _OF_A_SOURCE = ("role", "read", "tokens", "samples", "train", "eval", "dropped")
 _POINTS = 400
 
 
-def keep_origin(artifact: Artifact, found: HubManifest) -> str:
+def keep_origin(artifact: Artifact, manifest: HubManifest) -> str:
     """Lay the document beside a pulled result; its sha256, which belongs into the record."""
-    text = found.model_dump_json(by_alias=True, indent=2)
+    text = manifest.model_dump_json(by_alias=True, indent=2)
     write_text(artifact.path / ORIGIN, text)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -74,10 +74,10 @@ def original_record(result: Result) -> Record:
 
 def train_env(training: Artifact) -> dict[str, Any]:
     """What the last attempt at training noted: device, dtype, optimizer, the batch's split, versions."""
-    found: dict[str, Any] = {}
+    noted: dict[str, Any] = {}
     for line in training.attempts():
-        found |= {name: value for name, value in line.items() if value is not None}
-    return {name: found[name] for name in Happened.__annotations__ if name in found}
+        noted |= {name: value for name, value in line.items() if value is not None}
+    return {name: noted[name] for name in Happened.__annotations__ if name in noted}
 
 
 def hub_manifest(view: RunView, kind: Kind, made: Sequence[Result]) -> dict[str, Any]:
@@ -92,8 +92,8 @@ def hub_manifest(view: RunView, kind: Kind, made: Sequence[Result]) -> dict[str,
         "run": view.name,
         "pins": _pins(view),
         **asdict(made[0].made_from(Kind.TOKENS).tokens_info()),
-        "results": [_made(record, record.files) for record in map(original_record, made)],
-        "line": [_made(record, []) for record in line.values()],
+        "results": [_described(record, record.files) for record in map(original_record, made)],
+        "line": [_described(record, []) for record in line.values()],
         "happened": train_env(training) if training else {},
         **_course(training),
     }
@@ -107,7 +107,7 @@ def _pins(view: RunView) -> dict[str, Any]:
     return {**{name: view.run.pins[name] for name in ("preset", "template", "max_length")}, "model": model}
 
 
-def _made(record: Record, files: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _described(record: Record, files: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     if record.produces == Kind.TOKENS:
         metrics, inputs = _of_tokens(record)
     else:
@@ -131,32 +131,32 @@ def _ordered(value: Any) -> Any:
     """With all names in order, so that it is the same document after a pull."""
     if isinstance(value, dict):
         return {name: _ordered(value[name]) for name in sorted(value)}
-    return [_ordered(each) for each in value] if isinstance(value, list | tuple) else value
+    return [_ordered(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _of_tokens(record: Record) -> tuple[dict[str, Any], dict[str, Any]]:
     """Its figures and its sources: of those on the Hub which they are, of local ones the formats alone."""
     counted, asked = record.metrics.get("sources", ()), record.inputs.get("sources", ())
-    told = [{name: each[name] for name in _OF_A_SOURCE if name in each} for each in counted]
-    for each, source in zip(told, counted, strict=True):
+    counts = [{name: source[name] for name in _OF_A_SOURCE if name in source} for source in counted]
+    for public_counts, source in zip(counts, counted, strict=True):
         if str(source.get("name", "")).startswith("bundled:"):
-            each["name"] = source["name"]
+            public_counts["name"] = source["name"]
     sources = []
-    for each in asked:
-        public = {name: each[name] for name in ("repo", "sha", "split") if each.get("repo")}
-        local = {"files": [["", file[1], ""] for file in each.get("files", ())]}
-        sources.append({"role": each.get("role", "author"), **(public or local)})
+    for source in asked:
+        public = {name: source[name] for name in ("repo", "sha", "split") if source.get("repo")}
+        local = {"files": [["", file[1], ""] for file in source.get("files", ())]}
+        sources.append({"role": source.get("role", "author"), **(public or local)})
     figures = {name: record.metrics[name] for name in _FIGURES if name in record.metrics}
-    return {**figures, "sources": told}, {"sources": sources}
+    return {**figures, "sources": counts}, {"sources": sources}
 
 
 def _course(training: Artifact | None) -> dict[str, list[tuple[int, float]]]:
     """The losses by step, thinned out."""
-    found: dict[str, dict[int, float]] = {"step": {}, "evaluation": {}}
+    losses: dict[str, dict[int, float]] = {"step": {}, "evaluation": {}}
     for event in training.events() if training else ():
         value = event.get("loss" if event["event"] == "step" else "eval_loss")
-        if event["event"] in found and isinstance(value, int | float):
-            found[event["event"]][int(event.get("step") or 0)] = float(value)
-    thinned = {name: sorted(values.items()) for name, values in found.items()}
+        if event["event"] in losses and isinstance(value, int | float):
+            losses[event["event"]][int(event.get("step") or 0)] = float(value)
+    thinned = {name: sorted(values.items()) for name, values in losses.items()}
     thinned = {name: values[:: -(-len(values) // _POINTS) or 1] for name, values in thinned.items()}
     return {"losses": thinned["step"], "evaluations": thinned["evaluation"]}

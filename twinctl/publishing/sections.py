@@ -95,20 +95,20 @@ def _value(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return ", ".join(code(str(each)) for each in value)
+        return ", ".join(code(str(item)) for item in value)
     return code(f"{value:g}" if isinstance(value, float) else str(value))
 
 
 def _happened(facts: Facts) -> str:
-    found, metrics = facts.train_env, facts.train.metrics
-    split = f"micro-batch {found['micro_batch']} × {found['accumulation']}" if "accumulation" in found else ""
-    device = {"cpu": "a CPU"}.get(str(found.get("device_name")), str(found.get("device_name") or ""))
-    facts_told = [
+    env, metrics = facts.train_env, facts.train.metrics
+    split = f"micro-batch {env['micro_batch']} × {env['accumulation']}" if "accumulation" in env else ""
+    device = {"cpu": "a CPU"}.get(str(env.get("device_name")), str(env.get("device_name") or ""))
+    circumstances = [
         f"on {plain(device)}" if device else "",
-        f"in {code(str(found['dtype']))}" if "dtype" in found else "",
-        f"with {code(str(found['optimizer']))}" if "optimizer" in found else "",
+        f"in {code(str(env['dtype']))}" if "dtype" in env else "",
+        f"with {code(str(env['optimizer']))}" if "optimizer" in env else "",
         split,
-        "samples packed" if found.get("packing") else "samples not packed" if "packing" in found else "",
+        "samples packed" if env.get("packing") else "samples not packed" if "packing" in env else "",
     ]
     done = [
         f"{metrics['steps']:,} steps" if "steps" in metrics else "",
@@ -120,7 +120,7 @@ def _happened(facts: Facts) -> str:
     best = (
         f"The weights are those of step {metrics['best_step']}, of the lowest loss." if metrics.get("best_step") else ""
     )
-    sentence = f"It ran {', '.join(filter(None, facts_told))}: {', '.join(filter(None, done))}." if any(done) else ""
+    sentence = f"It ran {', '.join(filter(None, circumstances))}: {', '.join(filter(None, done))}." if any(done) else ""
     return " ".join(filter(None, [sentence, best]))
 
 
@@ -173,9 +173,9 @@ def parity(facts: Facts) -> str:
         "in nats; “same first” is how often both find the same token most probable."
     )
     lacking = "What is not verified was not compared with the trained model: try it before you rely on it."
-    told = [text if any(proven) else "", lacking if not all(proven) else ""]
+    remarks = [text if any(proven) else "", lacking if not all(proven) else ""]
     header = ["file", "size", "verified", "KL", "same first"]
-    return joined(["## Parity with what was trained", " ".join(filter(None, told)), table(header, rows)])
+    return joined(["## Parity with what was trained", " ".join(filter(None, remarks)), table(header, rows)])
 
 
 def _parity_row(record: Record) -> list[str]:
@@ -183,8 +183,11 @@ def _parity_row(record: Record) -> list[str]:
     name = code(file) if file else "16-bit safetensors"
     proof = _proof(record)
     kl, top = proof.get("kl"), proof.get("top1")
-    told = [f"{kl:.2g}" if isinstance(kl, float | int) else "–", f"{top:.2%}" if isinstance(top, float | int) else "–"]
-    return [name, _size(size_of(record)), "yes" if is_proven(record) else "no", *told]
+    figures = [
+        f"{kl:.2g}" if isinstance(kl, float | int) else "–",
+        f"{top:.2%}" if isinstance(top, float | int) else "–",
+    ]
+    return [name, _size(size_of(record)), "yes" if is_proven(record) else "no", *figures]
 
 
 def _size(count: int) -> str:
@@ -200,8 +203,8 @@ def _proof(record: Record) -> Mapping[str, Any]:
 
 def sample(facts: Facts) -> str:
     """One held-out prompt and the twin's answer."""
-    found = facts.history.sample
-    if found is None or facts.tokens.recipe.get("text_as") == "raw":  # there a prompt is the person's own writing
+    shown = facts.history.sample
+    if shown is None or facts.tokens.recipe.get("text_as") == "raw":  # there a prompt is the person's own writing
         return ""
     text = "A prompt that it was not trained on, and its most probable answer at the end of training:"
     return joined(
@@ -209,9 +212,9 @@ def sample(facts: Facts) -> str:
             "## A sample",
             text,
             "**Prompt**",
-            quote(found.prompt, longest=300),
+            quote(shown.prompt, longest=300),
             "**Twin**",
-            quote(found.text, longest=600),
+            quote(shown.text, longest=600),
         ]
     )
 
@@ -242,11 +245,13 @@ def provenance(facts: Facts) -> str:
         for record in {record.fingerprint: record for record in records}.values()
     ]
     versions = facts.train_env.get("versions") or {}
-    told = ", ".join(code(f"{name} {number}") for name, number in versions.items())
+    libraries = ", ".join(code(f"{name} {number}") for name, number in versions.items())
     text = "The fingerprint is of all that was asked for and of its inputs; the digest is of the result."
     base = f"Base: weights, configuration and tokenizer {code(facts.base.digest[:16])}."
     made = table(["step", "fingerprint", "digest", "made"], rows)
-    return joined(["## Provenance", f"Made by twinctl. {text} {base}", made, f"Trained with {told}." if told else ""])
+    return joined(
+        ["## Provenance", f"Made by twinctl. {text} {base}", made, f"Trained with {libraries}." if libraries else ""]
+    )
 
 
 def _day(record: Record) -> str:

@@ -117,7 +117,7 @@ def pack(
     from twinctl.hub.remote import LocalFile, RemoteRepo, planned_changes
 
     contents = _Contents.of(kind, made)
-    told = _licence(view.base, repo, contents)
+    terms = _licence(view.base, repo, contents)
     contents.files[FILE] = _document(view, kind, made, contents)
     _add_card(contents, view, kind, repo, made, remote, merged_repo)
     roots = [result.out for result in made]
@@ -126,9 +126,11 @@ def pack(
     local = {
         name: LocalFile.of(content, contents.sha256.get(name, "")) for name, content in sorted(contents.files.items())
     }
-    found = planned_changes(local, remote or RemoteRepo(repo, None), _earlier(remote))
+    changes = planned_changes(local, remote or RemoteRepo(repo, None), _earlier(remote))
     large = [f"{name} is over 50 GB, which the Hub may not take" for name, it in local.items() if it.size > LARGEST]
-    return UploadPlan(kind, repo, made, contents.files, local, found, remote, contents.left, [*warnings, *told, *large])
+    return UploadPlan(
+        kind, repo, made, contents.files, local, changes, remote, contents.left, [*warnings, *terms, *large]
+    )
 
 
 @dataclass
@@ -162,8 +164,8 @@ class _Contents:
 
 def _document(view: RunView, kind: PushKind, made: Sequence[Result], contents: _Contents) -> bytes:
     document: dict[str, Any] = hub_manifest(view, Kind(kind), made)
-    for each in document["results"]:
-        each["files"] = [file for file in each["files"] if contents.sha256.get(file["name"]) == file["sha256"]]
+    for result in document["results"]:
+        result["files"] = [file for file in result["files"] if contents.sha256.get(file["name"]) == file["sha256"]]
     text = (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
     read(text, view.name)  # what nobody could pull is not pushed
     return text
@@ -184,13 +186,13 @@ def _licence(base: BaseCheckpoint, repo: str, contents: _Contents) -> list[str]:
         return [] if known else ["the base model's licence is not known: see what it allows before handing the twin on"]
     contents.add("NOTICE", "\n\n".join(part for part in (terms.built, terms.notice) if part).encode() + b"\n")
     owner, _, name = repo.partition("/")
-    found = []
+    remarks = []
     if not name.lower().replace("-", " ").startswith(terms.prefix.lower()):
         wanted = f"{owner}/{terms.prefix.replace(' ', '-')}-{name}"
-        found.append(f"the licence of {terms.family} asks for a name that begins with “{terms.prefix}”: {wanted}")
+        remarks.append(f"the licence of {terms.family} asks for a name that begins with “{terms.prefix}”: {wanted}")
     if not any(text.upper().startswith("LICEN") for text in texts):
-        found.append(f"the licence of {terms.family} must go with every copy, and its text was not found")
-    return found
+        remarks.append(f"the licence of {terms.family} must go with every copy, and its text was not found")
+    return remarks
 
 
 def _add_card(
@@ -230,7 +232,7 @@ def _earlier(remote: RemoteRepo | None) -> dict[str, LocalFile]:
     there = remote.files
     return {
         file.name: LocalFile(file.bytes, file.sha256, there[file.name].blob or "")
-        for each in results
-        for file in each.files
+        for result in results
+        for file in result.files
         if file.name in there
     }
