@@ -156,8 +156,8 @@ def _put_all(wanted: Sequence[tuple[Path, Path]], folder: Path) -> None:
 
 
 def _may_link(file: Path, folder: Path) -> bool:
-    found = file.stat()
-    return found.st_size >= LINK_FROM and found.st_dev == folder.stat().st_dev
+    status = file.stat()
+    return status.st_size >= LINK_FROM and status.st_dev == folder.stat().st_dev
 
 
 def _require_room(folder: Path, needed: int) -> None:

@@ -97,8 +97,10 @@ def _template_digest(name: str, model: BaseCheckpoint) -> str | None:
 def _asked(options: PrepareOptions) -> dict[str, Any]:
     """Model and data as they were named: a source of which no more was said, by its name alone."""
     sources = {"data": options.data, "general": options.general}
-    said = {name: [each.model_dump(mode="json", exclude_defaults=True) for each in of] for name, of in sources.items()}
-    short = {name: [each if len(each) > 1 else each["source"] for each in of] for name, of in said.items()}
+    named = {
+        name: [source.model_dump(mode="json", exclude_defaults=True) for source in of] for name, of in sources.items()
+    }
+    short = {name: [source if len(source) > 1 else source["source"] for source in of] for name, of in named.items()}
     return {"model": options.model, **short}
 
 
@@ -147,18 +149,18 @@ def histogram(lengths: Any, room: int) -> dict[str, list[int]]:
 
 def _warnings(metrics: dict[str, Any], recipe: PrepareRecipe) -> list[str]:
     """What a person should know before training on this."""
-    found = []
+    warnings = []
     if recipe.eval_fraction and not metrics["eval_rows"]:
-        found.append("all rows are of one question or document, so none is held out for an eval loss: add others")
+        warnings.append("all rows are of one question or document, so none is held out for an eval loss: add others")
     long, read = metrics["rows_dropped"].get("over max length", 0), metrics["rows_read"]
     if long * 20 > read:
-        found.append(f"{long} of {read} rows are over {recipe.max_length} tokens: --max-length, or --overlong split")
+        warnings.append(f"{long} of {read} rows are over {recipe.max_length} tokens: --max-length, or --overlong split")
     tokens = metrics["tokens_by_role"]
     share = tokens.get("author", 0) / metrics["tokens"]
     if share < ENOUGH:
         fitting = int(metrics["rows_by_role"]["general"] * ADVISED * tokens.get("author", 0) / tokens["general"])
-        found.append(f"the author's are {share:.0%} of the tokens: --general {fitting}, or add writing with -d")
-    return found
+        warnings.append(f"the author's are {share:.0%} of the tokens: --general {fitting}, or add writing with -d")
+    return warnings
 
 
 def changed(view: RunView, record: Record) -> list[str]:

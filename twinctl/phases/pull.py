@@ -87,15 +87,15 @@ def open_repo(repo: str, revision: str | None) -> tuple[HubManifest, str]:
             f"{repo} was not pushed by twinctl: it has no {FILE}",
             f"to train on top of it: twinctl prepare --model hf:{repo} -d FILE",
         )
-    found = read(text, repo)
-    require_pullable(found.kind, [file.name for each in found.results for file in each.files], remote)
-    return found, str(remote.sha)
+    manifest = read(text, repo)
+    require_pullable(manifest.kind, [file.name for each in manifest.results for file in each.files], remote)
+    return manifest, str(remote.sha)
 
 
-def pins(found: HubManifest) -> dict[str, Any]:
+def pins(manifest: HubManifest) -> dict[str, Any]:
     """A run's pins as prepare fixed them, without the sources, which stayed where they were."""
-    model = BaseCheckpoint(**found.pins.model.model_dump())
-    return {**found.pins.model_dump(), "model": model.stored(), "sources": []}
+    model = BaseCheckpoint(**manifest.pins.model.model_dump())
+    return {**manifest.pins.model_dump(), "model": model.stored(), "sources": []}
 
 
 @dataclass(frozen=True)

@@ -142,8 +142,8 @@ def find_base_model(
         return BaseCheckpoint(**pinned)
     from twinctl.hub import resolve_model
 
-    found = resolve_model(repo, revision)
-    return BaseCheckpoint(locator, repo=repo, revision=revision, sha=found.sha, files=dict(found.files))
+    remote = resolve_model(repo, revision)
+    return BaseCheckpoint(locator, repo=repo, revision=revision, sha=remote.sha, files=dict(remote.files))
 
 
 def _local_files(folder: Path, memo: DigestMemo) -> dict[str, str]:

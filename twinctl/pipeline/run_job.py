@@ -202,13 +202,13 @@ def _begin(job: Job, phase: AnyPhase, artifact: Artifact, stop: Stop, watch: Wat
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in ("twinctl", *PACKAGES):
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def _record(job: Job, phase: AnyPhase, result: Produced, artifact: Artifact, began: float) -> Record:

@@ -66,7 +66,7 @@ class RunView:
         """
 
         def is_wanted(result: Result) -> bool:
-            return result.kind == kind and (before is None or all(each.slot != before for each in result.line()))
+            return result.kind == kind and (before is None or all(step.slot != before for step in result.line()))
 
         return self._choose(is_wanted)
 

@@ -19,8 +19,10 @@ def settings_now(declared: AnyPhase, run: Run) -> Values:
 
 def changed_values(record: Record, before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """The differences of settings, but for those that were given as flags: they stand."""
-    kept = [name for name in now if record.origins.get(name) != "flag"]
-    return differences({name: before.get(name) for name in kept}, {name: now[name] for name in kept}, record.phase)
+    unflagged = [name for name in now if record.origins.get(name) != "flag"]
+    return differences(
+        {name: before.get(name) for name in unflagged}, {name: now[name] for name in unflagged}, record.phase
+    )
 
 
 def changed_settings(declared: AnyPhase, run: Run, record: Record) -> list[str]:

@@ -53,8 +53,8 @@ def watch_to_the_end(
             watch(event)
     code = worker.returncode if worker else None
     if code in (None, 0):
-        for each in (artifact, cut(artifact)):
-            if each and (code == 0 or finished(each)) and (result := Result.of(each)):
+        for candidate in (artifact, cut(artifact)):
+            if candidate and (code == 0 or finished(candidate)) and (result := Result.of(candidate)):
                 return result
     raise what_happened(artifact, code, keys.number)
 
@@ -178,13 +178,13 @@ def signal_worker(artifact: Artifact, number: int, sent: set[tuple[int, int]] | 
     runs on another host.
     """
     sent = set() if sent is None else sent
-    found = _holders(artifact.path, everyone=number == signal.SIGKILL)
-    for pid in found:
+    pids = _holders(artifact.path, everyone=number == signal.SIGKILL)
+    for pid in pids:
         if (pid, number) not in sent:
             sent.add((pid, number))
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
-    return bool(found)
+    return bool(pids)
 
 
 def _holders(folder: Path, *, everyone: bool) -> list[int]:
@@ -200,10 +200,10 @@ def _holders(folder: Path, *, everyone: bool) -> list[int]:
     if is_here and not everyone and pid != os.getpid() and _open_lock(pid, lock):
         return [pid]
     pids = [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) != os.getpid()]
-    found = [pid for pid in pids if any("FLOCK" in text and "WRITE" in text for text in _open_lock(pid, lock))]
-    if host and not is_here and not found:
+    holders = [pid for pid in pids if any("FLOCK" in text and "WRITE" in text for text in _open_lock(pid, lock))]
+    if host and not is_here and not holders:
         raise BusyError(f"the worker runs on {host}", "stop it there")
-    return found
+    return holders
 
 
 def _open_lock(pid: int, lock: os.stat_result) -> list[str]:
@@ -211,13 +211,13 @@ def _open_lock(pid: int, lock: os.stat_result) -> list[str]:
 
     It says FLOCK and WRITE of those that hold it: others have it open too, to look or to wait.
     """
-    found: list[str] = []
+    texts: list[str] = []
     with suppress(OSError):  # gone, or somebody else's
         for name in os.listdir(f"/proc/{pid}/fd"):
             with suppress(OSError):  # closed meanwhile
                 if os.path.samestat(os.stat(f"/proc/{pid}/fd/{name}"), lock):
-                    found.append(Path(f"/proc/{pid}/fdinfo/{name}").read_text())
-    return found
+                    texts.append(Path(f"/proc/{pid}/fdinfo/{name}").read_text())
+    return texts
 
 
 def finished(artifact: Artifact) -> Record | None:
@@ -252,7 +252,9 @@ def what_happened(artifact: Artifact, code: int | None = None, asked: int | None
     by_event = code is None and _last_event(artifact) == "stopped"
     if not by_event and (full := full_disk(artifact.path)):
         return full
-    number = asked or next((each for each in (signal.SIGINT, signal.SIGTERM) if code in (128 + each, -each)), None)
+    number = asked or next(
+        (possible for possible in (signal.SIGINT, signal.SIGTERM) if code in (128 + possible, -possible)), None
+    )
     if number or by_event:
         return (Terminated if number == signal.SIGTERM else Interrupted)(f"stopped; {kept(artifact)}", RESUME)
     how = f"was killed by signal {-code}" if code is not None and code < 0 else "ended without a result"

@@ -76,16 +76,16 @@ class Forecast:
     @property
     def document(self) -> dict[str, Any]:
         """As plain values, for scripts and the event `plan`; `text` is for people."""
-        found = {
+        values = {
             "text": self.line,
             **asdict(self),
             "recipe": self.recipe.model_dump(mode="json"),
             "warnings": list(self.warnings),
         }
-        found["choice"]["accumulation"] = self.recipe.batch_size // self.choice.micro_batch
+        values["choice"]["accumulation"] = self.recipe.batch_size // self.choice.micro_batch
         memory = self.choice.memory
-        found["choice"]["total_gib"] = memory and memory.total
-        return found
+        values["choice"]["total_gib"] = memory and memory.total
+        return values
 
     @property
     def line(self) -> str:

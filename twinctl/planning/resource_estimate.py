@@ -55,12 +55,12 @@ def steps_and_tokens(recipe: TrainRecipe, tokens: Result, max_length: int) -> tu
 
 def pace(workspace: Workspace, plan: AnyPlan, device: str, choice: Choice) -> float | None:
     """Tokens a second of the training here that was most like this one: same base, method and device."""
-    found: list[tuple[bool, bool, float, float]] = []
+    paces: list[tuple[bool, bool, float, float]] = []
     for folder in (workspace.root / "artifacts" / plan.phase.name).glob("*"):
         with suppress(UpstreamError, OSError, KeyError):
             if (known := _paces(Artifact(folder), plan, device, choice)) is not None:
-                found.append(known)
-    return max(found)[-1] if found else None
+                paces.append(known)
+    return max(paces)[-1] if paces else None
 
 
 def _paces(artifact: Artifact, plan: AnyPlan, device: str, choice: Choice) -> tuple[bool, bool, float, float] | None:
@@ -68,7 +68,7 @@ def _paces(artifact: Artifact, plan: AnyPlan, device: str, choice: Choice) -> tu
     record = artifact.record()
     if record is None or record.inputs.get("base") != plan.inputs["base"]:
         return None
-    facts = next((each for each in reversed(artifact.attempts()) if "device_name" in each), None)
+    facts = next((line for line in reversed(artifact.attempts()) if "device_name" in line), None)
     pace = record.metrics.get("tokens_per_second")
     if not pace or facts is None or facts["device_name"] != device:
         return None
@@ -123,5 +123,5 @@ def disk_needs(workspace: Workspace, settings: TrainSettings, parameters: int, c
 
 def free_bytes(folder: Path) -> int:
     """Free bytes on the disk where a folder is, or is to be."""
-    there = next((each for each in (folder.absolute(), *folder.absolute().parents) if each.exists()), Path("/"))
+    there = next((parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists()), Path("/"))
     return shutil.disk_usage(there).free

@@ -149,11 +149,11 @@ class Artifact:
             "bytes": file.stat().st_size,
             "sha256": file_sha256(file),
         }
-        files = [*(each for each in record.files if each["name"] != entry["name"]), entry]
+        files = [*(other for other in record.files if other["name"] != entry["name"]), entry]
         record = replace(
             record,
             metrics={**record.metrics, **metrics},
-            files=sorted(files, key=lambda each: each["name"]),
+            files=sorted(files, key=lambda file: file["name"]),
         )
         write_json(self.path / "record.json", asdict(record))
         return record
@@ -184,10 +184,10 @@ class Artifact:
 def _read(path: Path) -> dict[str, Any] | None:
     """The file's value, None when it is not there (any more: `twinctl clean` may be at work)."""
     try:
-        found: dict[str, Any] = read_json(path)
+        stored: dict[str, Any] = read_json(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return found
+    return stored
 
 
 def manifest(folder: Path) -> list[dict[str, Any]]:

@@ -92,10 +92,10 @@ def survey(workspace: Workspace) -> Sweep:
 
 def clean(workspace: Workspace) -> Sweep:
     """Remove what `survey` finds, but for what is used again by then. Raises OSError, naming what cannot be removed."""
-    found = survey(workspace)
-    gone = [item for item in found.gone if _remove(workspace, item)]
-    used = [replace(item, reason="used again meanwhile", bytes=0) for item in found.gone if item not in gone]
-    return Sweep(gone, [*found.kept, *used])
+    sweep = survey(workspace)
+    gone = [item for item in sweep.gone if _remove(workspace, item)]
+    used = [replace(item, reason="used again meanwhile", bytes=0) for item in sweep.gone if item not in gone]
+    return Sweep(gone, [*sweep.kept, *used])
 
 
 def _reached(workspace: Workspace, ours: str = "") -> set[str]:
@@ -105,13 +105,13 @@ def _reached(workspace: Workspace, ours: str = "") -> set[str]:
     """
     todo = [path for name in workspace.runs.names() for path in workspace.runs.get(name).artifacts()]
     todo += [path for path in _artifacts(workspace) if path != ours and is_locked(workspace.artifact(path).path)]
-    found: set[str] = set()
+    reached: set[str] = set()
     while todo:
         path = todo.pop()
-        if path not in found:
-            found.add(path)
+        if path not in reached:
+            reached.add(path)
             todo += _parents(workspace, workspace.artifact(path))
-    return found
+    return reached
 
 
 def _parents(workspace: Workspace, artifact: Artifact) -> list[str]:
@@ -172,7 +172,7 @@ def _bytes(path: Path) -> int:
     with suppress(FileNotFoundError):  # gone meanwhile
         if path.is_symlink() or not path.is_dir():
             return path.lstat().st_size
-        return sum(_bytes(each) for each in path.iterdir())
+        return sum(_bytes(child) for child in path.iterdir())
     return 0
 
 
@@ -224,6 +224,6 @@ def _delete(path: Path) -> None:
         if path.is_symlink() or not path.is_dir():
             path.unlink()
             return
-        for each in path.iterdir():
-            _delete(each)
+        for child in path.iterdir():
+            _delete(child)
         path.rmdir()

@@ -72,13 +72,15 @@ class Workspace:
         """
         folder = self.root / "artifacts" / phase
         for digits in (8, len(fingerprint)):  # all of it, should another one share the first eight
-            found = sorted(
+            candidates = sorted(
                 folder.glob(f"*-{fingerprint[:digits]}"), key=lambda path: not (path / "record.json").exists()
             )
             same = [
-                path for path in found if (Artifact(path).request() or {}).get("fingerprint") in (None, fingerprint)
+                path
+                for path in candidates
+                if (Artifact(path).request() or {}).get("fingerprint") in (None, fingerprint)
             ]
-            if same or not found:
+            if same or not candidates:
                 return f"{phase}/{same[0].name if same else f'{slug}-{fingerprint[:digits]}'}"
         return f"{phase}/{slug}-{fingerprint}"
 
