@@ -94,6 +94,7 @@ def test_what_else_fails_in_loading_is_no_lack_of_memory(cli: Cli, loading: Any)
     assert "the model cannot be loaded: size mismatch for q_proj" in shown.err and "chat.log" in shown.err
 
 
+@pytest.mark.heavy
 def test_an_answer(cli: Cli, trained: object, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from transformers import AutoTokenizer
 

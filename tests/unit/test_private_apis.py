@@ -59,6 +59,7 @@ def test_other_versions_stay_as_they_are(monkeypatch: pytest.MonkeyPatch, own: s
     assert varlen.varlen_attn is before
 
 
+@pytest.mark.heavy
 def test_the_trainer_loads_a_checkpoint_by_its_folder_alone() -> None:
     """TRL's trainer, on which Unsloth's is built, has no way of its own."""
     from transformers import Trainer

@@ -15,6 +15,7 @@ from tests.support.commands import Cli
 from tests.support.doctor import COMMAND, NAMES, TOKEN, finding
 
 
+@pytest.mark.heavy
 def test_a_library_that_raises_is_a_finding_with_its_mend(
     cli: Cli, only: Any, library: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

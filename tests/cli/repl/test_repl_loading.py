@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.support.repl import KEPT, TWO, Start, questions
 
 
+@pytest.mark.heavy
 def test_a_question_can_be_typed_while_the_model_loads(start_chat: Start) -> None:
     terminal = start_chat("For ships.", loads=2)
     terminal.until("loading the model … ")
@@ -31,6 +34,7 @@ def test_who_leaves_while_it_loads_does_not_wait(start_chat: Start) -> None:
     assert terminal.status == 0
 
 
+@pytest.mark.heavy
 def test_ctrl_c_while_it_loads_takes_the_question_back(start_chat: Start, home: Path) -> None:
     terminal = start_chat("Yes.", loads=3)
     terminal.type("Tell me\r")
