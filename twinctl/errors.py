@@ -6,7 +6,6 @@ Standard library only: this module is imported by all the others, also on the wa
 from __future__ import annotations
 
 import errno
-from pathlib import Path
 
 
 class TwinctlError(Exception):
@@ -32,7 +31,7 @@ class UsageError(TwinctlError):
 
 
 class ConfigError(TwinctlError):
-    """A setting or a row of data is wrong."""
+    """A setting or a row of data is wrong, or the chosen folder's disk is full or cannot be written."""
 
     exit_code = 3
 
@@ -92,13 +91,13 @@ class SigTerm(SystemExit):
 
 
 _PERMISSION = "check the permissions there, or choose another folder: --workspace DIR"
-_ROOM = "make room there, or choose another folder: --workspace DIR"
+MAKE_ROOM = "make room there, or choose another folder: --workspace DIR"
 _MENDS = {
     errno.EACCES: _PERMISSION,
     errno.EPERM: _PERMISSION,
     errno.EROFS: _PERMISSION,
-    errno.ENOSPC: _ROOM,
-    errno.EDQUOT: _ROOM,
+    errno.ENOSPC: MAKE_ROOM,
+    errno.EDQUOT: MAKE_ROOM,
 }
 
 
@@ -109,12 +108,3 @@ def explained(error: BaseException) -> TwinctlError | None:
     if isinstance(error, OSError) and error.errno in _MENDS:
         return ConfigError(f"{error.filename or 'a file'}: {error.strerror}", _MENDS[error.errno])
     return None
-
-
-def full_disk(folder: Path) -> ConfigError | None:
-    """The failure to report when the disk of a folder has no room left, whatever a library calls it."""
-    import shutil
-
-    if shutil.disk_usage(folder).free >= 2**20:
-        return None
-    return ConfigError(f"{folder}: no space left on the disk", f"{_ROOM}; the same command goes on")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import namedtuple
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +21,7 @@ from twinctl.errors import EngineError, HubError
 from twinctl.phases.train import plan
 from twinctl.pipeline.base_checkpoint import BaseCheckpoint
 from twinctl.pipeline.run_view import RunView
-from twinctl.planning import device, gpu, resource_estimate
+from twinctl.planning import device, gpu
 from twinctl.planning.forecast import Forecast, forecast
 from twinctl.planning.gpu import Gpu
 from twinctl.workspace.files import append_line
@@ -44,7 +45,7 @@ def machine_without_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(device, "DRIVER_FILE", tmp_path / "version")
     monkeypatch.setattr(device, "WSL_DRIVER", tmp_path / "nvidia-smi")
     monkeypatch.setattr(gpu, "find_gpu", lambda: None)
-    monkeypatch.setattr(resource_estimate.shutil, "disk_usage", lambda path: Usage(0, 0, 500 * GIB))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, 500 * GIB))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
 
@@ -210,7 +211,7 @@ def test_a_short_disk_is_told(
     large_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, said: str
 ) -> None:
     put_gpu(tmp_path, monkeypatch, 80)
-    monkeypatch.setattr(resource_estimate.shutil, "disk_usage", lambda path: Usage(0, 0, free * GIB))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, free * GIB))
     warnings = look(large_base).warnings
     assert any(said in each for each in warnings) if said else not warnings
 

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter, dequantize
 
-from twinctl.errors import CheckFailed, ConfigError, EngineError, TwinctlError, UpstreamError, explained
+from twinctl.errors import CheckFailed, ConfigError, TwinctlError, UpstreamError, explained
 from twinctl.gguf import encoding, writer
 from twinctl.gguf.writer import Provenance, write_gguf
 
@@ -228,7 +228,7 @@ def test_a_full_disk_is_said_before_and_during(
     assert isinstance(explained(caught.value), ConfigError)
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
-        with pytest.raises(EngineError, match="GiB free"):
+        with pytest.raises(ConfigError, match="MiB free, and the file needs"):
             write_gguf(model_copy, target, "f16", name="x")
     assert list(target.parent.iterdir()) == []
 

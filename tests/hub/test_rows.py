@@ -32,7 +32,7 @@ def test_a_split_that_is_not_there(hub: HubStandIn, client: Client) -> None:
     unknown, unreadable = client.run(code).values
     assert (unknown["error"], unknown["exit"]) == ("ConfigError", 3)
     assert "trian" in unknown["message"] and "train, test" in unknown["hint"]
-    assert unknown["hint"].startswith("Did you mean train?") and "mean" not in unreadable["hint"]
+    assert unknown["hint"].startswith("Did you mean “train”?") and "mean" not in unreadable["hint"]
     assert (unreadable["error"], unreadable["exit"]) == ("ConfigError", 3)
 
 
@@ -71,7 +71,7 @@ show(call(hub.resolve_dataset, 'author/CamelPosts'))
     answer = client.run(code)
     rows, misspelt, other, unpinned = answer.values
     assert rows == [ROWS, ROWS[:1]]
-    assert misspelt["hint"].startswith("Did you mean test?")
+    assert misspelt["hint"].startswith("Did you mean “test”?")
     assert [(found["error"], found["exit"]) for found in (other, unpinned)] == [("HubError", 7)] * 2
     assert answer.stderr == "" and answer.seconds < 30
 

@@ -18,7 +18,7 @@ STACK = {"torch", "transformers", "datasets", "unsloth", "trl", "peft", "comet_m
 HEAVY = STACK | {"pydantic", "rich", "pyarrow", "numpy", "jinja2", "tokenizers", "gguf"}
 # From below. A room imports from earlier lines and from itself; rooms on one line do not know each other.
 ORDER = [
-    {"errors", "bundled"},
+    {"errors", "wording", "bundled"},
     {"workspace", "config"},
     {"hub", "tracking", "docs"},
     {"data"},

@@ -15,9 +15,10 @@ from twinctl.engine import loading, merging, models
 from twinctl.engine.training_inputs import TrainInputs
 from twinctl.errors import EngineError
 from twinctl.pipeline.model_parts import TrainedModel
-from twinctl.planning.gpu import GIB, Gpu
+from twinctl.planning.gpu import Gpu
 from twinctl.planning.memory import Choice
 from twinctl.verification import reference_model
+from twinctl.wording import GIB
 
 LLAMA_8B = {"hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32, "vocab_size": 128256}
 WEIGHTS = 15 * GIB

@@ -10,7 +10,6 @@ import json
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from twinctl.chat.conversation import Conversation
 from twinctl.config.sampling import Sampling
 from twinctl.config.secrets import redact
 from twinctl.errors import ConfigError, UsageError
+from twinctl.wording import did_you_mean, near_match
 from twinctl.workspace.files import write_text
 
 RunCommand = Callable[[Conversation, str], None]
@@ -43,8 +43,8 @@ def run_command(conversation: Conversation, line: str) -> None:
         name, _, words = line.removeprefix("/").partition("\n")
     name = "exit" if name in LEAVING else name
     if name not in COMMANDS:
-        meant = _meant(name, list(COMMANDS))
-        hint = f"did you mean /{meant}?" if meant else "the commands: /help"
+        near = near_match(name, COMMANDS)
+        hint = f"did you mean /{near}?" if near else "the commands: /help"
         raise UsageError(f"there is no /{name}", f"{hint} (a question can begin with a space and then a slash)")
     COMMANDS[name].run(conversation, words.strip())
 
@@ -122,14 +122,7 @@ def with_value(sampling: Sampling, name: str, value: str) -> Sampling:
 
 
 def _unknown(name: str) -> UsageError:
-    meant = _meant(name, list(Sampling.model_fields))
-    return UsageError(f"there is no “{name}” to set", f"did you mean {meant}?" if meant else "what there is: /set")
-
-
-def _meant(name: str, known: Sequence[str]) -> str:
-    """The name that begins with it, or is similar; empty for none."""
-    longer = [candidate for candidate in known if name and candidate.startswith(name)]
-    return next(iter(longer or get_close_matches(name, known, n=1)), "")
+    return UsageError(f"there is no “{name}” to set", did_you_mean(name, Sampling.model_fields, "what there is: /set"))
 
 
 def _undo(conversation: Conversation, words: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-from difflib import get_close_matches
 from typing import Annotated
 
 import typer
@@ -14,6 +13,7 @@ from twinctl.cli.output import Output
 from twinctl.cli.session import DebugOption, JsonOption, QuietOption
 from twinctl.docs.topics import TOPICS, text_of, title_of
 from twinctl.errors import UsageError
+from twinctl.wording import did_you_mean
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 WIDEST = 100
@@ -53,9 +53,8 @@ def docs(
 
 def _unknown(topic: str) -> UsageError:
     """The error for a topic that does not exist, with the nearest name and all names."""
-    near = get_close_matches(topic.lower(), TOPICS, n=1)
-    meant = f"did you mean “{near[0]}”? " if near else ""
-    return UsageError(f"there is no topic “{topic}”", f"{meant}topics: {', '.join(TOPICS)}")
+    question = did_you_mean(topic.lower(), TOPICS)
+    return UsageError(f"there is no topic “{topic}”", f"{question} topics: {', '.join(TOPICS)}".lstrip())
 
 
 def _list(output: Output) -> None:

@@ -11,7 +11,6 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from twinctl.config.presets import DEFAULT, preset
 from twinctl.config.secrets import refuse_secret
 from twinctl.errors import ConfigError
+from twinctl.wording import did_you_mean
 
 CONFIG_FILE = "twinctl.toml"
 SECTIONS = ("prepare", "train", "export", "chat")
@@ -79,7 +79,7 @@ def config_file() -> dict[str, Any]:
         if key in SECTIONS and not isinstance(value, dict):
             raise ConfigError(f"{CONFIG_FILE}: {key} must be a section", f"write [{key}] and its fields below it")
         if key not in (*SECTIONS, "preset"):
-            raise ConfigError(f"{CONFIG_FILE}: unknown key “{key}”", _meant(key, [*SECTIONS, "preset"]))
+            raise ConfigError(f"{CONFIG_FILE}: unknown key “{key}”", _nearest(key, [*SECTIONS, "preset"]))
     return parsed
 
 
@@ -102,7 +102,7 @@ def values_of(
     def layer(given: Mapping[str, Any], origin: str) -> None:
         for key, value in given.items():
             if key not in known:
-                raise ConfigError(f"{origin}: [{section}] has no field “{key}”", _meant(key, list(known)))
+                raise ConfigError(f"{origin}: [{section}] has no field “{key}”", _nearest(key, list(known)))
             refuse_secret(f"{section}.{key} (from {origin})", value)
             values[key], origins[key] = value, origin
 
@@ -124,6 +124,5 @@ def _from_text(text: str, annotation: Any) -> Any:
     return text
 
 
-def _meant(key: str, known: list[str]) -> str:
-    near = get_close_matches(key, known, n=1)
-    return f"did you mean “{near[0]}”?" if near else f"known: {', '.join(known)}"
+def _nearest(key: str, known: list[str]) -> str:
+    return did_you_mean(key, known, f"known: {', '.join(known)}")

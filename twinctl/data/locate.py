@@ -13,7 +13,6 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from difflib import get_close_matches
 from glob import glob, has_magic
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from twinctl.data.file_io import damage_reported, open_unpacked
 from twinctl.data.files import SUFFIXES, format_of
 from twinctl.data.json_files import first_byte
 from twinctl.errors import ConfigError, UpstreamError
+from twinctl.wording import near_match
 from twinctl.workspace.files import publish
 from twinctl.workspace.memo import DigestMemo, file_sha256
 
@@ -90,8 +90,8 @@ def nearby(locator: str) -> str:
     """A hint for a path with a typing error in its last part; "" when no name there is like it."""
     path = Path(os.path.expanduser(locator))
     folder = path.parent if path.parent.is_dir() else Path()
-    near = get_close_matches(path.name, os.listdir(folder), n=1)
-    return f"did you mean {folder / near[0]}?" if near else ""
+    near = near_match(path.name, sorted(os.listdir(folder)))
+    return f"did you mean {folder / near}?" if near else ""
 
 
 def digest_of(path: Path, memo: DigestMemo) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import operator
 import re
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -18,9 +17,10 @@ from typing import Literal
 
 from twinctl.errors import ConfigError, SigTerm, explained
 from twinctl.planning.device import nvidia_driver
+from twinctl.wording import GIB
+from twinctl.workspace.disk import free_bytes, nearest_existing
 from twinctl.workspace.workspace import Workspace
 
-GIB = 2**30
 ROOM_FOR_8B = 40
 """GiB that an 8B model takes from its download to its GGUF file: 16 and 16 and 5, and checkpoints."""
 ROOM_AT_ALL = 1
@@ -81,7 +81,7 @@ def locks(name: str, root: Path) -> Finding:
 
 def disk(name: str, folder: Path, hint: str) -> Finding:
     """The room on the disk where the folder is or would be made."""
-    free = shutil.disk_usage(nearest_existing(folder)).free / GIB
+    free = free_bytes(folder) / GIB
     facts = f"{free:.1f} GiB free at {folder.absolute()}"
     if free >= ROOM_FOR_8B:
         return Finding(name, "ok", facts)
@@ -94,11 +94,6 @@ def model_cache(name: str) -> Finding:
     from huggingface_hub.constants import HF_HUB_CACHE
 
     return disk(name, Path(HF_HUB_CACHE), "hf cache rm removes models; or choose another disk: export HF_HOME=DIR")
-
-
-def nearest_existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
-    return next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
 
 
 def driver(name: str) -> Finding:

@@ -17,8 +17,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from twinctl.doctor.checks import GIB, Finding, checked
+from twinctl.doctor.checks import Finding, checked
 from twinctl.planning.device import nvidia_driver, refuse_early
+from twinctl.wording import GIB
 
 if TYPE_CHECKING:
     import httpx

@@ -10,8 +10,9 @@ from twinctl.engine.unsloth_import import start_unsloth
 from twinctl.errors import CheckFailed
 from twinctl.pipeline.model_parts import TrainedModel
 from twinctl.pipeline.phase import Attempt, Produced
-from twinctl.planning.gpu import GIB, find_gpu
+from twinctl.planning.gpu import find_gpu
 from twinctl.planning.model_shape import weights_bytes
+from twinctl.wording import GIB
 
 MODEL_SUFFIXES = (".safetensors", ".json", ".jinja", ".model")
 WORKING = 1.1  # the memory a merge takes, as a multiple of the weights' size

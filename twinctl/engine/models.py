@@ -16,6 +16,7 @@ from typing import Any
 
 from twinctl.engine.oom import first_line, is_oom, refuse_partly_loaded
 from twinctl.errors import EngineError, UpstreamError
+from twinctl.wording import GIB
 from twinctl.workspace.files import write_json
 
 
@@ -170,7 +171,7 @@ def peak_memory_gib() -> float:
     import torch
 
     if torch.cuda.is_available():
-        return round(int(torch.cuda.max_memory_reserved()) / 2**30, 3)
+        return round(int(torch.cuda.max_memory_reserved()) / GIB, 3)
     import resource
 
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 3)

@@ -6,7 +6,6 @@ about one tensor at a time; and the final name only ever holds a whole file, wha
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import prod
@@ -15,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from gguf import GGML_QUANT_VERSION, GGMLQuantizationType, GGUFWriter, RopeScalingType, size_label
 
-from twinctl.errors import ConfigError, EngineError
+from twinctl.errors import ConfigError
 from twinctl.gguf.checkpoint import StoredTensor, read_model_json, stored_tensors
 from twinctl.gguf.encoding import Tensor, available_cores, encoded
 from twinctl.gguf.families import Family, Weight, find_family
@@ -24,6 +23,7 @@ from twinctl.gguf.model import Hyperparameters, assign, read_hyperparameters
 from twinctl.gguf.quant_types import Quant, Shape, find_quant
 from twinctl.gguf.rope import Rope, frequency_factors
 from twinctl.gguf.vocabulary import Vocabulary, read_vocabulary
+from twinctl.workspace.disk import require_room
 from twinctl.workspace.files import atomic_write
 
 Progress = Callable[[int, int], None]
@@ -89,13 +89,13 @@ def write_gguf(
     `quant` is a key of `quant_types.QUANTS`; `name` becomes `general.name`. `progress(done, total)` is called now and
     then, and at the end, with bytes of tensor data. `threads` (all available cores unless said) changes no byte; each
     takes some 30 MiB.
-    Raises ConfigError for a model or quant that cannot be written, UpstreamError for a folder that is incomplete,
-    damaged or contradicts itself, CheckFailed for numbers that do not fit, OSError for a disk that is full. After
-    any of them `target` is as it was before.
+    Raises ConfigError for a model or quant that cannot be written and for a disk without room, UpstreamError for a
+    folder that is incomplete, damaged or contradicts itself, CheckFailed for numbers that do not fit, OSError for a
+    disk that fills up meanwhile. After any of them `target` is as it was before.
     """
     plan = _plan(model_dir, find_quant(quant))
     target.parent.mkdir(parents=True, exist_ok=True)
-    _require_space(target.parent, plan.size)
+    require_room(target.parent, plan.size, "the file", "make room there, or choose a smaller quantization")
     with atomic_write(target, single_writer=True) as partial:
         writer = GGUFWriter(partial, plan.family.arch)
         try:
@@ -231,10 +231,3 @@ def _write_tensors(writer: GGUFWriter, plan: _Plan, threads: int, progress: Prog
         if progress is not None and ((done - shown) * _STEPS >= plan.size or done == plan.size):
             shown = done
             progress(done, plan.size)
-
-
-def _require_space(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        lack = f"{folder} has {free / 2**30:.1f} GiB free, the file needs {needed / 2**30:.1f}"
-        raise EngineError(lack, "free some space, or choose a smaller quant")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
-from twinctl.errors import HubError
+from twinctl.errors import ConfigError, HubError, TwinctlError
 
 if TYPE_CHECKING:
     from huggingface_hub.errors import HfHubHTTPError
@@ -54,7 +54,9 @@ class Target:
 
 @contextmanager
 def hub_errors(target: Target) -> Iterator[None]:
-    """Turn what the Hub's client, httpx and datasets raise inside into a `HubError` about `target`."""
+    """Turn what the Hub's client, httpx and datasets raise inside into a `HubError` about `target`, or into a
+    ConfigError where the local disk is full or cannot be written.
+    """
     import httpx
     from huggingface_hub.errors import RevisionResolutionError
 
@@ -65,7 +67,7 @@ def hub_errors(target: Target) -> Iterator[None]:
         raise _hub_error(error, target) from error
 
 
-def _hub_error(error: Exception, target: Target) -> HubError:
+def _hub_error(error: Exception, target: Target) -> TwinctlError:
     """The message for a failure, by the most telling exception of its chain."""
     import httpx
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
@@ -227,7 +229,7 @@ def not_cached(target: Target) -> HubError:
     )
 
 
-def _local_failure(error: Exception, target: Target) -> HubError:
+def _local_failure(error: Exception, target: Target) -> TwinctlError:
     """No answer of the Hub is to blame: offline mode, the disk, or something the client choked on."""
     from huggingface_hub import is_offline_mode
 
@@ -236,7 +238,7 @@ def _local_failure(error: Exception, target: Target) -> HubError:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
         from huggingface_hub.constants import HF_HOME
 
-        return HubError(
+        return ConfigError(
             f"Cannot write the download of {target.repo_id} under {HF_HOME}: {error.strerror}.",
             "Make room there, or set HF_HOME to a folder on another disk.",
         )

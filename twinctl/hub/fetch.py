@@ -7,7 +7,6 @@ its sha256 there before it is used; what came before an interruption is not aske
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -22,6 +21,7 @@ from twinctl.hub.interrupt import interruptibly
 from twinctl.hub.remote import RemoteRepo, read_remote
 from twinctl.hub.retry_messages import XetWaits
 from twinctl.hub.secret_scan import allowed
+from twinctl.workspace.disk import require_room
 
 WAITS = (1, 2, 4)
 
@@ -70,7 +70,8 @@ def fetch(
     """
     total = sum(size for size, _ in files.values())
     folder.mkdir(parents=True, exist_ok=True)
-    _require_room(folder, total)
+    kept = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    require_room(folder, total - kept, "the download")
     target, watched = Target("model", repo, sha, "pull"), DownloadProgress(folder, total, progress)
     with transfers(say):
         for name, (size, digest) in files.items():
@@ -135,13 +136,3 @@ def _is_same(path: Path, size: int, digest: str) -> bool:
         return False
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest() == digest
-
-
-def _require_room(folder: Path, wanted: int) -> None:
-    there = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    free = shutil.disk_usage(folder).free
-    if free < wanted - there:
-        raise ConfigError(
-            f"{os.fspath(folder)} has {free / 2**30:.1f} GiB free, and {(wanted - there) / 2**30:.1f} are to come",
-            "make room there, or choose another folder: --workspace DIR",
-        )

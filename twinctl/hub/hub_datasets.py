@@ -10,13 +10,13 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twinctl.errors import ConfigError, HubError
 from twinctl.hub.client import api, cached_sha, offline, repo_info
 from twinctl.hub.failures import Target, hub_errors, not_cached, unreachable
+from twinctl.wording import near_match
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetBuilder
@@ -136,8 +136,8 @@ def _splits(builder: DatasetBuilder) -> list[str]:
 
 
 def _offer(builder: DatasetBuilder, wanted: str = "") -> str:
-    near = get_close_matches(wanted.strip(), _splits(builder), n=1)
-    offer = f"Did you mean {near[0]}? " if near else ""
+    near = near_match(wanted.strip(), _splits(builder))
+    offer = f"Did you mean “{near}”? " if near else ""
     return f"{offer}Splits: {', '.join(_splits(builder))}. A part of one is written like train[:1000]."
 
 

@@ -26,6 +26,7 @@ from pathlib import Path
 from shlex import quote
 
 from twinctl.errors import BusyError, ConfigError
+from twinctl.workspace.disk import require_room
 from twinctl.workspace.files import publish
 
 FICLONE = 0x40049409  # Linux's ioctl
@@ -33,6 +34,7 @@ LINK_FROM = 64 * 2**20  # what is smaller is worth a copy
 _CHUNK = 2**20
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _ELSEWHERE = "choose another folder: -o DIR"
+_ROOM = f"make room there, or {_ELSEWHERE}"
 
 
 def require_place(folder: Path) -> None:
@@ -144,12 +146,12 @@ def _is_same(one: Path, other: Path) -> bool:
 def _put_all(wanted: Sequence[tuple[Path, Path]], folder: Path) -> None:
     clones = bool(wanted) and _try(_clone, wanted[0][0], folder / ".clone.partial", keep=False)
     copied = [] if clones else [file for file, _ in wanted if not _may_link(file, folder)]
-    _require_room(folder, sum(file.stat().st_size for file in copied))
+    require_room(folder, sum(file.stat().st_size for file in copied), "the export", _ROOM)
     for file, target in wanted:
         passing = folder / f".{target.name}.partial"
         ways = [_clone, _link] if _may_link(file, folder) else [_clone]
         if not any(_try(way, file, passing) for way in ways):
-            _require_room(folder, file.stat().st_size)
+            require_room(folder, file.stat().st_size, file.name, _ROOM)
             _copy(file, passing)
         publish(passing, target)
         passing.unlink(missing_ok=True)  # a rename onto a hard link of the same file does nothing
@@ -158,13 +160,6 @@ def _put_all(wanted: Sequence[tuple[Path, Path]], folder: Path) -> None:
 def _may_link(file: Path, folder: Path) -> bool:
     status = file.stat()
     return status.st_size >= LINK_FROM and status.st_dev == folder.stat().st_dev
-
-
-def _require_room(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        sizes = f"{folder} has {free / 2**20:,.1f} MiB free, the files need {needed / 2**20:,.1f}"
-        raise ConfigError(sizes, f"make room there, or {_ELSEWHERE}")
 
 
 def _try(way: Callable[[Path, Path], None], file: Path, passing: Path, *, keep: bool = True) -> bool:

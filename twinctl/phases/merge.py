@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from twinctl.config.export import MergeRecipe, ProofOptions
-from twinctl.errors import ConfigError
 from twinctl.pipeline.kind import Kind
 from twinctl.pipeline.model_parts import TrainedModel
 from twinctl.pipeline.phase import Attempt, Phase, Plan, Produced
 from twinctl.pipeline.run_view import RunView
 from twinctl.verification.verify_artifact import prove_model
+from twinctl.workspace.disk import require_room
 from twinctl.workspace.memo import file_sha256
 
 
@@ -24,7 +23,7 @@ def plan(view: RunView, recipe: MergeRecipe, *, verify: bool = True) -> Plan[Mer
     def resolve_inputs() -> TrainedModel:
         adapter.artifact.check(file_sha256, view.name)  # what is shipped is made of what was written, to the byte
         folder = base.folder(weights=True)
-        require_room(view.workspace.root, folder)
+        require_merge_room(view.workspace.root, folder)
         return TrainedModel(folder, adapter.out.resolve(), tokens.out.resolve(), tokens.tokens_info())
 
     return Plan(
@@ -41,17 +40,12 @@ def plan(view: RunView, recipe: MergeRecipe, *, verify: bool = True) -> Plan[Mer
     )
 
 
-def require_room(folder: Path, base: Path) -> None:
+def require_merge_room(folder: Path, base: Path) -> None:
     """Raise ConfigError when the merged weights, as large as the base's, do not fit on the folder's disk."""
     from twinctl.planning.model_shape import weights_bytes
 
-    needed = weights_bytes(base)
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise ConfigError(
-            f"{folder} has {free / 2**30:.1f} GiB free, the merged model needs {needed / 2**30:.1f}",
-            "make room there (twinctl clean frees what no run needs), or move the workspace to a larger disk",
-        )
+    hint = "make room there (twinctl clean frees what no run needs), or move the workspace to a larger disk"
+    require_room(folder, weights_bytes(base), "the merged model", hint)
 
 
 def run(attempt: Attempt[MergeRecipe, ProofOptions, TrainedModel]) -> Produced:

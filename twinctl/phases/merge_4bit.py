@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from twinctl.config.export import Merge4bitRecipe, ProofOptions
-from twinctl.phases.merge import require_room
+from twinctl.phases.merge import require_merge_room
 from twinctl.pipeline.kind import Kind
 from twinctl.pipeline.phase import Attempt, Phase, Plan, Produced
 from twinctl.pipeline.run_view import RunView
@@ -34,7 +34,7 @@ def plan(
 
     def resolve_inputs() -> RoundingInputs:
         model.artifact.check(file_sha256, view.name)  # what is shipped is made of what was written, to the byte
-        require_room(view.workspace.root, model.out)
+        require_merge_room(view.workspace.root, model.out)
         return RoundingInputs(model.out.resolve(), reference_source(view, model))
 
     return Plan(

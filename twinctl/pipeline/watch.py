@@ -21,9 +21,10 @@ from types import TracebackType
 from typing import Any
 
 from twinctl import errors
-from twinctl.errors import BusyError, EngineError, Interrupted, Terminated, TwinctlError, UpstreamError, full_disk
+from twinctl.errors import BusyError, EngineError, Interrupted, Terminated, TwinctlError, UpstreamError
 from twinctl.pipeline.lineage import Result
 from twinctl.workspace.artifact import Artifact, Record
+from twinctl.workspace.disk import full_disk
 from twinctl.workspace.lock import is_locked, owner_text, read_owner
 
 Watch = Callable[[dict[str, Any]], None]

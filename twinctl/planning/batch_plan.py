@@ -12,6 +12,7 @@ from typing import Any
 
 from twinctl.config.train import TrainOptions, TrainSettings
 from twinctl.planning.memory import Choice, Shape, choose
+from twinctl.wording import GIB
 
 
 def fit(settings: TrainSettings, base: Path, max_length: int) -> Choice:
@@ -34,10 +35,10 @@ def _room(options: TrainOptions) -> float | None:
     if options.device == "cpu" or not torch.cuda.is_available():
         return None
     free, total = torch.cuda.mem_get_info()
-    room: float = free / 2**30
+    room: float = free / GIB
     if options.memory_limit is not None:
         room = min(room, options.memory_limit)
-        torch.cuda.set_per_process_memory_fraction(min(options.memory_limit * 2**30 / total, 1.0))
+        torch.cuda.set_per_process_memory_fraction(min(options.memory_limit * GIB / total, 1.0))
     return room
 
 

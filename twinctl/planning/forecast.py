@@ -19,12 +19,12 @@ from twinctl.pipeline.lineage import Result
 from twinctl.pipeline.phase import Plan
 from twinctl.pipeline.run_view import RunView
 from twinctl.planning.resource_estimate import HALF, Disk, disk_needs, pace, steps_and_tokens, to_download
+from twinctl.wording import GIB
 
 if TYPE_CHECKING:
     from twinctl.planning.gpu import Gpu
     from twinctl.planning.memory import Choice, Shape
 
-GIB = 2**30
 CPU = "cpu"
 METHODS = {"lora": "LoRA", "qlora": "QLoRA", "full": "full"}
 

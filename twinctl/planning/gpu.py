@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-GIB = 2**30
+from twinctl.wording import GIB
+
 CONTEXT = 0.6  # GiB that CUDA itself takes of each process's GPU before the first tensor
 MOMENT = 1.0  # the driver averages over as long, so asking more often tells nothing
 

@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass
 from twinctl.config.train import TrainRecipe, TrainSettings
 from twinctl.errors import EngineError
 from twinctl.planning.model_shape import Shape
+from twinctl.wording import GIB
 
 __all__ = ["Choice", "Memory", "Shape", "choose", "fits", "fitting", "memory_of"]
 
-GIB = 2**30
 
 # Bytes a number.
 HALF, SINGLE = 2, 4

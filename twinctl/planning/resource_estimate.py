@@ -5,7 +5,6 @@ What must stay true: nothing is downloaded to find out, and a Hub that cannot be
 
 from __future__ import annotations
 
-import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +15,14 @@ from twinctl.errors import HubError, UpstreamError
 from twinctl.pipeline.base_checkpoint import BaseCheckpoint
 from twinctl.pipeline.lineage import Result
 from twinctl.pipeline.phase import AnyPlan
+from twinctl.wording import GIB
 from twinctl.workspace.artifact import Artifact
+from twinctl.workspace.disk import free_bytes
 from twinctl.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from twinctl.planning.memory import Choice
 
-GIB = 2**30
 HALF = 2  # bytes a number
 Q4_K_M = 4.85 / 8  # bytes a parameter, on average
 
@@ -119,9 +119,3 @@ def disk_needs(workspace: Workspace, settings: TrainSettings, parameters: int, c
         merged=0 if is_full else parameters * HALF,
         gguf_q4_k_m=round(parameters * Q4_K_M),
     )
-
-
-def free_bytes(folder: Path) -> int:
-    """Free bytes on the disk where a folder is, or is to be."""
-    there = next((parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists()), Path("/"))
-    return shutil.disk_usage(there).free

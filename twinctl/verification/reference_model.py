@@ -20,10 +20,10 @@ from twinctl.engine.models import adapter_with_base, set_chat_template, stop_at
 from twinctl.engine.oom import first_line
 from twinctl.errors import CheckFailed, EngineError
 from twinctl.pipeline.model_parts import TrainedModel
-from twinctl.planning.gpu import GIB
 from twinctl.planning.model_shape import Shape, weights_bytes
 from twinctl.verification.probes import LONGEST_PROMPT, PROMPTS, TokenizerProbe, held_out, probes
 from twinctl.verification.reference import TOP_TOKENS, GreedyAnswers, Ids, ModelOutput, Reference, ReportProgress
+from twinctl.wording import GIB
 from twinctl.workspace.files import read_json
 
 ANSWER_TOKENS = 128  # tokens an answer

@@ -15,12 +15,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from difflib import get_close_matches
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
 from twinctl.errors import BusyError, UpstreamError, UsageError
+from twinctl.wording import did_you_mean
 from twinctl.workspace.files import fsync_path, read_json, write_json, write_text
 from twinctl.workspace.layout import KEPT_PER_RUN
 from twinctl.workspace.lock import is_locked, owner_text
@@ -182,10 +182,9 @@ class Runs:
 
     def _unknown(self, name: str) -> UpstreamError:
         known = self._stems()
-        near = get_close_matches(name, known, n=1)
         return UpstreamError(
             f"there is no run “{name}”" + (f"; runs: {', '.join(known)}" if known else ""),
-            f"did you mean “{near[0]}”?" if near else f"start it: twinctl prepare --run {name}",
+            did_you_mean(name, known, f"start it: twinctl prepare --run {name}"),
         )
 
     def _path(self, name: str) -> Path:

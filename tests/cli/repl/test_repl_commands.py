@@ -95,7 +95,7 @@ def test_set_changes_shows_and_explains(start_chat: Start) -> None:
     assert "error: temperature cannot be “hot”: Input should be a valid number" in text
     assert "  → temperature: 0 is greedy: always the likeliest token" in text
     assert "error: top_p cannot be “2”: Input should be less than or equal to 1" in text
-    assert "error: there is no “temp” to set\n  → did you mean temperature?" in text
+    assert "error: there is no “temp” to set\n  → did you mean “temperature”?" in text
     assert "seed = 0  the same seed and prompt give the same answer" in text
     assert terminal.asked["tiny"][0][1] == {"temperature": 0.2, "stop": ["###", "END"]}
 
