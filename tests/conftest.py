@@ -13,7 +13,13 @@ import signal
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# In CI a property test tries the same examples each time, so that a failure there is the change's and no throw of dice.
+hypothesis.settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("ci")
 
 for name in list(os.environ):
     if name.startswith(("TWINCTL_", "COMET_", "HF_")):

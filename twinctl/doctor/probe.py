@@ -14,7 +14,6 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twinctl.doctor.checks import Finding, checked
@@ -125,9 +124,10 @@ def _gpu_memory() -> tuple[int, int, int, str]:
 
 
 def _machine_memory() -> tuple[int, int, int, str]:
-    rows = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-    free, total = (int(rows[name].split()[0]) * 1024 for name in ("MemAvailable", "MemTotal"))
-    return free, total, RAM, "end other programs: ps aux --sort=-rss | head"
+    import psutil
+
+    memory = psutil.virtual_memory()
+    return memory.available, memory.total, RAM, "end other programs: ps aux --sort=-rss | head"
 
 
 def _devices() -> list[str]:

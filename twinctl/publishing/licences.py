@@ -117,7 +117,7 @@ def card_data(kind: Kind, repo: str, sha: str | None) -> dict[str, Any]:
 def _beside(folder: Path | None) -> dict[str, Any]:
     """The metadata of the card in a model's folder."""
     from huggingface_hub.repocard import metadata_load
-    from yaml import YAMLError  # type: ignore[import-untyped]
+    from yaml import YAMLError
 
     card = folder / "README.md" if folder else None
     if card is None or not card.is_file():

@@ -141,7 +141,7 @@ def _digest(value: Any) -> str:
 
 
 def _read(yaml: str) -> dict[str, Any]:
-    from yaml import YAMLError, safe_load  # type: ignore[import-untyped]
+    from yaml import YAMLError, safe_load
 
     try:
         found = safe_load(yaml) if yaml.strip() else {}
