@@ -14,7 +14,7 @@ import pytest
 from twinctl.errors import UpstreamError
 from twinctl.pipeline.watch import follow
 from twinctl.workspace.artifact import Artifact
-from twinctl.workspace.files import append_line, atomic_write, publish, read_json, read_lines, write_json
+from twinctl.workspace.files import append_line, atomic_write, read_json, read_lines, replace_atomically, write_json
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_folder_is_published_with_everything_in_it_on_the_disk(
     monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append(os.readlink(f"/proc/self/fd/{descriptor}")))
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / "a").write_text("a")
-    publish(tmp_path / "new", tmp_path / "final")
+    replace_atomically(tmp_path / "new", tmp_path / "final")
     assert flushed == [str(tmp_path / "new" / "a"), str(tmp_path / "new"), str(tmp_path)]
     assert [path.name for path in tmp_path.rglob("*")] == ["final", "a"]
 

@@ -21,7 +21,7 @@ from twinctl.data.files import SUFFIXES, format_of
 from twinctl.data.json_files import first_byte
 from twinctl.errors import ConfigError, UpstreamError
 from twinctl.wording import near_match
-from twinctl.workspace.files import publish
+from twinctl.workspace.files import replace_atomically
 from twinctl.workspace.memo import DigestMemo, file_sha256
 
 _PIPE = "pipe rows or text into it: twinctl prepare -d - < posts.jsonl"
@@ -127,7 +127,7 @@ def _kept(draft: Path) -> Path:
         raise ConfigError("standard input is empty", _PIPE)
     path = draft.with_name(digest[:16] + _suffix_of(draft))
     if not path.exists() or file_sha256(path) != digest:
-        publish(draft, path)
+        replace_atomically(draft, path)
     return path
 
 

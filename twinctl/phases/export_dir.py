@@ -27,7 +27,7 @@ from shlex import quote
 
 from twinctl.errors import BusyError, ConfigError
 from twinctl.workspace.disk import require_room
-from twinctl.workspace.files import publish
+from twinctl.workspace.files import replace_atomically
 
 FICLONE = 0x40049409  # Linux's ioctl
 LINK_FROM = 64 * 2**20  # what is smaller is worth a copy
@@ -153,7 +153,7 @@ def _put_all(wanted: Sequence[tuple[Path, Path]], folder: Path) -> None:
         if not any(_try(way, file, passing) for way in ways):
             require_room(folder, file.stat().st_size, file.name, _ROOM)
             _copy(file, passing)
-        publish(passing, target)
+        replace_atomically(passing, target)
         passing.unlink(missing_ok=True)  # a rename onto a hard link of the same file does nothing
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from twinctl.errors import UpstreamError
 from twinctl.verification.probes import TokenizerProbe
-from twinctl.workspace.files import publish, read_json, write_json
+from twinctl.workspace.files import read_json, replace_atomically, write_json
 
 Ids = NDArray[np.int32]
 ReportProgress = Callable[[int, int], None]  # (done, total)
@@ -79,7 +79,7 @@ class Reference:
         facts |= {"ended": self.answers.ended, "cut": self.answers.cut}
         facts["probes"] = [asdict(probe) for probe in self.probes]
         write_json(partial / _FACTS, facts)
-        publish(partial, folder)
+        replace_atomically(partial, folder)
 
     @classmethod
     def load(cls, folder: Path) -> Reference:

@@ -16,7 +16,7 @@ from shlex import quote
 from typing import Any
 
 from twinctl.errors import UpstreamError
-from twinctl.workspace.files import append_line, publish, read_json, read_lines, write_json
+from twinctl.workspace.files import append_line, read_json, read_lines, replace_atomically, write_json
 from twinctl.workspace.lock import is_locked
 from twinctl.workspace.memo import file_sha256, read_all
 
@@ -134,7 +134,7 @@ class Artifact:
         (self.path / "record.json").unlink(missing_ok=True)
         if self.out.exists():
             shutil.rmtree(self.out)
-        publish(built, self.out)
+        replace_atomically(built, self.out)
         write_json(self.path / "record.json", asdict(record))
         self.tidy()
 

@@ -35,7 +35,7 @@ def fsync_tree(folder: Path) -> None:
         fsync_path(Path(parent))
 
 
-def publish(partial: Path, target: Path) -> None:
+def replace_atomically(partial: Path, target: Path) -> None:
     """Give a finished file or folder its final name: flush the content, rename it, flush the folder that it is in."""
     fsync_tree(partial) if partial.is_dir() else fsync_path(partial)
     os.replace(partial, target)
@@ -53,7 +53,7 @@ def atomic_write(target: Path, *, single_writer: bool = False) -> Iterator[Path]
     partial = target.with_name(f".{target.name}.partial" if single_writer else f"{target.name}.{os.getpid()}.partial")
     try:
         yield partial
-        publish(partial, target)
+        replace_atomically(partial, target)
     except OSError as error:
         error.filename = error.filename or str(target)  # a write to a full disk names no file
         raise
