@@ -7,111 +7,123 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
+from twinctl.cli.typer_internals import Command, Context, HelpFormatter, TyperException
 from twinctl.errors import Interrupted, SigTerm, Terminated, TwinctlError, UsageError, explained
 
-if TYPE_CHECKING:
-    from typer._click import Command, Context, HelpFormatter
-
-COMMANDS = {
-    "demo": "Everything at once on the bundled tiny model and author, in ./twinctl-demo.",
-    "init": "Write a commented twinctl.toml here, and a .env to put the tokens in.",
-    "prepare": "Turn rows of text into tokens that are ready to train on.",
-    "train": "Fine-tune the model on the prepared tokens; the same command resumes.",
-    "chat": "Talk to the twin: one prompt with -p, else a conversation.",
-    "export": "Make the files to take away: adapter, merged 16-bit model, GGUF.",
-    "push": "Send the twin to the Hugging Face Hub: private, checked, only what is missing.",
-    "pull": "Bring a pushed twin back into a workspace.",
-    "card": "Print the model card that push would send.",
-    "status": "What is there, in which state, since when, how large, and why stale.",
-    "logs": "What happened in a phase, step by step; --follow goes on watching.",
-    "stop": "Stop what is being worked on; training writes a checkpoint first.",
-    "doctor": "Check this machine: Python, GPU, libraries, disk, tokens, Comet, llama.cpp.",
-    "compare": "LoRA, QLoRA and full fine-tuning (or any runs) side by side: memory, speed, loss.",
-    "diff": "Two runs side by side: every field and metric that differs.",
-    "inspect": "One phase in full: recipe with origins, inputs, attempts, metrics.",
-    "runs": "List the runs; use, rename or rm one.",
-    "clean": "Remove what no run points to, and what crashes left.",
-    "path": "Print where a result lies: tokens, adapter, model or gguf.",
-    "docs": "Show a page of the manual; without a topic, the list of topics.",
+GROUPS = {
+    "Workflow": {
+        "demo": "Run the whole workflow on a bundled tiny model and author.",
+        "init": "Write a commented twinctl.toml, and a .env to put the tokens in.",
+        "prepare": "Turn rows of text into tokens that are ready to train on.",
+        "train": "Fine-tune the model on the prepared tokens, or resume it.",
+        "chat": "Talk to the twin: one prompt with -p, else a conversation.",
+        "export": "Write the files to take away: adapter, merged 16-bit model, GGUF.",
+        "push": "Upload the twin to the Hugging Face Hub: private, and checked.",
+        "pull": "Download a pushed twin into a workspace.",
+    },
+    "Look": {
+        "status": "List the results: state, age, size, and why one is stale.",
+        "inspect": "Show one phase in full: recipe, inputs, attempts, metrics.",
+        "logs": "Show what happened in a phase; --follow keeps watching.",
+        "diff": "Compare two runs: every field and metric that differs.",
+        "compare": "Compare trainings by method or by run: memory, speed, loss.",
+        "card": "Print the model card that push would upload.",
+        "path": "Print the path of a result: tokens, adapter, model or gguf.",
+    },
+    "Workspace": {
+        "runs": "List the runs; use, rename or rm one.",
+        "clean": "Remove what no run points to, and what crashes left.",
+        "stop": "Stop a phase that is running; training writes a checkpoint first.",
+    },
+    "Machine": {
+        "doctor": "Check this machine: Python, GPU, libraries, disk, tokens.",
+        "docs": "Show a page of the manual; without a topic, the list of topics.",
+    },
 }
+COMMANDS = {name: about for group in GROUPS.values() for name, about in group.items()}
+ARGUMENTS = "twinctl.arguments"  # where a context keeps what was typed
 
 
 class LazyGroup(TyperGroup):
     """Imports a command's module when the command is asked for."""
 
-    def list_commands(self, ctx: Context) -> list[str]:
-        """All commands, in the order people meet them."""
-        return list(COMMANDS)
+    def __init__(self, **settings: Any) -> None:
+        """Register every command by its name, which is what “did you mean” chooses from."""
+        super().__init__(**settings)
+        for name, about in COMMANDS.items():
+            self.add_command(TyperCommand(name, help=about))
 
     def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
         """The command, imported now."""
         if cmd_name not in COMMANDS:
-            self.commands.update(dict.fromkeys(COMMANDS, None))  # type: ignore[arg-type]  # only names: for “did you mean”
             return None
         return typer.main.get_command(import_module(f"twinctl.cli.{cmd_name}").app)
 
     def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
-        """The table, without importing what it lists."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        """One section for each group, without importing what it lists."""
+        width = max(map(len, COMMANDS))
+        for title, group in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), about) for name, about in group.items()])
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        """Keep what was typed for `invoke`, since parsing takes it apart."""
+        ctx.meta[ARGUMENTS] = list(args)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Context) -> Any:
-        """Run the command; a failure is shown once, with its mend, and becomes the exit code."""
-        words = [*ctx._protected_args, *ctx.args]
+        """Run the command; a failure is shown once, with its hint, and becomes the exit code."""
+        arguments = ctx.meta[ARGUMENTS]
         try:
             return super().invoke(ctx)
         except (typer.Exit, typer.Abort, BrokenPipeError):
             raise
         except (Exception, KeyboardInterrupt, SigTerm) as error:
-            if _is_typers(error):
+            if isinstance(error, TyperException):
                 _redact(error)
-                if "--json" not in words:
+                if "--json" not in arguments:
                     raise  # a usage error, which typer shows with the command's usage
-            raise typer.Exit(_show(error, words)) from error
+            raise typer.Exit(_show(error, arguments)) from error
 
 
-def _show(error: BaseException, words: list[str]) -> int:
+def _show(error: BaseException, arguments: list[str]) -> int:
     """Show the failure and return its exit code."""
     from twinctl.cli.output import Output
 
-    ours = _as_ours(error, words)
-    output = Output(json="--json" in words)
+    ours = _explained(error, arguments)
+    output = Output(json="--json" in arguments)
     output.error(ours)
-    if "--debug" in words:
+    if "--debug" in arguments:
         output.traceback(error)
     return ours.exit_code
 
 
-def _as_ours(error: BaseException, words: list[str]) -> TwinctlError:
-    """Any failure as one with a mend and an exit code."""
+def _explained(error: BaseException, arguments: list[str]) -> TwinctlError:
+    """Any failure as one with a hint and an exit code."""
     if isinstance(error, SigTerm):
         return Terminated("terminated", "the same command resumes or restarts it")
     if isinstance(error, KeyboardInterrupt):
         return Interrupted("interrupted")
-    if _is_typers(error):
-        command = next((f"{word} " for word in words if word in COMMANDS), "")
-        return UsageError(error.format_message(), f"twinctl {command}-h")  # type: ignore[attr-defined]
+    if isinstance(error, TyperException):
+        command = next((f"{word} " for word in arguments if word in COMMANDS), "")
+        return UsageError(error.format_message(), f"twinctl {command}-h")
     if known := explained(error):
         return known
-    hint = "this is a bug in twinctl" + ("" if "--debug" in words else "; the traceback: add --debug")
+    hint = "this is a bug in twinctl" + ("" if "--debug" in arguments else "; the traceback: add --debug")
     return TwinctlError(f"{type(error).__name__}: {error}", hint)
 
 
-def _redact(error: Any) -> None:
-    """A usage error quotes what was typed, before any command has loaded the secrets."""
+def _redact(error: TyperException) -> None:
+    """Take the secrets out of a usage error, which quotes what was typed; no command has loaded them yet."""
     from twinctl.config.secrets import load_secrets, redact
 
     load_secrets()
     error.message = redact(error.message)
-
-
-def _is_typers(error: BaseException) -> bool:
-    return type(error).__module__.startswith("typer.")
 
 
 app = typer.Typer(
@@ -140,7 +152,7 @@ def root(
     """Fine-tune an open-weight model on one person's writing: an LLM twin.
 
     \b
-    The usual way, each step cached, resumable and to be inspected on its own:
+    The usual order; each step is cached, resumable and can be inspected:
       twinctl prepare -d posts.jsonl     rows → tokens
       twinctl train --rank 64            tokens → adapter
       twinctl chat                       talk to it

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from twinctl.cli.session import DebugOption, JsonOption, QuietOption, RunOption, Session, WorkspaceOption
+from twinctl.cli.command import command
+from twinctl.cli.session import Session
 from twinctl.errors import UsageError
 from twinctl.pipeline.kind import Kind
 from twinctl.publishing import Card, render
@@ -15,8 +16,9 @@ from twinctl.publishing import Card, render
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-@app.command()
+@command(app)
 def card(
+    session: Session,
     repo: Annotated[
         str | None, typer.Argument(metavar="[REPO]", help="OWNER/NAME, for the commands in it.", show_default=False)
     ] = None,
@@ -27,11 +29,6 @@ def card(
     out: Annotated[
         Path | None, typer.Option("-o", "--out", metavar="FILE", help="Write it there, its pictures beside it.")
     ] = None,
-    run_name: RunOption = None,
-    workspace: WorkspaceOption = None,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """The model card that push would send, made from the records.
 
@@ -39,7 +36,6 @@ def card(
       twinctl card me/my-twin
       twinctl card me/my-twin-GGUF --gguf -o README.md
     """
-    session = Session.open(workspace, run_name, json=json, quiet=quiet)
     kinds = [kind for kind, wanted in {Kind.ADAPTER: adapter, Kind.MODEL: merged, Kind.GGUF: gguf}.items() if wanted]
     if len(kinds) > 1:
         raise UsageError("a card is of one kind", "choose one of --adapter, --merged and --gguf")
@@ -48,7 +44,7 @@ def card(
     kind = kinds[0] if kinds else next(there, Kind.MODEL)
     made = render(view, kind, repo, sample=sample)
     written = _write(made, out) if out else []
-    if json:
+    if session.output.json:
         document = {"command": "card", "run": view.name, "kind": kind, "repo": repo, "files": sorted(made.files)}
         session.output.document({**document, "text": made.text, "written": [str(path) for path in written]})
     elif out:

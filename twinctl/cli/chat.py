@@ -4,39 +4,33 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from typer.core import TyperCommand
 
 from twinctl.chat.model_selection import ModelSelection, select_models
 from twinctl.chat.repl import run_repl
 from twinctl.cli.batch_output import asked, generate_all
 from twinctl.cli.chat_check import judge
-from twinctl.cli.session import (
-    DebugOption,
-    JsonOption,
-    ModelPathOption,
-    PresetOption,
-    QuietOption,
-    RunOption,
-    Session,
-    WorkspaceOption,
-)
+from twinctl.cli.command import Flags, ModelPathOption, PanelCommand, PresetOption, command
+from twinctl.cli.session import Session
+from twinctl.cli.typer_internals import Context
 from twinctl.config.resolve import values_of
-from twinctl.config.sampling import Sampling
+from twinctl.config.sampling import SAMPLING, Sampling
 from twinctl.errors import UsageError
 from twinctl.pipeline.run_view import RunView
 from twinctl.workspace.run import Run
 
-if TYPE_CHECKING:
-    from typer._click import Context
-
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
+PANELS = {
+    "What is asked": ("prompt", "prompts", "check", "resume"),
+    "Who answers": ("base", "compare", "checkpoint", "merged", "gguf", "everyone", "four_bit"),
+    SAMPLING: ("greedy",),
+}
 LAST = {"--gguf": "", "--resume": "0"}  # what these options mean without a value
 
 
-class ChatCommand(TyperCommand):
+class ChatCommand(PanelCommand):
     """A command some of whose options can stand without their value."""
 
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
@@ -47,22 +41,28 @@ class ChatCommand(TyperCommand):
         return super().parse_args(ctx, whole)
 
 
-@app.command(cls=ChatCommand)
+@command(app, "chat", Sampling, panels=PANELS, cls=ChatCommand)
 def chat(
+    session: Session,
+    flags: Flags,
     prompt: Annotated[
-        list[str] | None, typer.Option("--prompt", "-p", help="Answer this and end; repeatable; - is the input's text.")
+        list[str] | None,
+        typer.Option("--prompt", "-p", help="Answer this and end; repeatable; - is the input's text."),
     ] = None,
     prompts: Annotated[
-        Path | None, typer.Option("--prompts", metavar="FILE", help="JSON lines to answer, with a JSON line each.")
+        Path | None,
+        typer.Option("--prompts", metavar="FILE", help="JSON lines to answer, with a JSON line each."),
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Test the twin on fixed and held-out prompts.")] = False,
     resume: Annotated[
-        int | None, typer.Option("--resume", metavar="[N]", help="Go on with the last talk, or talk N.")
+        int | None,
+        typer.Option("--resume", metavar="[N]", help="Go on with the last talk, or talk N."),
     ] = None,
     base: Annotated[bool, typer.Option("--base", help="Ask the base model instead of the twin.")] = False,
     compare: Annotated[bool, typer.Option("--compare", help="Ask base and twin, with the same seed.")] = False,
     checkpoint: Annotated[
-        int | None, typer.Option("--checkpoint", metavar="STEP", help="Ask a checkpoint, also while training goes on.")
+        int | None,
+        typer.Option("--checkpoint", metavar="STEP", help="Ask a checkpoint, also while training goes on."),
     ] = None,
     merged: Annotated[bool, typer.Option("--merged", help="Ask the merged 16-bit model.")] = False,
     gguf: Annotated[
@@ -72,22 +72,8 @@ def chat(
     everyone: Annotated[bool, typer.Option("--all", help="Ask all of them: base, twin, and what is exported.")] = False,
     four_bit: Annotated[bool, typer.Option("--4bit", help="Load the weights in 4 bits: a quarter of memory.")] = False,
     greedy: Annotated[bool, typer.Option("--greedy", help="Always the likeliest token (temperature 0).")] = False,
-    temperature: Annotated[float | None, typer.Option(help="Higher is freer.")] = None,
-    top_p: Annotated[float | None, typer.Option(help="Nucleus sampling.")] = None,
-    top_k: Annotated[int | None, typer.Option(help="Only the likeliest so many tokens; 0: all.")] = None,
-    min_p: Annotated[float | None, typer.Option(help="Only tokens with this part of the likeliest's chance.")] = None,
-    repetition_penalty: Annotated[float | None, typer.Option(help="Above 1, what was said is less likely.")] = None,
-    max_new_tokens: Annotated[int | None, typer.Option(help="The longest answer in tokens.")] = None,
-    seed: Annotated[int | None, typer.Option(help="The same seed and prompt give the same answer.")] = None,
-    stop: Annotated[list[str] | None, typer.Option(help="End an answer at this text; repeatable.")] = None,
-    system: Annotated[str | None, typer.Option(help="The system message.")] = None,
     model_path: ModelPathOption = None,
     preset: PresetOption = None,
-    run_name: RunOption = None,
-    workspace: WorkspaceOption = None,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Talk to the twin. Ctrl-C stops an answer, Ctrl-D leaves.
 
@@ -99,14 +85,9 @@ def chat(
       twinctl chat --prompts ask.jsonl   a JSON line an answer, in batches
       twinctl chat --check               does it end, loop, copy, sound right?
     """
-    flags = {
-        **{"temperature": 0.0 if greedy else temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p},
-        **{"repetition_penalty": repetition_penalty, "max_new_tokens": max_new_tokens, "seed": seed},
-        **{"stop": stop or None, "system": system},
-    }
-    session = Session.open(workspace, run_name, json=json, quiet=quiet)
     run = session.run(preset, model_path)
-    sampling = values_of("chat", (Sampling,), run.pins["preset"], flags).build(Sampling)
+    given = {**flags, "temperature": 0.0} if greedy else flags
+    sampling = values_of("chat", (Sampling,), run.pins["preset"], given).build(Sampling)
     wanted = ModelSelection(base, compare, merged, gguf, checkpoint, everyone, four_bit)
     if check and (prompt or prompts or resume is not None):
         raise UsageError("--check asks prompts of its own", "leave out --prompt, --prompts and --resume")
@@ -118,7 +99,7 @@ def chat(
                 "a conversation is resumed in a terminal", "leave out --resume, or --prompt, --prompts and a pipe"
             )
         groups = select_models(RunView(session.workspace, run), wanted)
-        generate_all(session.output, groups, questions, sampling, as_lines=json or prompts is not None)
+        generate_all(session.output, groups, questions, sampling, as_lines=session.output.json or prompts is not None)
     else:
         converse(session, run, wanted, sampling, resume)
 

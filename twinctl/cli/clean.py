@@ -6,21 +6,19 @@ from typing import Annotated
 
 import typer
 
+from twinctl.cli.command import command
 from twinctl.cli.output import size
-from twinctl.cli.session import DebugOption, JsonOption, QuietOption, Session, WorkspaceOption
+from twinctl.cli.session import Session
 from twinctl.workspace.clean import clean as clean_workspace
 from twinctl.workspace.clean import survey
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-@app.command()
+@command(app, run=False)
 def clean(
+    session: Session,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would go.")] = False,
-    workspace: WorkspaceOption = None,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Remove results that no run points to (nor anything made from them), and what crashes left.
 
@@ -28,10 +26,9 @@ def clean(
       twinctl clean --dry-run
       twinctl clean
     """
-    session = Session.open(workspace, None, json=json, quiet=quiet)
     place, output = session.workspace, session.output
     sweep = survey(place) if dry_run else clean_workspace(place)
-    if json:
+    if session.output.json:
         removed = [{"path": str(place.root / it.path), "bytes": it.bytes, "reason": it.reason} for it in sweep.gone]
         kept = [{"path": str(place.root / it.path), "reason": it.reason} for it in sweep.kept]
         found = {"dry_run": dry_run, "freed_bytes": sweep.bytes, "removed": removed, "kept": kept}

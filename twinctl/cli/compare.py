@@ -6,7 +6,8 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from twinctl.cli.session import DebugOption, JsonOption, QuietOption, RunOption, Session, WaitOption, WorkspaceOption
+from twinctl.cli.command import WaitOption, command
+from twinctl.cli.session import Session
 from twinctl.config.resolve import values_of
 from twinctl.config.train import TrainOptions, TrainRecipe
 from twinctl.errors import UsageError
@@ -27,8 +28,9 @@ COLUMNS = {
 }
 
 
-@app.command()
+@command(app)
 def compare(
+    session: Session,
     runs: Annotated[
         list[str] | None, typer.Argument(metavar="[RUN]...", help="Trained runs to compare.", show_default=False)
     ] = None,
@@ -36,12 +38,7 @@ def compare(
         str | None, typer.Option(help="Train the run by each of these, in runs of their own: full,lora,qlora.")
     ] = None,
     max_steps: Annotated[int | None, typer.Option(help="Optimizer steps of each training.")] = None,
-    run_name: RunOption = None,
-    workspace: WorkspaceOption = None,
     wait: WaitOption = False,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Trainings side by side: memory, speed and loss. With --methods they are made first, one recipe for all.
 
@@ -49,7 +46,6 @@ def compare(
       twinctl compare --methods full,lora,qlora --max-steps 30
       twinctl compare rank-16 rank-64
     """
-    session = Session.open(workspace, run_name, json=json, quiet=quiet)
     if bool(runs) == bool(methods):
         raise UsageError(
             "give the runs to compare, or --methods", "twinctl compare --methods lora,qlora --max-steps 30"

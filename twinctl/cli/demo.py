@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from twinctl.api import Project
-from twinctl.cli.output import size
-from twinctl.cli.session import DebugOption, JsonOption, QuietOption, Session
+from twinctl.cli.command import command
+from twinctl.cli.output import Output, size
+from twinctl.cli.session import Session
 from twinctl.demo.showcase import Showcase
 from twinctl.errors import CheckFailed
 from twinctl.pipeline.execute import Outcome
@@ -22,12 +23,10 @@ SHOWN = 3
 LIMIT = 96
 
 
-@app.command()
+@command(app, workspace=False, run=False)
 def demo(
+    output: Output,
     folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to work.")] = Path("twinctl-demo"),
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """All phases on the bundled tiny model and author, then base and twin side by side on held-out prompts.
 
@@ -37,7 +36,7 @@ def demo(
     """
     folder.mkdir(parents=True, exist_ok=True)
     os.chdir(folder)
-    session = Session.open(Path(".twinctl"), RUN, json=json, quiet=quiet)
+    session = Session.open(Path(".twinctl"), RUN, json=output.json, quiet=output.quiet)
     project = Project(session.workspace, RUN, session)
     prepared = project.prepare(preset=RUN)
     trained = project.train(tracking="none")

@@ -7,22 +7,20 @@ from typing import Annotated, Any
 
 import typer
 
+from twinctl.cli.command import command
 from twinctl.cli.output import text_of
-from twinctl.cli.session import DebugOption, JsonOption, QuietOption, Session, WorkspaceOption
+from twinctl.cli.session import Session
 from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-@app.command()
+@command(app, run=False)
 def diff(
+    session: Session,
     one: Annotated[str, typer.Argument(metavar="RUN", help="A run.")],
     other: Annotated[str, typer.Argument(metavar="RUN", help="The run to compare it with.")],
-    workspace: WorkspaceOption = None,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Two runs side by side: every recipe field and input that differs, and every metric that does.
 
@@ -30,13 +28,12 @@ def diff(
       twinctl diff rank-16 rank-64
       twinctl diff rank-16 rank-64 --json
     """
-    session = Session.open(workspace, None, json=json, quiet=quiet)
     runs = [session.workspace.runs.get(name) for name in (one, other)]
     found = [_facts(session.workspace, run) for run in runs]
     names = dict.fromkeys([*found[0], *found[1]])
     both = {name: [facts.get(name) for facts in found] for name in names}
     differing = {name: values for name, values in both.items() if values[0] != values[1]}
-    if json:
+    if session.output.json:
         lines = [{"name": name, "values": values} for name, values in differing.items()]
         session.output.document({"command": "diff", "runs": [one, other], "differences": lines})
     elif not differing:

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
+from twinctl.cli.command import command
 from twinctl.cli.output import Output
-from twinctl.cli.session import DebugOption, JsonOption, QuietOption
 from twinctl.docs.topics import TOPICS, text_of, title_of
 from twinctl.errors import UsageError
 from twinctl.wording import did_you_mean
@@ -21,15 +21,13 @@ WIDEST = 100
 PAGE_LINK = re.compile(r"\[([^\]]+)\]\(([a-z-]+)\.md(?:#[\w-]+)?\)")
 
 
-@app.command()
+@command(app, workspace=False, run=False)
 def docs(
+    output: Output,
     topic: Annotated[
         str | None, typer.Argument(metavar="[TOPIC]", help="The page to show; without it the list of topics.")
     ] = None,
     as_list: Annotated[bool, typer.Option("--list", help="List the topics.")] = False,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Show a page of the manual: rendered with a pager in a terminal, as Markdown in a pipe.
 
@@ -38,12 +36,11 @@ def docs(
       twinctl docs quickstart
       twinctl docs settings | less
     """
-    output = Output(json=json, quiet=quiet)
     if topic is not None and topic not in TOPICS:
         raise _unknown(topic)
     if topic is None or as_list:
         _list(output)
-    elif json:
+    elif output.json:
         output.document({"command": "docs", "topic": topic, "title": title_of(topic), "text": text_of(topic)})
     elif sys.stdout.isatty():
         _render(output, text_of(topic))

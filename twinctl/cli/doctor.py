@@ -6,8 +6,9 @@ from dataclasses import asdict
 
 import typer
 
+from twinctl.cli.command import command
 from twinctl.cli.output import Output
-from twinctl.cli.session import DebugOption, JsonOption, QuietOption, Session, WorkspaceOption
+from twinctl.cli.session import Session
 from twinctl.doctor.checks import Finding
 from twinctl.doctor.examine import examine
 from twinctl.errors import CheckFailed
@@ -15,12 +16,9 @@ from twinctl.errors import CheckFailed
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-@app.command()
+@command(app, run=False)
 def doctor(
-    workspace: WorkspaceOption = None,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,
+    session: Session,
 ) -> None:
     """Check this machine: Python, GPU, libraries, disk, tokens, Comet, llama.cpp; each with the command that fixes it.
 
@@ -29,14 +27,13 @@ def doctor(
       twinctl doctor -w /big/disk/twin    for a workspace there
       twinctl doctor --json
     """
-    session = Session.open(workspace, None, json=json, quiet=quiet)
     findings = []
     for finding in examine(session.workspace.root, session.output.say):
         findings.append(finding)
-        if not json:
+        if not session.output.json:
             _show(session.output, finding)
     failed = [finding.name for finding in findings if finding.state == "failed"]
-    if json:
+    if session.output.json:
         session.output.document({"command": "doctor", "checks": [asdict(finding) for finding in findings]})
         raise typer.Exit(CheckFailed.exit_code if failed else 0)
     if failed:

@@ -7,19 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from twinctl.cli.command import Flags, ModelPathOption, PresetOption, RestartOption, WaitOption, command
 from twinctl.cli.output import size
-from twinctl.cli.session import (
-    DebugOption,
-    JsonOption,
-    ModelPathOption,
-    PresetOption,
-    RestartOption,
-    RunOption,
-    Session,
-    WaitOption,
-    WorkspaceOption,
-)
-from twinctl.config.export import QUANTS, ExportOptions
+from twinctl.cli.session import Session
+from twinctl.config.export import FILES, ExportOptions
 from twinctl.config.resolve import values_of
 from twinctl.phases.export import ExportRequest, Verify, copy_files, require_modelfiles
 from twinctl.phases.export import export as export_results
@@ -28,8 +19,10 @@ from twinctl.pipeline.execute import Outcome
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-@app.command()
+@command(app, "export", ExportOptions, panels={FILES: ("merged", "adapter", "with_gguf", "ollama", "output")})
 def export(
+    session: Session,
+    flags: Flags,
     precision: Annotated[
         list[str] | None,
         typer.Argument(metavar="[16bit|4bit]...", help="Which merged models; means --merged.", show_default=False),
@@ -37,26 +30,19 @@ def export(
     merged: Annotated[bool, typer.Option("--merged", help="The merged model, as safetensors (the default).")] = False,
     adapter: Annotated[bool, typer.Option("--adapter", help="The adapter as it was trained.")] = False,
     with_gguf: Annotated[bool, typer.Option("--gguf", help="GGUF files for llama.cpp, Ollama and LM Studio.")] = False,
-    quant: Annotated[
-        list[str] | None, typer.Option("--quant", "-q", help=f"{', '.join(QUANTS)}; repeatable; means --gguf.")
-    ] = None,
     ollama: Annotated[bool, typer.Option("--ollama", help="GGUF files with a Modelfile; means --gguf.")] = False,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A folder to bring the files to.", show_default=False)
+        Path | None,
+        typer.Option("--output", "-o", help="A folder to bring the files to.", show_default=False),
     ] = None,
     model_path: ModelPathOption = None,
     preset: PresetOption = None,
-    run_name: RunOption = None,
-    workspace: WorkspaceOption = None,
     verify: Annotated[
         bool | None,
         typer.Option("--verify/--no-verify", help="Prove again what is there; or make files without a proof."),
     ] = None,
     wait: WaitOption = False,
     restart: RestartOption = False,
-    json: JsonOption = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
-    debug: DebugOption = False,
 ) -> None:
     """Make the files to take away; each is a cached result of its own, and one merge serves every GGUF.
 
@@ -67,15 +53,14 @@ def export(
       twinctl export -q f16 -q q8_0    two GGUF files from the same merge
       twinctl export --gguf -o DIR     the files there, to take away
     """
-    session = Session.open(workspace, run_name, json=json, quiet=quiet)
     view = session.view(preset, model_path)
-    asked = {"quant": quant or None, "precision": precision or None}
+    asked = {**flags, "precision": precision or None}
     files = values_of("export", (ExportOptions,), view.run.pins["preset"], asked).build(ExportOptions)
     if output is not None:
         from twinctl.phases.export_dir import require_place
 
         require_place(output)
-    wants_gguf = with_gguf or bool(quant) or ollama
+    wants_gguf = with_gguf or "quant" in flags or ollama
     wants_merged = merged or bool(precision) or not (adapter or wants_gguf)
     request = ExportRequest(
         adapter=adapter,

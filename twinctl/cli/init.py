@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 from pydantic import BaseModel
 
+from twinctl.cli.command import PresetOption, command
 from twinctl.cli.output import Output
-from twinctl.cli.session import DebugOption, JsonOption, PresetOption, QuietOption
 from twinctl.config.export import ExportOptions
 from twinctl.config.prepare import PrepareOptions, PrepareRecipe
 from twinctl.config.presets import DEFAULT
@@ -29,13 +29,11 @@ SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
 }
 
 
-@app.command()
+@command(app, workspace=False, run=False)
 def init(
+    output: Output,
     preset: PresetOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a twinctl.toml that is there.")] = False,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Write a twinctl.toml with every field explained, and a .env for the tokens if there is none.
 
@@ -43,7 +41,6 @@ def init(
       twinctl init
       twinctl init --preset tiny
     """
-    output = Output(json=json, quiet=quiet)
     target = Path(CONFIG_FILE)
     if target.exists() and not force:
         raise UsageError(f"{CONFIG_FILE} is there already", "edit it, or replace it with --force")
@@ -53,7 +50,7 @@ def init(
         Path(".env").touch(mode=0o600)
         Path(".env").write_text(env_example(), encoding="utf-8")
         written.append(".env")
-    if json:
+    if output.json:
         output.document({"command": "init", "written": written})
         return
     output.line(f"wrote {' and '.join(written)}")

@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
+from twinctl.cli.command import command
 from twinctl.cli.output import size, text_of
 from twinctl.cli.phase_args import slots_of
 from twinctl.cli.samples import as_json, sections, show
-from twinctl.cli.session import DebugOption, JsonOption, QuietOption, RunOption, Session, WorkspaceOption
+from twinctl.cli.session import Session
 from twinctl.cli.transcripts import show_chat
 from twinctl.errors import UpstreamError, UsageError
 from twinctl.phases.prepare import AUDIT_FILE, PHASE
@@ -27,8 +28,9 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 SAMPLES = 5
 
 
-@app.command()
+@command(app)
 def inspect(
+    session: Session,
     phase: Annotated[
         str, typer.Argument(metavar="PHASE", help="prepare, train, export (merge and gguf), one of those, or chat.")
     ],
@@ -40,11 +42,6 @@ def inspect(
         str | None, typer.Option(metavar="REASON", help="prepare: rows dropped for this reason; all for every one.")
     ] = None,
     talk: Annotated[int | None, typer.Option(min=1, metavar="N", help="chat: this talk in full.")] = None,
-    run_name: RunOption = None,
-    workspace: WorkspaceOption = None,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """One phase in full: its recipe with each value's origin, inputs, attempts, metrics and files.
 
@@ -55,7 +52,6 @@ def inspect(
       twinctl inspect prepare --dropped "over max length"
       twinctl inspect chat             the talks, the last in full, and the checks
     """
-    session = Session.open(workspace, run_name, json=json, quiet=quiet)
     run = session.workspace.run(session.run_name)
     looks = [rows, source, grep, dropped, longest or None]
     if any(look is not None for look in looks):
@@ -71,7 +67,7 @@ def inspect(
     if not (slots := slots_of(run.started, phase)):
         raise UpstreamError(f"run “{run.name}” has no {phase}", f"there: {', '.join(run.started)}")
     artifacts = {slot: session.workspace.artifact(run.slots.get(slot, run.started[slot])) for slot in slots}
-    if json:
+    if session.output.json:
         phases = [{"slot": slot, **_everything(artifact, run)} for slot, artifact in artifacts.items()]
         session.output.document({"command": "inspect", "run": run.name, "phases": phases})
         return

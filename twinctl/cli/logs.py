@@ -11,8 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
+from twinctl.cli.command import command
 from twinctl.cli.phase_args import PhaseArgument, begun, chosen_run
-from twinctl.cli.session import DebugOption, QuietOption, RunOption, Session, WorkspaceOption
+from twinctl.cli.session import Session
 from twinctl.cli.watch import Viewer, event_text
 from twinctl.errors import Interrupted, TwinctlError, UpstreamError
 from twinctl.pipeline.watch import cut, finished, follow, follow_lines, what_happened
@@ -22,18 +23,14 @@ from twinctl.workspace.lock import is_locked
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-@app.command()
+@command(app)
 def logs(
+    session: Session,
     phase: PhaseArgument = None,
     to_the_end: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on until whoever works there is done.")
     ] = False,
     library: Annotated[bool, typer.Option("--library", help="What the libraries printed (log.txt).")] = False,
-    run_name: RunOption = None,
-    workspace: WorkspaceOption = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON line an event on stdout.")] = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """What happened, line by line: in PHASE, else in the one that is being worked on or was begun last.
 
@@ -42,7 +39,6 @@ def logs(
       twinctl logs train --follow     watch what another terminal started
       twinctl logs train --library    for a failure that comes from below
     """
-    session = Session.open(workspace, run_name, json=json, quiet=quiet)
     run = chosen_run(session)
     found = begun(session, run, phase)
     if not found:

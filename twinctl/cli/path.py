@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from twinctl.cli.session import DebugOption, JsonOption, QuietOption, RunOption, Session, WorkspaceOption
+from twinctl.cli.command import command
+from twinctl.cli.session import Session
 from twinctl.errors import UsageError
 from twinctl.phases import declared
 from twinctl.pipeline.kind import Kind
@@ -16,16 +17,12 @@ from twinctl.pipeline.run_view import RunView
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-@app.command()
+@command(app)
 def path(
+    session: Session,
     kind: Annotated[
         str | None, typer.Argument(metavar="[KIND]", help="tokens, adapter, model or gguf; all without.")
     ] = None,
-    run_name: RunOption = None,
-    workspace: WorkspaceOption = None,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Print where a result lies: a folder, or the GGUF file itself.
 
@@ -33,7 +30,6 @@ def path(
       twinctl path adapter
       llama-cli -m "$(twinctl path gguf)"
     """
-    session = Session.open(workspace, run_name, json=json, quiet=quiet)
     run = session.run()
     kinds = [each.value for each in Kind]
     if kind is not None and kind not in kinds:
@@ -47,7 +43,7 @@ def path(
     else:
         results = {name: view.find(Kind(name)) for name in kinds}
         paths = {name: _location(result) for name, result in results.items() if result}
-    if json:
+    if session.output.json:
         session.output.document({"command": "path", "run": run.name, "paths": paths})
     elif kind is not None:
         session.output.line(paths[kind])

@@ -7,18 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from twinctl.cli.session import (
-    DebugOption,
-    JsonOption,
-    PresetOption,
-    QuietOption,
-    RestartOption,
-    RunOption,
-    Session,
-    WaitOption,
-    WorkspaceOption,
-)
-from twinctl.config.prepare import PrepareOptions, PrepareRecipe
+from twinctl.cli.command import Flags, PresetOption, RestartOption, WaitOption, command
+from twinctl.cli.session import Session
+from twinctl.config.prepare import DATA, PrepareOptions, PrepareRecipe
 from twinctl.config.resolve import preset_name, values_of
 from twinctl.phases.prepare import plan
 from twinctl.pipeline.run_view import RunView
@@ -28,46 +19,16 @@ from twinctl.workspace.run import Run
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-@app.command()
+@command(app, "prepare", PrepareRecipe, PrepareOptions, panels={DATA: ("refresh",)})
 def prepare(
-    data: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--data",
-            "-d",
-            help="The author's: a file, folder, glob, - (standard input) or OWNER/NAME:SPLIT; repeatable.",
-        ),
-    ] = None,
-    model: Annotated[str | None, typer.Option(help="The base model: a folder or a Hub id.")] = None,
-    revision: Annotated[str | None, typer.Option(help="The base model's branch, tag or commit.")] = None,
-    template: Annotated[str | None, typer.Option(help="alpaca, chatml, llama3, or model: the base's own.")] = None,
-    max_length: Annotated[int | None, typer.Option(help="Longest sample in tokens.")] = None,
-    overlong: Annotated[str | None, typer.Option(help="Longer samples: drop, truncate or split.")] = None,
-    loss: Annotated[str | None, typer.Option(help="Learn all tokens, or the completion (answers) only.")] = None,
-    text_as: Annotated[str | None, typer.Option(help="Plain writing as passages, or raw.")] = None,
-    dedupe: Annotated[str | None, typer.Option(help="Drop exact or near repetitions, or none.")] = None,
-    skip_bad: Annotated[
-        bool | None, typer.Option("--skip-bad", help="Go on after rows that cannot be read, and count them.")
-    ] = None,
-    general: Annotated[
-        int | None, typer.Option(help="Most general rows (default: 10 for 3 of the author's); 0 for none.")
-    ] = None,
-    eval_fraction: Annotated[float | None, typer.Option(help="The share of rows held out.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Decides which rows are held out.")] = None,
-    map_: Annotated[
-        list[str] | None, typer.Option("--map", help="A column by another name: instruction=question; repeatable.")
-    ] = None,
+    session: Session,
+    flags: Flags,
     refresh: Annotated[
         bool, typer.Option("--refresh", help="Ask the Hub for newer commits than those pinned.")
     ] = False,
     preset: PresetOption = None,
-    run_name: RunOption = None,
-    workspace: WorkspaceOption = None,
     wait: WaitOption = False,
     restart: RestartOption = False,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Turn rows of text into tokens that are ready to train on, and pin model, data and template in a run.
 
@@ -79,10 +40,6 @@ def prepare(
       twinctl prepare -d qa.csv --map instruction=question --map output=answer
       twinctl inspect prepare --rows 5   then look at what the model will see
     """
-    known_fields = {**PrepareRecipe.model_fields, **PrepareOptions.model_fields}
-    flags = {key: value for key, value in locals().items() if key in known_fields}
-    flags |= {"map": map_, "general": None, "general_rows": general}
-    session = Session.open(workspace, run_name, json=json, quiet=quiet)
     name = session.run_name or preset_name(preset)
     known = session.workspace.runs.get(name) if session.workspace.runs.exists(name) else Run(name)
     chosen = preset_name(preset, known.pins.get("preset"))

@@ -6,35 +6,29 @@ from typing import Annotated
 
 import typer
 
-from twinctl.cli.output import size
-from twinctl.cli.session import (
-    DebugOption,
-    JsonOption,
-    QuietOption,
+from twinctl.cli.command import (
     RestartOption,
-    Session,
     WaitOption,
-    WorkspaceOption,
+    command,
 )
+from twinctl.cli.output import size
+from twinctl.cli.session import Session
 from twinctl.phases.pull import Pulled
 from twinctl.phases.pull import pull as pull_twin
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-@app.command()
+@command(app, run=False)
 def pull(
+    session: Session,
     repo: Annotated[str, typer.Argument(metavar="REPO", help="OWNER/NAME, as it was pushed.")],
     run_name: Annotated[
         str | None, typer.Option("--run", help="The run to make of it (default: the name it had).", show_default=False)
     ] = None,
     revision: Annotated[str | None, typer.Option(help="A branch, tag or commit.")] = None,
-    workspace: WorkspaceOption = None,
     wait: WaitOption = False,
     restart: RestartOption = False,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Bring a pushed twin back: to talk to it, export it, or train on from it.
 
@@ -46,7 +40,6 @@ def pull(
       twinctl prepare --run new --model BASE -d FILE
       twinctl train --run new --from old
     """
-    session = Session.open(workspace, None, json=json, quiet=quiet)
     pulled = pull_twin(session.workspace, repo, session, run=run_name, revision=revision, wait=wait, restart=restart)
     _show(session, pulled)
 

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from twinctl.cli.command import Flags, PresetOption, WaitOption, command
 from twinctl.cli.output import size
 from twinctl.cli.push_view import show_plan, show_upload
-from twinctl.cli.session import (
-    DebugOption,
-    JsonOption,
-    PresetOption,
-    QuietOption,
-    RunOption,
-    Session,
-    WaitOption,
-    WorkspaceOption,
-)
+from twinctl.cli.session import Session
 from twinctl.config.push import PushKind, PushOptions, PushRecipe
 from twinctl.errors import Interrupted, UsageError
 from twinctl.phases.push import push as push_results
@@ -27,34 +19,26 @@ from twinctl.pipeline.execute import Outcome
 from twinctl.pipeline.run_view import RunView
 from twinctl.publishing.upload_plan import UploadPlan, repo_for
 
-if TYPE_CHECKING:
-    pass
-
+PANELS = {"What is sent": ("adapter", "merged", "with_gguf", "unverified")}
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-@app.command()
+@command(app, "push", PushRecipe, PushOptions, panels=PANELS)
 def push(
+    session: Session,
+    flags: Flags,
     repo: Annotated[str, typer.Argument(metavar="REPO", help="OWNER/NAME on the Hugging Face Hub.")],
     adapter: Annotated[bool, typer.Option("--adapter", help="The adapter, to REPO-LoRA.")] = False,
     merged: Annotated[bool, typer.Option("--merged", help="The merged 16-bit model, to REPO (the default).")] = False,
     with_gguf: Annotated[
-        bool, typer.Option("--gguf", help="All GGUF files of the run, to REPO-GGUF; exported if there is none.")
+        bool,
+        typer.Option("--gguf", help="All GGUF files of the run, to REPO-GGUF; exported if there is none."),
     ] = False,
-    public: Annotated[bool, typer.Option("--public", help="Make a new repository public.")] = False,
-    revision: Annotated[str | None, typer.Option(help="A branch; made if it is not there.")] = None,
-    pr: Annotated[bool, typer.Option("--pr", help="Open a pull request.")] = False,
-    message: Annotated[str, typer.Option("--message", "-m", help="The commit's message.", show_default=False)] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be sent; change nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     unverified: Annotated[bool, typer.Option("--unverified", help="Send an export that is not proven.")] = False,
     preset: PresetOption = None,
-    run_name: RunOption = None,
-    workspace: WorkspaceOption = None,
     wait: WaitOption = False,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Send the twin to the Hub: private unless --public, only what is missing.
 
@@ -67,11 +51,12 @@ def push(
       twinctl push me/my-twin --merged --gguf
                                            to REPO and REPO-GGUF
     """
-    session = Session.open(workspace, run_name, json=json, quiet=quiet)
+    public, message = flags.get("public", False), flags.get("message", "")
+    revision, pr = flags.get("revision"), flags.get("pull_request", False)
     require_sendable(repo, revision, message, pull_request=pr)
     view = session.view(preset)
-    flags: dict[PushKind, bool] = {"model": merged, "adapter": adapter, "gguf": with_gguf}
-    kinds: list[PushKind] = [kind for kind, wanted in flags.items() if wanted] or ["model"]
+    wanted: dict[PushKind, bool] = {"model": merged, "adapter": adapter, "gguf": with_gguf}
+    kinds: list[PushKind] = [kind for kind, is_wanted in wanted.items() if is_wanted] or ["model"]
     recipes = [PushRecipe(repo=repo_for(repo, kind), kind=kind, revision=revision, pull_request=pr) for kind in kinds]
     options = PushOptions(public=public, message=message, progress=session.output.is_live)
     planner = UploadPlanner(view, session, public=public, unverified=unverified, wait=wait)

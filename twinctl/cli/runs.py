@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from twinctl.cli.command import DebugOption, JsonOption, QuietOption, WorkspaceOption, command
 from twinctl.cli.output import age
-from twinctl.cli.session import DebugOption, JsonOption, QuietOption, Session, WorkspaceOption
+from twinctl.cli.session import Session
 from twinctl.config.secrets import refuse_secret
 from twinctl.workspace.run import Run
 
@@ -50,57 +51,46 @@ def runs(
             session.output.say(NONE_CURRENT)
 
 
-@app.command()
+@command(app, run=False)
 def use(
+    session: Session,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The run.")],
-    workspace: WorkspaceOption = None,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Make a run the current one, which commands work on without --run.
 
     \b
       twinctl runs use my-posts
     """
-    session = Session.open(workspace, None, json=json, quiet=quiet)
     session.workspace.runs.use(name)
-    if json:
+    if session.output.json:
         session.output.document({"command": "runs use", "run": name})
     else:
         session.output.line(f"{name} is the current run")
 
 
-@app.command()
+@command(app, run=False)
 def rename(
+    session: Session,
     old: Annotated[str, typer.Argument(metavar="OLD", help="The run.")],
     new: Annotated[str, typer.Argument(metavar="NEW", help="A name that no run has.")],
-    workspace: WorkspaceOption = None,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Give a run another name.
 
     \b
       twinctl runs rename tiny my-first
     """
-    session = Session.open(workspace, None, json=json, quiet=quiet)
     refuse_secret("the run's name", new)
     session.workspace.runs.rename(old, new)
-    if json:
+    if session.output.json:
         session.output.document({"command": "runs rename", "run": new, "was": old})
     else:
         session.output.line(f"{old} is {new} now")
 
 
-@app.command()
+@command(app, run=False)
 def rm(
+    session: Session,
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="The runs.")],
-    workspace: WorkspaceOption = None,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Remove runs, not their results.
 
@@ -110,10 +100,9 @@ def rm(
       twinctl runs rm tiny
       twinctl runs rm first second
     """
-    session = Session.open(workspace, None, json=json, quiet=quiet)
     all_runs = session.workspace.runs
     all_runs.remove(names)
-    if json:
+    if session.output.json:
         session.output.document({"command": "runs rm", "removed": list(dict.fromkeys(names))})
         return
     session.output.line(f"removed: {', '.join(dict.fromkeys(names))}")

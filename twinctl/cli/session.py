@@ -1,6 +1,4 @@
-"""What every command shares: its common options, the workspace, the run it works on, and how a phase's result is
-shown.
-"""
+"""What every command works with: the workspace, its run, and how a phase's result is shown."""
 
 from __future__ import annotations
 
@@ -10,9 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from twinctl.cli.output import Output
 from twinctl.cli.watch import Viewer
@@ -26,27 +22,6 @@ from twinctl.pipeline.run_view import RunView
 from twinctl.pipeline.watch import Watch
 from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
-
-WorkspaceOption = Annotated[
-    Path | None,
-    typer.Option("--workspace", "-w", help="The workspace's folder (default ./.twinctl).", show_default=False),
-]
-RunOption = Annotated[
-    str | None, typer.Option("--run", help="The run to work on (default: the current one).", show_default=False)
-]
-PresetOption = Annotated[
-    str | None,
-    typer.Option("--preset", help="twinllama (the book's recipe) or tiny (bundled, for a CPU).", show_default=False),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress.")]
-DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-ModelPathOption = Annotated[
-    Path | None,
-    typer.Option("--model-path", help="Where the run's base model lies on this machine.", show_default=False),
-]
-WaitOption = Annotated[bool, typer.Option("--wait", help="Wait while another process works on it.")]
-RestartOption = Annotated[bool, typer.Option("--restart", help="Start over; do not resume or reuse.")]
 
 
 class _AtWork(Exception):

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from twinctl.cli.command import command
 from twinctl.cli.output import age, size
-from twinctl.cli.session import DebugOption, JsonOption, QuietOption, RunOption, Session, WorkspaceOption
+from twinctl.cli.session import Session
 from twinctl.errors import CheckFailed, HubError, UpstreamError
 from twinctl.phases.status import run_status
 from twinctl.pipeline.run_view import RunView
@@ -16,15 +17,11 @@ from twinctl.pipeline.run_view import RunView
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-@app.command()
+@command(app)
 def status(
+    session: Session,
     verify: Annotated[bool, typer.Option("--verify", help="Read every byte of every result, and compare.")] = False,
     remote: Annotated[bool, typer.Option("--remote", help="Ask the Hub whether it still has what was pushed.")] = False,
-    run_name: RunOption = None,
-    workspace: WorkspaceOption = None,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """What is there, in which state, since when, how large, why stale, and what to type. Only --remote asks a network.
 
@@ -34,7 +31,6 @@ def status(
       twinctl status --remote    is what was pushed still what the Hub has?
       twinctl status --json
     """
-    session = Session.open(workspace, run_name, json=json, quiet=quiet)
     place, runs = session.workspace, session.workspace.runs
     names = [session.run_name] if session.run_name else runs.names()
     statuses = {name: run_status(RunView(place, runs.get(name)), verify=verify) for name in names}
@@ -43,7 +39,7 @@ def status(
         for name, each in statuses.items()
     ]
     differing = _ask_the_hub(session, found) if remote else None
-    if json:
+    if session.output.json:
         session.output.document({"command": "status", "workspace": str(place.root), "runs": found})
     else:
         _show(session, found)

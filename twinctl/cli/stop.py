@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from twinctl.cli.command import command
 from twinctl.cli.phase_args import PhaseArgument, begun, chosen_run
-from twinctl.cli.session import DebugOption, JsonOption, QuietOption, RunOption, Session, WorkspaceOption
+from twinctl.cli.session import Session
 from twinctl.cli.watch import Viewer
 from twinctl.errors import Interrupted
 from twinctl.phases.status import resume_command
@@ -20,15 +21,11 @@ from twinctl.workspace.run import Run
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-@app.command()
+@command(app)
 def stop(
+    session: Session,
     phase: PhaseArgument = None,
     kill: Annotated[bool, typer.Option("--kill", help="At once; only what is already saved is kept.")] = False,
-    run_name: RunOption = None,
-    workspace: WorkspaceOption = None,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Stop what is being worked on. Training writes a checkpoint first, and the same command resumes from there.
 
@@ -36,12 +33,11 @@ def stop(
       twinctl stop
       twinctl stop train --run my-posts
     """
-    session = Session.open(workspace, run_name, json=json, quiet=quiet)
     run = chosen_run(session)
     busy = {slot: each for slot, each in begun(session, run, phase).items() if is_locked(each.path)}
     _end(session, busy, kill=kill)
     ends = [_what_became(run, slot, artifact) for slot, artifact in busy.items()]
-    if json:
+    if session.output.json:
         session.output.document({"command": "stop", "stopped": ends})
         return
     for end in ends:

@@ -7,20 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from twinctl.cli.session import (
-    DebugOption,
-    JsonOption,
-    ModelPathOption,
-    PresetOption,
-    QuietOption,
-    RestartOption,
-    RunOption,
-    Session,
-    WaitOption,
-    WorkspaceOption,
-)
+from twinctl.cli.command import Flags, ModelPathOption, PresetOption, RestartOption, WaitOption, command
+from twinctl.cli.session import Session
 from twinctl.config.resolve import values_of
-from twinctl.config.train import TrainOptions, TrainRecipe
+from twinctl.config.train import WHAT, TrainOptions, TrainRecipe
 from twinctl.phases.train import plan
 from twinctl.pipeline.phase import AnyPlan
 from twinctl.pipeline.run_view import RunView
@@ -29,65 +19,22 @@ from twinctl.workspace.run import Run
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-@app.command()
+@command(app, "train", TrainRecipe, TrainOptions, panels={WHAT: ("model", "trained_from")})
 def train(
-    method: Annotated[str | None, typer.Option(help="lora, qlora (4-bit base) or full.")] = None,
-    rank: Annotated[int | None, typer.Option("--rank", "-r", help="LoRA rank.")] = None,
-    alpha: Annotated[int | None, typer.Option(help="LoRA alpha.")] = None,
-    dropout: Annotated[float | None, typer.Option(help="LoRA dropout.")] = None,
-    target_modules: Annotated[
-        list[str] | None, typer.Option("--target-modules", help="The layers that get an adapter; repeatable.")
+    session: Session,
+    flags: Flags,
+    model: Annotated[
+        str | None, typer.Option(metavar="FOLDER_OR_ID", help="Must be the run's; prepare chooses another one.")
     ] = None,
-    rslora: Annotated[bool | None, typer.Option("--rslora/--no-rslora", help="Scale by alpha / √rank.")] = None,
-    dora: Annotated[bool | None, typer.Option("--dora/--no-dora", help="Weight-decomposed LoRA.")] = None,
-    epochs: Annotated[float | None, typer.Option(help="Passes over the rows.")] = None,
-    max_steps: Annotated[int | None, typer.Option(help="Stop after so many optimizer steps.")] = None,
-    learning_rate: Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")] = None,
-    warmup_steps: Annotated[int | None, typer.Option(help="Steps of linear warm-up.")] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="Weight decay.")] = None,
-    scheduler: Annotated[str | None, typer.Option(help="linear, cosine, constant, constant_with_warmup.")] = None,
-    optimizer: Annotated[str | None, typer.Option(help="adamw_8bit, adamw_torch_fused, adamw_torch.")] = None,
-    neftune_alpha: Annotated[float | None, typer.Option(help="NEFTune's noise on the embeddings.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="The effective batch.")] = None,
-    packing: Annotated[bool | None, typer.Option("--packing/--no-packing", help="Several samples a row.")] = None,
-    dtype: Annotated[str | None, typer.Option(help="auto, bfloat16, float16 or float32.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Adapter initialisation and order of rows.")] = None,
-    best: Annotated[
-        bool | None, typer.Option("--best/--last", help="Keep the weights of the lowest eval loss.")
-    ] = None,
-    patience: Annotated[int | None, typer.Option(help="End after so many evaluations without a lower loss.")] = None,
-    choose_every: Annotated[
-        float | None, typer.Option(help="Steps (below 1: a fraction) between evaluations for --best and --patience.")
-    ] = None,
-    eval_every: Annotated[float | None, typer.Option(help="The same for evaluations that choose nothing.")] = None,
-    samples: Annotated[int | None, typer.Option(help="Prompts answered at each evaluation.")] = None,
-    save_every: Annotated[
-        float | None, typer.Option(help="Steps between checkpoints; below 1, a fraction of all steps.")
-    ] = None,
-    keep: Annotated[int | None, typer.Option(help="Checkpoints kept.")] = None,
-    micro_batch: Annotated[
-        str | None, typer.Option(help="auto, or rows a forward pass; changes memory, not the result.")
-    ] = None,
-    gradient_checkpointing: Annotated[str | None, typer.Option(help="auto, on or off.")] = None,
-    memory_limit: Annotated[float | None, typer.Option(help="GiB of the GPU to use at most.")] = None,
-    max_time: Annotated[str | None, typer.Option(help="Stop in time, with an adapter: 45m, 1h30m.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
-    tracking: Annotated[str | None, typer.Option(help="auto, comet, comet-offline or none.")] = None,
-    model: Annotated[str | None, typer.Option(help="Must be the run's; another one is prepared first.")] = None,
     trained_from: Annotated[
         str | None, typer.Option("--from", metavar="RUN", help="Train on from what another run trained.")
     ] = None,
     only_plan: Annotated[bool, typer.Option("--plan", help="Memory, time and disk it will take; do nothing.")] = False,
-    detach: Annotated[bool, typer.Option("--detach", help="Do not watch: it goes on in the background.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Do not watch: it continues in the background.")] = False,
     model_path: ModelPathOption = None,
     preset: PresetOption = None,
-    run_name: RunOption = None,
-    workspace: WorkspaceOption = None,
     wait: WaitOption = False,
     restart: RestartOption = False,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Fine-tune the run's model on its prepared tokens. Stopped or killed, the same command goes on.
 
@@ -99,9 +46,6 @@ def train(
       twinctl train --max-time 45m     as far as it comes, with an adapter to use
       twinctl train --from RUN         train on from another run's adapter
     """
-    fields = {**TrainRecipe.model_fields, **TrainOptions.model_fields}
-    flags = {key: value for key, value in locals().items() if key in fields}
-    session = Session.open(workspace, run_name, json=json, quiet=quiet)
     run = session.run(preset, model_path)
     session.refuse_contradiction(run, "model", model, "--model")
     values = values_of("train", (TrainRecipe, TrainOptions), run.pins["preset"], flags)

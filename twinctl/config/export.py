@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
-from twinctl.config.recipe import Options, Recipe
+from twinctl.config.recipe import Flag, Options, Recipe
 
 Quant = Literal["f32", "f16", "bf16", "q8_0", "q6_k", "q5_k_m", "q4_k_m", "q3_k_m"]
 QUANTS: tuple[str, ...] = get_args(Quant)
 Precision = Literal["16bit", "4bit"]
+
+FILES = "Files"
 
 
 class MergeRecipe(Recipe):
@@ -41,7 +43,9 @@ class ProofOptions(Options):
 class ExportOptions(Options):
     """Which files `export --merged` and `--gguf` make when none are named."""
 
-    precision: tuple[Precision, ...] = Field(
+    precision: Annotated[tuple[Precision, ...], Flag(FILES, ("--merged",))] = Field(
         ("16bit",), min_length=1, description="the merged models that --merged makes"
     )
-    quant: tuple[Quant, ...] = Field(("q4_k_m",), min_length=1, description="the quantisations that --gguf makes")
+    quant: Annotated[tuple[Quant, ...], Flag(FILES, ("--quant", "-q"), takes=f"[{'|'.join(QUANTS)}]")] = Field(
+        ("q4_k_m",), min_length=1, description="the quantizations of GGUF files; repeatable; means --gguf"
+    )

@@ -6,7 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from twinctl.config.recipe import Options, Recipe
+from twinctl.config.recipe import Flag, Options, Recipe
+
+DATA, MODEL, SAMPLES = "Data", "Base model", "Samples"
 
 
 class DataSource(BaseModel):
@@ -34,33 +36,47 @@ class PrepareRecipe(Recipe):
     content, beside these fields.
     """
 
-    template: Literal["alpaca", "chatml", "llama3", "model"] = Field(
+    template: Annotated[Literal["alpaca", "chatml", "llama3", "model"], Flag(SAMPLES)] = Field(
         "alpaca", description="the prompt's form, or model for the base model's own; EOS follows every answer"
     )
-    max_length: int = Field(2048, ge=16, description="longest sample in tokens")
-    overlong: Literal["drop", "truncate", "split"] = Field(
-        "drop", description="what becomes of longer samples; whatever it is, each ends with EOS and is counted"
+    max_length: Annotated[int, Flag(SAMPLES)] = Field(2048, ge=16, description="longest sample in tokens")
+    overlong: Annotated[Literal["drop", "truncate", "split"], Flag(SAMPLES)] = Field(
+        "drop", description="what happens to longer samples; each still ends with EOS and is counted"
     )
-    loss: Literal["all", "completion"] = Field(
+    loss: Annotated[Literal["all", "completion"], Flag(SAMPLES)] = Field(
         "all", description="learn every token (the book's way), or the answers only"
     )
-    text_as: Literal["passages", "raw"] = Field(
+    text_as: Annotated[Literal["passages", "raw"], Flag(SAMPLES)] = Field(
         "passages", description="plain writing as questions for its passages, or as it is, for continued pretraining"
     )
-    dedupe: Literal["exact", "near", "none"] = Field("exact", description="which repeated rows are dropped")
-    skip_bad: bool = Field(False, description="go on after rows that cannot be read, and count them")
-    general_rows: Annotated[int, Field(ge=0)] | Literal["ratio"] = Field(
-        "ratio", description="at most so many general rows; ratio is the book's, 10 for 3 of the author's"
+    dedupe: Annotated[Literal["exact", "near", "none"], Flag(DATA)] = Field(
+        "exact", description="which repeated rows are dropped"
     )
-    eval_fraction: float = Field(0.05, ge=0.0, lt=1.0, description="the share of rows held out of training")
-    seed: int = Field(0, ge=0, description="decides which rows are held out")
-    map: tuple[str, ...] = Field((), description="columns by other names: instruction=question, output=answer")
+    skip_bad: Annotated[bool, Flag(DATA, ("--skip-bad",))] = Field(
+        False, description="skip rows that cannot be read, and count them"
+    )
+    general_rows: Annotated[
+        Annotated[int, Field(ge=0)] | Literal["ratio"], Flag(DATA, ("--general",), takes="[ratio|INTEGER]")
+    ] = Field("ratio", description="at most so many general rows; ratio is the book's, 10 for 3 of the author's")
+    eval_fraction: Annotated[float, Flag(SAMPLES)] = Field(
+        0.05, ge=0.0, lt=1.0, description="the share of rows held out of training"
+    )
+    seed: Annotated[int, Flag(SAMPLES)] = Field(0, ge=0, description="decides which rows are held out")
+    map: Annotated[tuple[str, ...], Flag(DATA, takes="NAME=COLUMN")] = Field(
+        (), description="columns by other names: instruction=question, output=answer"
+    )
 
 
 class PrepareOptions(Options):
     """Where the model and the data are: a path, a hub id, or a bundled name. Not hashed: their content is."""
 
-    model: str = Field(description="the base model: a folder, a Hub id (hf:OWNER/NAME forces it), or bundled:base")
-    revision: str | None = Field(None, description="the base model's branch, tag or commit on the Hub")
-    data: Sources = Field((), description="the author's rows: files, folders, globs, or OWNER/NAME:SPLIT on the Hub")
+    model: Annotated[str, Flag(MODEL, takes="FOLDER_OR_ID")] = Field(
+        description="the base model: a folder, a Hub id (hf:OWNER/NAME forces it), or bundled:base"
+    )
+    revision: Annotated[str | None, Flag(MODEL)] = Field(
+        None, description="the base model's branch, tag or commit on the Hub"
+    )
+    data: Annotated[Sources, Flag(DATA, ("--data", "-d"), takes="SOURCE")] = Field(
+        (), description="the author's rows: files, folders, globs, or OWNER/NAME:SPLIT on the Hub"
+    )
     general: Sources = Field((), description="general rows mixed in, so that the twin keeps following instructions")

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from twinctl.config.presets import DEFAULT, preset
+from twinctl.config.recipe import option_names
 from twinctl.config.secrets import refuse_secret
 from twinctl.errors import ConfigError
 from twinctl.wording import did_you_mean
@@ -24,8 +25,6 @@ from twinctl.wording import did_you_mean
 CONFIG_FILE = "twinctl.toml"
 SECTIONS = ("prepare", "train", "export", "chat")
 PREFIX = "TWINCTL_"
-# The flags that are not named like their field.
-FLAGS = {"learning_rate": "lr", "general_rows": "general", "precision": "merged"}
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -43,25 +42,21 @@ class Values:
         try:
             return model.model_validate(own)
         except ValidationError as error:
-            raise self._explain(error) from error
+            raise self._explain(model, error) from error
 
-    def _explain(self, error: ValidationError) -> ConfigError:
+    def _explain(self, model: type[BaseModel], error: ValidationError) -> ConfigError:
         first = error.errors()[0]
         field = str(first["loc"][0]) if first["loc"] else ""
         place = f"{self.section}.{field}" if field else self.section
         origin = self.origins.get(field, "the defaults")
         given = "" if first["type"] == "missing" else f" = {first['input']!r}"
-        shown, mend = self._mend(field, origin)
-        return ConfigError(f"{place}{given} (from {shown}): {first['msg']}", mend)
-
-    def _mend(self, field: str, origin: str) -> tuple[str, str]:
-        """An origin as a person knows it, and what to change there."""
+        hint = f"change {field} below [{self.section}] in {CONFIG_FILE}"
         if origin == "flag":
-            flag = "--" + FLAGS.get(field, field).replace("_", "-")
-            return flag, f"give {flag} another value"
-        if origin.startswith(PREFIX):
-            return origin, f"change or unset {origin}"
-        return origin, f"change {field} below [{self.section}] in {CONFIG_FILE}"
+            origin = option_names(model, field)[0].split("/")[0]
+            hint = f"give {origin} another value"
+        elif origin.startswith(PREFIX):
+            hint = f"change or unset {origin}"
+        return ConfigError(f"{place}{given} (from {origin}): {first['msg']}", hint)
 
 
 def config_file() -> dict[str, Any]:
