@@ -59,14 +59,14 @@ print(json.dumps(found))
 LITTLE = """
 import os
 from twinctl.planning import batch_plan
-planned = fit.fit
+planned = batch_plan.fit
 def little(*words):
     found = planned(*words)
     import torch
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction(float(os.environ["LITTLE_GIB"]) * 2**30 / total)
     return found
-fit.fit = little
+batch_plan.fit = little
 """
 
 
