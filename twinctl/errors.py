@@ -81,6 +81,14 @@ class Terminated(Interrupted):
     exit_code = 143
 
 
+def error_of(code: str, message: str, hint: str) -> TwinctlError:
+    """The error that was written down as its `code`, message and hint, by a worker, a child process, or another version
+    of twinctl.
+    """
+    kind: type[TwinctlError] = globals().get(code, TwinctlError)
+    return kind(message, hint)
+
+
 class SigTerm(SystemExit):
     """Raised where SIGTERM finds a command. No Exception: those are caught, by libraries and by us, to be explained.
     Of all others, asyncio lets only this kind and KeyboardInterrupt out of an event loop.

@@ -19,7 +19,7 @@ HEAVY = STACK | {"pydantic", "rich", "pyarrow", "numpy", "jinja2", "tokenizers",
 # From below. A room imports from earlier lines and from itself; rooms on one line do not know each other.
 ORDER = [
     {"errors", "wording", "bundled"},
-    {"workspace", "config"},
+    {"workspace", "config", "child_process"},
     {"hub", "tracking", "docs"},
     {"data"},
     {"inference", "pipeline"},

@@ -8,16 +8,14 @@ real stop token, and one of its embedding's.
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from twinctl.child_process import ChildDied, run_module
 from twinctl.data.transformers_tokenizer import added_tokens, is_taken_as_stored, named_tokens
 from twinctl.errors import ConfigError, UpstreamError
 from twinctl.workspace.files import read_json
@@ -155,22 +153,14 @@ def _stored(folder: Path) -> Any:
         raise UpstreamError(f"{path} is damaged: {error}", "download the model again") from error
 
 
-def _ask(folder: Path) -> Any:
-    """What transformers_tokenizer prints for the folder."""
-    command = [sys.executable, "-P", "-m", "twinctl.data.transformers_tokenizer", str(folder)]
-    quiet = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TRANSFORMERS_VERBOSITY": "error"}
-    done = subprocess.run(
-        command,
-        env={**os.environ, **quiet},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
-    if done.returncode:
-        why = (done.stderr.strip().splitlines() or ["it printed no reason"])[-1]
-        raise ConfigError(f"transformers cannot load the tokenizer in {folder}: {why}", ANOTHER)
-    return json.loads(done.stdout)
+def _ask(folder: Path) -> dict[str, Any]:
+    """What transformers_tokenizer sends for the folder."""
+    try:
+        (answer,) = run_module("twinctl.data.transformers_tokenizer", str(folder))
+    except ChildDied as died:
+        why = died.reason or "it printed no reason"
+        raise ConfigError(f"transformers cannot load the tokenizer in {folder}: {why}", ANOTHER) from died
+    return answer
 
 
 def _adds_bos(backend: Any, bos: str, model: Mapping[str, Any]) -> bool:

@@ -15,11 +15,15 @@ tests/engine/test_engine_tokenizers.py compare the ids with theirs for each fami
 
 from __future__ import annotations
 
-import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from twinctl.child_process import report
+
+QUIET = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TRANSFORMERS_VERBOSITY": "error"}
 
 # Other classes and models are rebuilt, or may be.
 STORED_CLASSES, STORED_MODELS = (None, "PreTrainedTokenizerFast", "TokenizersBackend"), (None, "llama")
@@ -104,4 +108,5 @@ def _gives_back(backend: Any) -> bool:
 
 if __name__ == "__main__":
     sys.modules["torch"] = None  # type: ignore[assignment]
-    json.dump(load(Path(sys.argv[1])), sys.stdout)
+    os.environ.update(QUIET)
+    report(lambda send: send(load(Path(sys.argv[1]))))

@@ -6,15 +6,13 @@ dies or hangs is a finding; what libraries print besides the findings is thrown 
 
 from __future__ import annotations
 
-import json
 import signal
-import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from twinctl.child_process import ChildDied, run_module
 from twinctl.doctor.checks import Finding, checked, disk, driver, locks, model_cache, python
 from twinctl.doctor.probe import PROBES, Probe
 
@@ -35,41 +33,24 @@ def examine(root: Path, say: Callable[[str], None]) -> Iterator[Finding]:
 
 def probed(group: str, probe: Probe) -> Iterator[Finding]:
     """A finding for each of the probe's checks, also for the one where it hung or died, and for those after."""
-    expired = threading.Event()
     names, failed = list(probe.checks), ""
-    command = [sys.executable, "-m", "twinctl.doctor.probe", group]
-    nothing = subprocess.DEVNULL
-    with subprocess.Popen(command, stdin=nothing, stdout=subprocess.PIPE, stderr=nothing, text=True) as process:
-
-        def expire() -> None:
-            expired.set()
-            process.kill()
-
-        timer = threading.Timer(probe.seconds, expire)
-        timer.start()
-        try:
-            for line in process.stdout or ():
-                finding = Finding(**json.loads(line))
-                names.remove(finding.name)
-                failed = finding.name if finding.state == "failed" else ""
-                yield finding
-            process.wait()
-        except BaseException:  # Ctrl-C, or nobody wants the rest
-            process.kill()
-            raise
-        finally:
-            timer.cancel()
-    if names and not failed:
+    try:
+        for message in run_module("twinctl.doctor.probe", group, seconds=probe.seconds):
+            finding = Finding(**message)
+            names.remove(finding.name)
+            failed = finding.name if finding.state == "failed" else ""
+            yield finding
+    except ChildDied as died:
         failed = names.pop(0)
         hint = f"{probe.hint}; what it prints: {sys.executable} -m twinctl.doctor.probe {group}"
-        yield Finding(failed, "failed", _end(process.returncode, expired.is_set(), probe.seconds), hint)
+        yield Finding(failed, "failed", _end(died, probe.seconds), hint)
     for name in names:
         yield Finding(name, "warning", f"not looked at, since {failed} failed", f"fix {failed} first")
 
 
-def _end(code: int, expired: bool, seconds: float) -> str:
-    if expired:
+def _end(died: ChildDied, seconds: float) -> str:
+    if died.expired:
         return f"no answer within {seconds:.0f} seconds"
-    if code < 0:
-        return f"its process was killed ({signal.strsignal(-code)})"
-    return f"its process ended at once, with exit code {code}"
+    if died.status < 0:
+        return f"its process was killed ({signal.strsignal(-died.status)})"
+    return f"its process ended at once, with exit code {died.status}"

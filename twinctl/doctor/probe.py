@@ -1,13 +1,12 @@
 """The checks that import a library or ask the network: `python -m twinctl.doctor.probe GROUP`, a JSON line a finding.
 
 What must stay true: importing this module imports nothing heavy; a group's checks come in the order of `PROBES`, and
-end at the first that failed; stdout carries findings only, whatever the libraries print.
+end at the first that failed.
 """
 
 from __future__ import annotations
 
 import functools
-import json
 import logging
 import os
 import sys
@@ -16,6 +15,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from twinctl.child_process import Send, report
 from twinctl.doctor.checks import Finding, checked
 from twinctl.planning.device import nvidia_driver, refuse_early
 from twinctl.wording import GIB
@@ -287,17 +287,14 @@ PROBES: Mapping[str, Probe] = {
 }
 
 
-def main(group: str) -> None:
-    """Run a group's checks and report each."""
-    probe = PROBES[group]
-    report = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
+def run_checks(probe: Probe, send: Send) -> None:
+    """Run a group's checks and send what each found, up to the first that failed."""
     for name, check in probe.checks.items():
         finding = checked(name, check, probe.hint, show_text=probe.show_text)
-        report.write(json.dumps(asdict(finding)) + "\n")
+        send(asdict(finding))
         if finding.state == "failed":
             break
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    report(functools.partial(run_checks, PROBES[sys.argv[1]]))

@@ -20,8 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from twinctl import errors
-from twinctl.errors import BusyError, EngineError, Interrupted, Terminated, TwinctlError, UpstreamError
+from twinctl.errors import BusyError, EngineError, Interrupted, Terminated, TwinctlError, UpstreamError, error_of
 from twinctl.pipeline.lineage import Result
 from twinctl.workspace.artifact import Artifact, Record
 from twinctl.workspace.disk import full_disk
@@ -248,8 +247,8 @@ def what_happened(artifact: Artifact, code: int | None = None, asked: int | None
         return UpstreamError(f"{artifact.path} is gone", "was the workspace moved? look there: twinctl status")
     log = artifact.path / "log.txt"
     if failure := artifact.failure():  # of this attempt: each begins by removing it
-        kind = getattr(errors, failure["class"], TwinctlError)
-        return kind(failure["message"], failure["hint"] or f"what the libraries said: {log}")
+        hint = failure["hint"] or f"what the libraries said: {log}"
+        return error_of(failure["class"], failure["message"], hint)
     by_event = code is None and _last_event(artifact) == "stopped"
     if not by_event and (full := full_disk(artifact.path)):
         return full
