@@ -25,11 +25,6 @@ def without_controls(text: str) -> str:
     return _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
-def text_digest(*parts: str) -> bytes:
-    """A short digest that two texts share only if they are equal (collisions at 96 bits aside)."""
-    return hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=12).digest()
-
-
 class Duplicates:
     """Remembers what was seen: `repeats` says why a text is a repetition, None if it is new."""
 
@@ -42,10 +37,11 @@ class Duplicates:
         """ "duplicate", "near duplicate" or None."""
         if self._kind == "none":
             return None
-        key = text_digest(text)
-        if key in self._seen:
+        # Two texts share a digest of 96 bits only if they are equal.
+        digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).digest()
+        if digest in self._seen:
             return "duplicate"
-        self._seen.add(key)
+        self._seen.add(digest)
         return "near duplicate" if self._near and self._near.repeats(text) else None
 
 

@@ -134,8 +134,14 @@ def _without_front_matter(text: str, removed: Counter[str]) -> tuple[str, str]:
     if front is None or not front[2].strip() or not all(map(_SETTING.fullmatch, front[2].split("\n"))):
         return text, ""
     removed["front matter"] += 1
-    title = _TITLE.search(front[2])
-    return text[front.end() :], _line(_markdown_line(_value(title))) if title else ""
+    body, title = text[front.end() :], _TITLE.search(front[2])
+    if title is None:
+        return body, ""
+    from twinctl.data.markdown import read_markdown
+
+    value = _value(title)
+    words = " ".join(block for _, block in read_markdown(value.strip(), Counter()))
+    return body, _line(words or value)
 
 
 def _value(title: re.Match[str]) -> str:
@@ -147,12 +153,6 @@ def _value(title: re.Match[str]) -> str:
     if title["single"] is not None:
         return title["single"].replace("''", "'")
     return title["block"] or re.sub(r"(?:^|[ \t])#.*", "", title["bare"])
-
-
-def _markdown_line(text: str) -> str:
-    from twinctl.data.markdown import read_markdown
-
-    return " ".join(block for _, block in read_markdown(text.strip(), Counter())) or text
 
 
 # Plain text

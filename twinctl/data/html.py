@@ -58,11 +58,12 @@ def read_html(source: str, removed: Counter[str]) -> tuple[list[Block], str]:
     when that is for its headings to say. Raises ConfigError for markup that the parser rejects.
     """
     soup = _soup(source)
-    stated = _stated_title(soup)
+    card = soup.select_one("meta[property='og:title'][content]")
+    stated = str(card["content"]) if card else soup.title.get_text() if soup.title else ""
     _drop(soup.select(UNREAD))
     _drop([tag for tag in soup.select(NAVIGATION) if _is_navigation(tag)], "navigation", removed)
     blocks = [block for root in _articles(soup, removed) for block in _read(root, removed)]
-    return blocks, _title(blocks, stated)
+    return blocks, _title(blocks, " ".join(stated.split()))
 
 
 def read_fragment(source: str, removed: Counter[str]) -> list[Block]:
@@ -89,12 +90,6 @@ def _title(blocks: list[Block], stated: str) -> str:
     if own:
         return max(own, key=len)
     return "" if [level for level, _ in headings].count(1) == 1 else stated
-
-
-def _stated_title(soup: BeautifulSoup) -> str:
-    card = soup.select_one("meta[property='og:title'][content]")
-    text = str(card["content"]) if card else soup.title.get_text() if soup.title else ""
-    return " ".join(text.split())
 
 
 def _drop(tags: list[Tag], kind: str = "", removed: Counter[str] | None = None) -> None:

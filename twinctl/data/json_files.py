@@ -39,24 +39,21 @@ def json_lines(path: Path, label: str, bad: OnBadRow | None) -> Iterator[Located
                 line = line.removeprefix(codecs.BOM_UTF8)
             if not line or line.isspace():
                 continue
+            place = f"{label}:{number}"
             try:
                 row = json.loads(line.decode())
+            except UnicodeDecodeError as error:
+                refuse_row(place, f"is not UTF-8: {error.reason}", SAVE_UTF8, bad, error)
+                continue
             except (ValueError, RecursionError) as error:
-                _refuse_line(f"{label}:{number}", error, bad)
+                column = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+                hint = "the file must be JSON Lines: one JSON object a line"
+                refuse_row(place, f"is not JSON: {_reason(error)}{column}", hint, bad, error)
                 continue
             if isinstance(row, dict):
-                yield f"{label}:{number}", row
+                yield place, row
             else:
-                refuse_row(f"{label}:{number}", *_NO_ROW, bad)
-
-
-def _refuse_line(place: str, error: ValueError | RecursionError, bad: OnBadRow | None) -> None:
-    if isinstance(error, UnicodeDecodeError):
-        refuse_row(place, f"is not UTF-8: {error.reason}", SAVE_UTF8, bad, error)
-        return
-    column = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
-    hint = "the file must be JSON Lines: one JSON object a line"
-    refuse_row(place, f"is not JSON: {_reason(error)}{column}", hint, bad, error)
+                refuse_row(place, *_NO_ROW, bad)
 
 
 def _reason(error: ValueError | RecursionError) -> str:

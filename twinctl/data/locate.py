@@ -115,24 +115,21 @@ def spool_input(folder: Path) -> Path:
     try:
         with open(draft, "wb") as stream:
             shutil.copyfileobj(sys.stdin.buffer, stream)
-        return _kept(draft)
+        return _named_by_content(draft)
     finally:
         draft.unlink(missing_ok=True)
 
 
-def _kept(draft: Path) -> Path:
-    """The draft under its own name, unless it is there already."""
+def _named_by_content(draft: Path) -> Path:
+    """The draft under a name that follows from its content, unless there is such a file already."""
     digest = file_sha256(draft)
     if not draft.stat().st_size:
         raise ConfigError("standard input is empty", _PIPE)
-    path = draft.with_name(digest[:16] + _suffix_of(draft))
-    if not path.exists() or file_sha256(path) != digest:
-        replace_atomically(draft, path)
-    return path
-
-
-def _suffix_of(draft: Path) -> str:
     with open(draft, "rb") as stream:
         packed = stream.read(2) == b"\x1f\x8b"
     with damage_reported("standard input"), gzip.open(draft) if packed else open(draft, "rb") as stream:
-        return _JSON.get(first_byte(stream), ".txt") + ".gz" * packed
+        suffix = _JSON.get(first_byte(stream), ".txt")
+    path = draft.with_name(digest[:16] + suffix + ".gz" * packed)
+    if not path.exists() or file_sha256(path) != digest:
+        replace_atomically(draft, path)
+    return path

@@ -64,7 +64,10 @@ def _blocks(parent: SyntaxTreeNode, removed: Counter[str]) -> Iterator[Block]:
             for _, text in _blocks(node, removed):
                 yield 0, text and "> " + text.replace("\n", "\n> ")
         elif node.type == "html_block":
-            yield from _html(node.content, removed)
+            # It has the author's words as well, above all in posts that were brought over from elsewhere.
+            blocks = read_fragment(node.content, removed)
+            removed.update({} if blocks else {"html": 1})
+            yield from blocks
 
 
 def _items(node: SyntaxTreeNode, removed: Counter[str]) -> Iterator[str]:
@@ -73,14 +76,6 @@ def _items(node: SyntaxTreeNode, removed: Counter[str]) -> Iterator[str]:
         mark = f"{number}." if node.type == "ordered_list" else "-"
         text = "\n".join(text for _, text in _blocks(item, removed) if text)
         yield text and f"{mark} {text}".replace("\n", "\n  ")
-
-
-def _html(source: str, removed: Counter[str]) -> list[Block]:
-    """A block of HTML has the author's words as well, above all in posts that were brought over from elsewhere."""
-    blocks = read_fragment(source, removed)
-    if not blocks:
-        removed["html"] += 1
-    return blocks
 
 
 def _words(inline: SyntaxTreeNode, removed: Counter[str]) -> Iterator[str]:

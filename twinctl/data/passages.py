@@ -45,7 +45,9 @@ def passages(document: Document, *, length: Length, room: int) -> Iterator[Passa
     for heading, text in cut:
         name = _label(heading) or _label(incipit(text)) or "…"
         seen[name] += 1
-        yield Passage(_prompt(name, title, seen[name]), text)
+        whole = f" of “{title}”" if title and title != name else ""
+        part = f", part {seen[name]}" if seen[name] > 1 else ""
+        yield Passage(f"Write the passage “{name}”{whole}{part}.", text)
 
 
 def plain_text(document: Document) -> str:
@@ -62,14 +64,6 @@ def pieces(text: str, *, length: Length, room: int) -> Iterator[str]:
     white space at the cuts.
     """
     yield from _cut(text, length, room, room)
-
-
-# Questions
-
-
-def _prompt(name: str, title: str, part: int) -> str:
-    whole = f" of “{title}”" if title and title != name else ""
-    return f"Write the passage “{name}”{whole}{f', part {part}' if part > 1 else ''}."
 
 
 def _label(text: str) -> str:
@@ -104,7 +98,10 @@ def _cut(text: str, length: Length, aim: int, room: int) -> list[str]:
     text = text.strip()
     parts = list(_parts(text, length, aim, room))
     spans = [span for group in _groups(parts, aim, room) for span in _whole(text, group, length, room)]
-    cut = (text[start:end].strip() for start, end in _without_tiny_tail(text, spans, length, room))
+    if len(spans) > 1 and length(text[slice(*spans[-1])]) < TINY:
+        *others, (start, _), (_, end) = spans
+        spans = [*others, (start, end)] if length(text[start:end]) <= room else spans
+    cut = (text[start:end].strip() for start, end in spans)
     return [piece for piece in cut if piece]
 
 
@@ -136,21 +133,17 @@ def _whole(text: str, group: Sequence[_Part], length: Length, room: int) -> list
     return _whole(text, group[:half], length, room) + _whole(text, group[half:], length, room)
 
 
-def _without_tiny_tail(text: str, spans: list[tuple[int, int]], length: Length, room: int) -> list[tuple[int, int]]:
-    if len(spans) < 2 or length(text[slice(*spans[-1])]) >= TINY:
-        return spans
-    *others, (start, _), (_, end) = spans
-    return [*others, (start, end)] if length(text[start:end]) <= room else spans
-
-
 def _parts(text: str, length: Length, aim: int, room: int) -> Iterator[_Part]:
     """Paragraphs; sentences of those that are over `aim`; words of those that are over `room`."""
-    for start, end in _between(0, len(text), _paragraph_ends(text)):
+    paragraph_ends = (match.end() for match in re.finditer(r"\n\s*\n\s*", text))
+    for start, end in _between(0, len(text), paragraph_ends):
         whole = length(text[start:end].strip())
         if whole <= aim:
             yield _Part(start, end, whole, whole)
             continue
-        for first, last in _between(start, end, _sentence_ends(text, start, end)):
+        marks = _SENTENCE_END.finditer(text, start, end)
+        sentence_ends = (mark.end() for mark in marks if _ends_sentence(text, mark))
+        for first, last in _between(start, end, sentence_ends):
             tokens = length(text[first:last].strip())
             for part in _fitting(text, first, last, tokens, length, aim, room):
                 yield _Part(*part, whole if part[0] == start else part[2])
@@ -187,10 +180,6 @@ def _ends(pattern: re.Pattern[str], text: str, start: int, end: int) -> Sequence
     return [match.end() for match in pattern.finditer(text, start, end) if start < match.end() < end]
 
 
-def _paragraph_ends(text: str) -> Iterator[int]:
-    return (match.end() for match in re.finditer(r"\n\s*\n\s*", text))
-
-
 # Sentences
 
 _SENTENCE_END = re.compile(
@@ -206,10 +195,6 @@ _SHORT = re.compile(
     |mme|mlle|art|chap|sra|srta|dra|ud|uds|pág|sig|dott|ing|avv|np|tzn|mgr|inż|tj|jan|feb|aug|sept|oct|nov|dec""",
     re.IGNORECASE | re.VERBOSE,
 )
-
-
-def _sentence_ends(text: str, start: int, end: int) -> Iterator[int]:
-    return (match.end() for match in _SENTENCE_END.finditer(text, start, end) if _ends_sentence(text, match))
 
 
 def _ends_sentence(text: str, end: re.Match[str]) -> bool:

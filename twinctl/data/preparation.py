@@ -78,8 +78,12 @@ class Preparation:
     def _add(self, source: Source) -> None:
         counts = self.report.source(source.name, source.role)
         self._weights[source.name] = source.weight
-        last = self._taken["general"] + self._cap() if source.role == "general" else None
-        counts.capped = last is not None and self._taken["general"] >= last
+        last: int | None = None
+        if source.role == "general":
+            in_ratio = math.ceil(self._taken["author"] * GENERAL_FOR / OF_THE_AUTHOR)
+            rows = self._recipe.general_rows
+            last = in_ratio if rows == RATIO else int(rows)
+            counts.capped = self._taken["general"] >= last
         pending: deque[tuple[list[Candidate], Future[list[Encoded]]]] = deque()
         candidates = self._candidates(source, counts)
         while not counts.capped and (batch := list(islice(candidates, BATCH))):
@@ -93,13 +97,6 @@ class Preparation:
 
     def _report_progress(self) -> None:
         self._event("progress", rows=self.report.read, seconds=round(time.monotonic() - self._began, 1))
-
-    def _cap(self) -> int:
-        """How many more general rows may be taken."""
-        wanted = self._recipe.general_rows
-        if wanted == RATIO:
-            wanted = math.ceil(self._taken["author"] * GENERAL_FOR / OF_THE_AUTHOR)
-        return max(int(wanted) - self._taken["general"], 0)
 
     # Rows → candidates
 

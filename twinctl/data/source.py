@@ -62,7 +62,7 @@ class Source:
         content: dict[str, Any] = {"repo": self.repo, "sha": self.sha, "split": self.split}
         if not self.repo:
             # The format too: it may read the same bytes in another way.
-            files = [[file.digest, format_of(path) or "json", file.title] for path, file in self._located()]
+            files = [[file.digest, format_of(path) or "json", file.title] for path, file in self.located()]
             content = {"files": files}
         asked = {"limit": self.limit, "weight": None if self.weight == 1 else self.weight, "map": list(self.map)}
         return {"role": self.role, **content, **{name: value for name, value in asked.items() if value}}
@@ -81,18 +81,14 @@ class Source:
 
     def local_files(self) -> Iterator[tuple[Path, str]]:
         """Its files' paths on this machine, and their digests."""
-        return ((path, file.digest) for path, file in self._located())
+        return ((path, file.digest) for path, file in self.located())
 
-    def _located(self) -> Iterator[tuple[Path, DataFile]]:
+    def located(self) -> Iterator[tuple[Path, DataFile]]:
+        """Its files with their paths on this machine."""
         return ((Path(file.path) if file.path else _author_rows(), file) for file in self.files)
 
-    def labelled(self) -> Iterator[tuple[Path, DataFile, str]]:
-        """The files with their labels, which begin their rows' places."""
-        for path, file in self._located():
-            yield path, file, self.label(path)
-
     def label(self, path: Path) -> str:
-        """How one of its files is called in messages: its path below the folder or glob, or its name."""
+        """How messages and the rows' places call one of its files: its path below the folder or glob, or its name."""
         fixed = takewhile(lambda part: not has_magic(part), Path(os.path.expanduser(self.locator)).parts)
         base = Path(os.path.abspath(Path(*fixed)))
         below = str(path.relative_to(base)) if base in path.parents else path.name
@@ -130,7 +126,12 @@ def _resolved(
         raise ConfigError(f"{locator} is not a data set on the Hub", "leave split and revision out")
     else:
         files = tuple(_file(locator, path, memo) for path in paths)
-        source = Source(role, _display_name(locator), locator, files)
+        name, path = locator, os.path.expanduser(locator)
+        if locator == INPUT:
+            name = "standard input"
+        elif os.path.exists(path):
+            name = os.path.basename(os.path.abspath(path))
+        source = Source(role, name, locator, files)
     return replace(source, limit=wanted.limit, weight=wanted.weight, map=wanted.map)
 
 
@@ -148,13 +149,6 @@ def _author_rows() -> Path:
     from twinctl.bundled import AUTHOR_ROWS
 
     return AUTHOR_ROWS
-
-
-def _display_name(locator: str) -> str:
-    if locator == INPUT:
-        return "standard input"
-    path = os.path.expanduser(locator)
-    return os.path.basename(os.path.abspath(path)) if os.path.exists(path) else locator
 
 
 def _file(locator: str, path: Path, memo: DigestMemo) -> DataFile:
@@ -237,20 +231,17 @@ def read_rows(source: Source, *, bad: OnBadRow | None = None) -> Iterator[Locate
     """
     left = sys.maxsize if source.limit is None else source.limit
     if source.repo:
-        yield from islice(_hub_rows(source), left)
+        from twinctl.hub import dataset_rows
+
+        assert source.sha and source.split
+        rows = dataset_rows(source.repo, source.sha, source.split)
+        yield from ((f"{source.repo} row {number}", row) for number, row in enumerate(islice(rows, left), 1))
         return
-    for path, file, label in source.labelled():
+    for path, file in source.located():
+        label = source.label(path)
         with require_unchanged(path, file.digest, label):
             for row in islice(file_rows(path, label, bad, file.title), left):
                 left -= 1
                 yield row
         if not left:
             return
-
-
-def _hub_rows(source: Source) -> Iterator[LocatedRow]:
-    from twinctl.hub import dataset_rows
-
-    assert source.repo and source.sha and source.split
-    for number, row in enumerate(dataset_rows(source.repo, source.sha, source.split), 1):
-        yield f"{source.repo} row {number}", row

@@ -132,7 +132,10 @@ def _loaded(folder: Path, model: Mapping[str, Any]) -> tuple[Any, dict[str, str]
     if not is_taken_as_stored(folder, config, model, stored):
         answer = _ask(folder)
         backend, named = type(stored).from_str(answer["tokenizer"]), answer["named"]
-    eos = named.get("eos_token") or _by_id(backend, _of_text_model(model, "eos_token_id"))
+    eos_id = _of_text_model(model, "eos_token_id")
+    eos_id = eos_id[0] if isinstance(eos_id, list) and eos_id else eos_id
+    by_id = backend.id_to_token(eos_id) if isinstance(eos_id, int) else None
+    eos = named.get("eos_token") or by_id
     if not eos or stored.token_to_id(eos) is None:  # transformers would add it, as a token that no model knows
         raise ConfigError(
             f"the tokenizer in {folder} names no EOS token of its own", "set eos_token in its tokenizer_config.json"
@@ -182,8 +185,3 @@ def _json(path: Path) -> dict[str, Any]:
 def _of_text_model(model: Mapping[str, Any], name: str) -> Any:
     """A setting of the model, or of its text half where it also sees."""
     return model.get(name, (model.get("text_config") or {}).get(name))
-
-
-def _by_id(backend: Any, value: Any) -> str:
-    identifier = value[0] if isinstance(value, list) and value else value
-    return str(backend.id_to_token(identifier) or "") if isinstance(identifier, int) else ""

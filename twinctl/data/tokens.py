@@ -205,20 +205,16 @@ def read_tokens(folder: Path, split: str) -> pa.Table:
 
 def samples(table: pa.Table) -> Iterator[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
     """(ids, labels) of each sample, int32 and equally long; a label of -100 is not learnt."""
+    import numpy as np
+
     for batch in table.select(["input_ids", "trained"]).to_batches():
         for ids, spans in zip(_rows(batch.column(0)), _rows(batch.column(1)), strict=True):
-            yield ids, _labels(ids, spans)
+            labels = np.full_like(ids, IGNORED)
+            for start, end in spans.reshape(-1, 2):
+                labels[start:end] = ids[start:end]
+            yield ids, labels
 
 
 def _rows(column: Any) -> Iterator[Any]:
     values, offsets = column.values.to_numpy(), column.offsets.to_numpy()
     return (values[start:end] for start, end in pairwise(offsets.tolist()))
-
-
-def _labels(ids: Any, spans: Any) -> Any:
-    import numpy as np
-
-    labels = np.full_like(ids, IGNORED)
-    for start, end in spans.reshape(-1, 2):
-        labels[start:end] = ids[start:end]
-    return labels
