@@ -18,11 +18,12 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from twinctl.cli.curve import bar, curve, smoothed
+from twinctl.cli.curve import bar, curve
 from twinctl.cli.dashboard import Frame, span
 from twinctl.cli.output import Output
 from twinctl.cli.training_progress import Training, shown
 from twinctl.cli.watch import Viewer, event_text
+from twinctl.pipeline.loss_curve import smoothed
 
 Event = dict[str, Any]
 TEXTS = [

@@ -6,8 +6,9 @@ What must stay true: exactly as many lines as were asked for, none wider than as
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate
 from typing import TYPE_CHECKING
+
+from twinctl.pipeline.loss_curve import Points, smoothed
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -19,7 +20,6 @@ MARK, PLAIN_MARK = "◆", "o"
 LINE_STYLE, CLOUD_STYLE, MARK_STYLE, AXIS_STYLE = "cyan", "bright_black", "bold yellow", "bright_black"
 # Points beyond this many are thinned out: no terminal has as many columns, and a picture must cost nothing.
 MOST = 1000
-Points = Sequence[tuple[int, float]]
 
 
 class Canvas:
@@ -110,20 +110,6 @@ def bar(part: float, width: int, *, plain: bool = False) -> Text:
     done = round(min(max(part, 0.0), 1.0) * width)
     full, rest = ("#", "-") if plain else ("━", "─")
     return Text.assemble((full * done, "green"), (rest * (width - done), "bright_black"), no_wrap=True)
-
-
-def smoothed(points: Points) -> Points:
-    """Each value the mean of itself and some before it, of the more the more there are; few stay as they are."""
-    window = max(len(points) // 25, 1)
-    if window == 1:
-        return points
-    sums = [0.0, *accumulate(value for _, value in points)]
-    # At the left end a window half as wide as there are points: else the first, steep steps look like a jump.
-    starts = [max(index + 1 - window, (index + 1) // 2) for index in range(len(points))]
-    return [
-        (step, (sums[index + 1] - sums[start]) / (index + 1 - start))
-        for index, ((step, _), start) in enumerate(zip(points, starts, strict=True))
-    ]
 
 
 def _bounds(losses: Sequence[float], evaluations: Sequence[float]) -> tuple[float, float]:

@@ -16,6 +16,7 @@ from typing_extensions import TypedDict
 
 from twinctl.config.push import PushKind
 from twinctl.errors import ConfigError
+from twinctl.hub.names import STORED_ID
 from twinctl.pipeline.kind import Kind, is_training
 from twinctl.workspace.artifact import Record
 from twinctl.workspace.run import NAME
@@ -27,7 +28,7 @@ _ACTING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # what a terminal obeys
 Count = Annotated[int, Field(ge=0, le=10**18)]
 Sha = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Repo = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)?$", max_length=200)]
+Repo = Annotated[str, Field(pattern=f"^{STORED_ID}$", max_length=200)]
 Word = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,64}$")]
 Text = Annotated[str, Field(max_length=200)]
 """Shown as text, whatever it is."""

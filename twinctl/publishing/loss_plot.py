@@ -10,8 +10,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any
+
+from twinctl.pipeline.loss_curve import Points, smoothed
 
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
@@ -39,7 +40,7 @@ class Frame:
         return (LEFT + across * width) * FINER, (TOP + down * height) * FINER
 
 
-def loss_curve(losses: Sequence[tuple[int, float]], evaluations: Mapping[int, float]) -> bytes:
+def loss_curve(losses: Points, evaluations: Mapping[int, float]) -> bytes:
     """The picture, as a PNG file. There must be a loss or an evaluation."""
     from PIL import Image, ImageDraw
 
@@ -57,7 +58,7 @@ def loss_curve(losses: Sequence[tuple[int, float]], evaluations: Mapping[int, fl
     return file.getvalue()
 
 
-def _frame(losses: Sequence[tuple[int, float]], marks: Sequence[tuple[int, float]]) -> Frame:
+def _frame(losses: Points, marks: Points) -> Frame:
     """From zero to the highest loss, but for the few that would press the rest flat; the marks are always inside."""
     steps = [step for step, _ in [*losses, *marks]] or [0]
     values = sorted(loss for _, loss in losses)
@@ -88,7 +89,7 @@ def _axes(draw: ImageDraw, frame: Frame) -> None:
     _write(draw, (LEFT * FINER, 20 * FINER), "loss, nats a token", anchor="lm")
 
 
-def _curves(draw: ImageDraw, frame: Frame, losses: Sequence[tuple[int, float]], marks: Sequence[Point]) -> None:
+def _curves(draw: ImageDraw, frame: Frame, losses: Points, marks: Sequence[Point]) -> None:
     for point in losses:
         _dot(draw, frame.at(*point), 2 * FINER, CLOUD)
     line = [frame.at(*point) for point in smoothed(losses)]
@@ -124,14 +125,3 @@ def _font() -> Any:
     from PIL import ImageFont
 
     return ImageFont.load_default(14 * FINER)
-
-
-def smoothed(points: Sequence[tuple[int, float]]) -> list[Point]:
-    """Each value the mean of itself and some before it, of the more the more there are."""
-    window = max(len(points) // 25, 1)
-    sums = [0.0, *accumulate(loss for _, loss in points)]
-    starts = [max(index + 1 - window, (index + 1) // 2) for index in range(len(points))]
-    return [
-        (step, (sums[index + 1] - sums[start]) / (index + 1 - start))
-        for index, ((step, _), start) in enumerate(zip(points, starts, strict=True))
-    ]

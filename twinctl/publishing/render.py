@@ -6,12 +6,11 @@ nothing; no secret is in it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from twinctl.config.secrets import redact
-from twinctl.errors import UsageError
+from twinctl.hub.names import require_new_name
 from twinctl.ollama.modelfile import hub_files
 from twinctl.pipeline.kind import Kind
 from twinctl.pipeline.lineage import Result
@@ -24,8 +23,6 @@ from twinctl.publishing.loss_plot import loss_curve
 from twinctl.publishing.metadata import metadata
 from twinctl.publishing.usage import usage
 from twinctl.publishing.user_edits import composed
-
-_REPO = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -51,9 +48,9 @@ def render(
     GGUF's 16-bit model is on the Hub. `sample`: whether a held-out prompt and its answer are shown. The Hub is asked
     for the licences of what is there. Raises UpstreamError when something that the card tells of is not there.
     """
-    for each in (repo, merged_repo):
-        if each is not None and not _REPO.fullmatch(each):
-            raise UsageError(f"“{each}” is not a repository's name", "write OWNER/NAME, for example: me/my-twin")
+    for name in (repo, merged_repo):
+        if name is not None:
+            require_new_name(name)
     facts = gather(view, kind, repo, made=made, merged_repo=merged_repo)
     licence, sources = base_licence(facts.base), data_sources(facts.tokens)
     texts = {
