@@ -31,7 +31,7 @@ import numpy as np
 from twinctl.gguf.checkpoint import stored_tensors
 from twinctl.gguf.encoding import _SLICE, Tensor, available_cores, encoded
 from twinctl.gguf.ggml import encode
-from twinctl.gguf.quant_types import QUANTS, Shape, find_quant
+from twinctl.gguf.quant_types import QUANTS, ModelTraits, find_quant
 from twinctl.gguf.writer import write_gguf
 
 LLAMA_CPPS = {"f16": 14.96, "q8_0": 7.95, "q6_k": 6.14, "q5_k_m": 5.33, "q4_k_m": 4.58, "q3_k_m": 3.74}  # GiB
@@ -101,7 +101,7 @@ def _make_tokenizer(folder: Path) -> None:
 
 def speeds(folder: Path, quant: str, layers: int, threads: int) -> tuple[float, float]:
     """Elements a second of ours and of the function alone, over the same layers."""
-    mix, model, stored = find_quant(quant), Shape(layers, tied=False), stored_tensors(folder)
+    mix, model, stored = find_quant(quant), ModelTraits(layers, tied=False), stored_tensors(folder)
     matrices = [each for each in shapes(layers) if each[1].startswith("blk.") and len(each[2]) == 2]
     slices = sum(prod(shape) for _, _, shape in matrices) // layers // _SLICE
     measured = min(layers, -(-threads * SLICES // slices))
@@ -149,7 +149,7 @@ def one(folder: Path, quant: str, threads: int) -> None:
 
 def whole_size(quant: str) -> int:
     """Bytes of the whole 8B's tensors."""
-    mix, model = find_quant(quant), Shape(LAYERS, tied=False)
+    mix, model = find_quant(quant), ModelTraits(LAYERS, tied=False)
     tensors = (Tensor(name, shape, mix.type_of(name, shape, model), np.empty(0)) for _, name, shape in shapes(LAYERS))
     return sum(tensor.size for tensor in tensors)
 

@@ -18,7 +18,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from twinctl.cli.curve import bar, curve
+from twinctl.cli.curve import bar, draw_curve
 from twinctl.cli.dashboard import Frame, span
 from twinctl.cli.output import Output
 from twinctl.cli.training_progress import Training, shown
@@ -204,7 +204,7 @@ def test_secrets_and_what_a_terminal_would_obey_are_not_shown(monkeypatch: pytes
 
 def test_the_curve_is_as_large_as_asked_for_and_marks_evaluations() -> None:
     losses = [(number, 5.0 if number < 5 else 2.0 - number / 1000) for number in range(1, 501)]
-    lines = [line.plain for line in curve(losses, {0: 2.2, 500: 1.6}, 60, 10, plain=False)]
+    lines = [line.plain for line in draw_curve(losses, {0: 2.2, 500: 1.6}, 60, 10, plain=False)]
     assert len(lines) == 10
     assert {cell_len(line) for line in lines} == {60}
     assert "".join(lines).count("◆") == 2
@@ -215,7 +215,7 @@ def test_the_curve_is_as_large_as_asked_for_and_marks_evaluations() -> None:
 
 @pytest.mark.parametrize("losses", [[], [(1, 2.0)], [(1, 2.0), (2, 2.0)], [(7, -1e9), (8, 1e9)]])
 def test_a_curve_of_hardly_anything(losses: list[tuple[int, float]]) -> None:
-    lines = curve(losses, {0: 2.0}, 30, 5, plain=False)
+    lines = draw_curve(losses, {0: 2.0}, 30, 5, plain=False)
     assert len(lines) == 5
     assert all(line.cell_len <= 30 for line in lines)
 

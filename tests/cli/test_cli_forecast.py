@@ -233,12 +233,12 @@ def test_it_is_shown_to_people_and_to_scripts(
     put_gpu(tmp_path, monkeypatch, 80)
     found = look(large_base, method="qlora")
     capsys.readouterr()
-    shown.show(Output(), found)
+    shown.show_forecast(Output(), found)
     seen = capsys.readouterr()
     for word in ("NVIDIA H200", "driver 580.65.06", "8.0 B parameters, QLoRA r", "weights 5.31", "GGUF q4_k_m"):
         assert word in seen.out
     assert "fits (chosen)" in seen.out and "a 4-bit run" in seen.err
-    shown.show(Output(json=True), found)
+    shown.show_forecast(Output(json=True), found)
     document = json.loads(capsys.readouterr().out)
     assert document["command"] == "train" and document["warnings"] == list(found.warnings)
     assert document["plan"]["choice"]["total_gib"] == found.choice.memory.total  # type: ignore[union-attr]

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from twinctl.cli.app import app
-from twinctl.docs.topics import TOPICS, text_of, title_of
+from twinctl.docs.topics import TOPICS, page_text, title_of
 
 
 def docs(*words: str) -> Result:
@@ -28,13 +28,13 @@ def test_the_list_has_every_topic_with_its_title(words: tuple[str, ...]) -> None
 
 
 def test_in_a_pipe_a_page_is_its_markdown() -> None:
-    assert docs("settings").stdout == text_of("settings")
+    assert docs("settings").stdout == page_text("settings")
 
 
 def test_a_script_gets_the_topics_and_a_page_as_documents() -> None:
     assert json.loads(docs("--json").stdout)["topics"][0] == {"name": TOPICS[0], "title": title_of(TOPICS[0])}
     page = json.loads(docs("settings", "--json").stdout)
-    assert (page["topic"], page["text"]) == ("settings", text_of("settings"))
+    assert (page["topic"], page["text"]) == ("settings", page_text("settings"))
 
 
 def test_a_mistyped_topic_gets_the_near_one_and_all_names() -> None:

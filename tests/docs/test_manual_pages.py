@@ -22,7 +22,7 @@ from tests.support.manual_pages import (
 )
 from twinctl import errors
 from twinctl.docs.settings import MARKED, TABLES, page_of
-from twinctl.docs.topics import FOLDER, TOPICS, text_of, title_of
+from twinctl.docs.topics import FOLDER, TOPICS, page_text, title_of
 from twinctl.verification.limits import LIMITS
 
 
@@ -32,7 +32,7 @@ def test_the_topics_are_the_pages() -> None:
 
 @pytest.mark.parametrize("topic", TOPICS)
 def test_every_page_begins_with_its_title(topic: str) -> None:
-    assert text_of(topic).startswith(f"# {title_of(topic)}\n")
+    assert page_text(topic).startswith(f"# {title_of(topic)}\n")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -69,7 +69,7 @@ def test_the_readme_leads_to_every_page_and_to_the_contributors_page() -> None:
 
 
 def test_the_tables_of_the_settings_are_made_from_the_code() -> None:
-    text = text_of("settings")
+    text = page_text("settings")
     assert sorted(MARKED.findall(text)) == sorted(TABLES)
     assert text == page_of(text), "rewrite them: uv run python -m twinctl.docs.settings"
 
@@ -105,7 +105,7 @@ def test_every_hint_that_names_a_page_names_a_topic() -> None:
 def test_every_message_that_is_explained_is_one_of_the_code() -> None:
     """Names and numbers in a quoted message are written as …; the words between them are fixed."""
     code = re.sub(r'"\s*\n\s*f?"', "", strings_of_the_code())
-    quoted = [line[4:].strip("`") for line in text_of("troubleshooting").splitlines() if line.startswith("### ")]
+    quoted = [line[4:].strip("`") for line in page_text("troubleshooting").splitlines() if line.startswith("### ")]
     assert len(quoted) > 20
     for message in quoted:
         missing = [words for words in message.split("…") if words.strip(" :;,()“”") not in code]

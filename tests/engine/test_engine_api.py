@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.engine import Folder
-from twinctl.docs.topics import text_of
+from twinctl.docs.topics import page_text
 
 
 def test_the_script_of_the_manual_runs(demo: tuple[Folder, dict[str, Any]], tmp_path: Path) -> None:
     """In the demo's own workspace, so that only the chat has to be loaded."""
     folder, document = demo
-    (script,) = re.findall(r"```python\n(import twinctl\n.*?)```", text_of("python-api"), re.DOTALL)
+    (script,) = re.findall(r"```python\n(import twinctl\n.*?)```", page_text("python-api"), re.DOTALL)
     assert len([line for line in script.splitlines() if line]) == 10
     (tmp_path / "tiny-twin").symlink_to(folder.path / ".twinctl")
     done = subprocess.run(

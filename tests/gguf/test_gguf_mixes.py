@@ -13,9 +13,9 @@ from gguf import GGMLQuantizationType as T
 
 from twinctl.config.export import QUANTS as OFFERED
 from twinctl.errors import ConfigError
-from twinctl.gguf.quant_types import QUANTS, Shape, find_quant
+from twinctl.gguf.quant_types import QUANTS, ModelTraits, find_quant
 
-EIGHT_B = Shape(layers=32, tied=False)
+EIGHT_B = ModelTraits(layers=32, tied=False)
 # Layers whose attn_v and ffn_down are Q6_K in llama.cpp's q4_k_m and q5_k_m of 32 layers.
 MORE_BITS = {0, 1, 2, 3, 6, 9, 12, 15, 18, 21, 24, 27, 28, 29, 30, 31}
 OUTSIDE = {"token_embd.weight": (128_256, 4096), "output.weight": (128_256, 4096), "output_norm.weight": (4096,)}
@@ -41,7 +41,7 @@ BITS = {
 }
 
 
-def _types(quant: str, part: str, model: Shape = EIGHT_B) -> list[T]:
+def _types(quant: str, part: str, model: ModelTraits = EIGHT_B) -> list[T]:
     mix = find_quant(quant)
     return [mix.type_of(f"blk.{layer}.{part}.weight", (4096, 4096), model) for layer in range(model.layers)]
 
@@ -74,13 +74,13 @@ def test_the_medium_mixes(quant: str, less: T, part: str) -> None:
 def test_q3_k_m() -> None:
     assert _types("q3_k_m", "attn_v") == [T.Q5_K] * 2 + [T.Q4_K] * 30
     assert _types("q3_k_m", "ffn_down") == [T.Q5_K] * 2 + [T.Q4_K] * 30
-    assert _types("q3_k_m", "ffn_down", Shape(15, tied=False)) == [T.Q4_K] * 15
+    assert _types("q3_k_m", "ffn_down", ModelTraits(15, tied=False)) == [T.Q4_K] * 15
     assert set(_types("q3_k_m", "attn_output")) == {T.Q4_K}
     assert set(_types("q3_k_m", "ffn_up")) == {T.Q3_K}
 
 
 def test_values_of_a_70b_get_more() -> None:
-    big = Shape(80, tied=False, is_70b=True)
+    big = ModelTraits(80, tied=False, is_70b=True)
     assert set(_types("q4_k_m", "attn_v", big)) == {T.Q6_K, T.Q5_K}
     assert set(_types("q3_k_m", "attn_v", big)) == {T.Q5_K}
     assert set(_types("q4_k_m", "ffn_down", big)) == {T.Q6_K, T.Q4_K}
@@ -97,7 +97,7 @@ def test_values_of_a_70b_get_more() -> None:
     ],
 )
 def test_the_head_gets_more_also_where_it_is_the_embedding(quant: str, embedding: T, head: T) -> None:
-    mix, shape, tied = find_quant(quant), (1000, 4096), Shape(32, tied=True)
+    mix, shape, tied = find_quant(quant), (1000, 4096), ModelTraits(32, tied=True)
     assert mix.type_of("token_embd.weight", shape, EIGHT_B) == embedding
     assert mix.type_of("output.weight", shape, EIGHT_B) == mix.type_of("token_embd.weight", shape, tied) == head
     assert mix.type_of("output.weight", (1000, 4000), EIGHT_B) == (head if quant == "bf16" else T.Q8_0)

@@ -16,7 +16,7 @@ from twinctl.config.sampling import Sampling
 from twinctl.data.template import packaged
 from twinctl.errors import CheckFailed, ConfigError, TwinctlError
 from twinctl.ollama import template_script
-from twinctl.ollama.chat_format import Chat, read_chat
+from twinctl.ollama.chat_format import ChatFormat, read_chat_format
 from twinctl.ollama.go_read import rendered
 from twinctl.ollama.go_write import go_template
 from twinctl.ollama.modelfile import check_modelfile, commands, modelfile, parameters_of
@@ -178,14 +178,14 @@ def test_a_model_folder_says_how_it_is_spoken_to(tmp_path: Path) -> None:
     ids = Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab()
     stops = [ids["<|end_of_text|>"], ids["<|eot_id|>"], 99999]
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": stops}))
-    chat = read_chat(folder)
+    chat = read_chat_format(folder)
     assert (chat.bos, chat.adds_bos, chat.template.eos) == ("<|begin_of_text|>", True, "<|eot_id|>")
     assert chat.stops == ("<|eot_id|>", "<|end_of_text|>")
     assert check_modelfile(modelfile(chat, "a.gguf", PARAMETERS), chat)
 
 
 def test_a_tokenizer_that_adds_no_bos(tmp_path: Path) -> None:
-    chat = read_chat(_folder("qwen2", tmp_path, packaged("chatml").replace("{{- bos_token -}}\n", "")))
+    chat = read_chat_format(_folder("qwen2", tmp_path, packaged("chatml").replace("{{- bos_token -}}\n", "")))
     assert (chat.adds_bos, chat.stops) == (False, ("<|im_end|>",))
     assert check_modelfile(modelfile(chat, "a.gguf", PARAMETERS), chat)
 
@@ -194,11 +194,11 @@ def test_a_damaged_folder_is_refused(tmp_path: Path) -> None:
     folder = _folder("llama3", tmp_path, packaged("llama3"))
     (folder / "generation_config.json").write_text("{")
     with pytest.raises(TwinctlError, match="generation_config"):
-        read_chat(folder)
+        read_chat_format(folder)
 
 
 def test_the_day_is_said_to_be_that_of_the_export() -> None:
-    dated: Chat = chat_of("{{ bos_token }}" + "{{ strftime_now('%Y') }}" + CHATS["no system"].template.text[15:])
+    dated: ChatFormat = chat_of("{{ bos_token }}" + "{{ strftime_now('%Y') }}" + CHATS["no system"].template.text[15:])
     assert "the day's date" in modelfile(dated, "a.gguf", PARAMETERS)
 
 

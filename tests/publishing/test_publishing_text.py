@@ -18,7 +18,7 @@ from tests.support.written_records import SHA, RecordedRun, source
 from twinctl.bundled import BASE
 from twinctl.data.template import packaged
 from twinctl.errors import UpstreamError, UsageError
-from twinctl.ollama.chat_format import read_chat
+from twinctl.ollama.chat_format import read_chat_format
 from twinctl.ollama.modelfile import check_modelfile, commands
 from twinctl.pipeline.kind import Kind
 from twinctl.pipeline.run_view import RunView
@@ -222,7 +222,7 @@ def test_the_modelfile_of_a_card_writes_the_prompts_of_training(
     text = next(block for block in blocks(recorded_run.card(kind).text, "") if "TEMPLATE" in block)
     for name, content in recorded_run.tokenizer.items():
         (tmp_path / name).write_text(content)
-    assert check_modelfile(text, read_chat(tmp_path)) > 100
+    assert check_modelfile(text, read_chat_format(tmp_path)) > 100
     assert dict(commands(text))["from"] == "./twin-q8_0.gguf" and dict(commands(text))["num_ctx"] == "2048"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.support.families import FAMILIES
 from twinctl.data.template import MODEL, Template, template_text
-from twinctl.ollama.chat_format import Chat
+from twinctl.ollama.chat_format import ChatFormat
 
 SPECIALS = frozenset(
     {"<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|start_header_id|>", "<|eot_id|>", "<start_of_turn>", "<bos>"}
@@ -13,17 +13,17 @@ OURS = {"alpaca": "</s>", "chatml": "<|im_end|>", "llama3": "<|eot_id|>"}
 ENDS = {"gemma2": "<end_of_turn>", "gemma3": "<end_of_turn>"}
 
 
-def chat_of(text: str, *, bos: str | None = "<s>", eos: str = "</s>", adds_bos: bool | None = None) -> Chat:
+def chat_of(text: str, *, bos: str | None = "<s>", eos: str = "</s>", adds_bos: bool | None = None) -> ChatFormat:
     marks = {"eos_token": eos, **({"bos_token": bos} if bos else {})}
     adds = bool(bos) if adds_bos is None else adds_bos
-    return Chat(Template(MODEL, text, bos or "", eos, 2, marks), bos or "", adds, (eos,), SPECIALS)
+    return ChatFormat(Template(MODEL, text, bos or "", eos, 2, marks), bos or "", adds, (eos,), SPECIALS)
 
 
-def _ours(name: str, *, adds_bos: bool) -> Chat:
+def _ours(name: str, *, adds_bos: bool) -> ChatFormat:
     return chat_of(template_text(name, adds_bos=adds_bos), bos="<s>" if adds_bos else None, eos=OURS[name])
 
 
-def _family(name: str) -> Chat:
+def _family(name: str) -> ChatFormat:
     family = FAMILIES[name]
     return chat_of(family.template, bos=family.bos, eos=ENDS.get(name, family.eos))
 

@@ -12,7 +12,7 @@ import pytest
 from twinctl.bundled import BASE
 from twinctl.config.train import TrainOptions, TrainRecipe, TrainSettings
 from twinctl.errors import EngineError
-from twinctl.planning.memory import SPARE, Choice, Shape, choose, fits, fitting, memory_of
+from twinctl.planning.memory import SPARE, Choice, ModelShape, choose, fits, fitting, memory_of
 
 # With checkpointing, by rank, micro-batch and length; no figure of these was used to fit the prediction.
 RANKS = {
@@ -46,8 +46,8 @@ MEASURED = {
 }  # fmt: skip
 
 
-def shape(**changed: Any) -> Shape:
-    found = Shape.read({**LLAMA_8B, **changed})
+def shape(**changed: Any) -> ModelShape:
+    found = ModelShape.read({**LLAMA_8B, **changed})
     assert found is not None
     return found
 
@@ -67,18 +67,18 @@ def chosen(room: float | None, recipe: dict[str, Any] | None = None, length: int
 
 def test_the_shape_is_read_off_the_config() -> None:
     assert shape().parameters == pytest.approx(8.03e9, rel=0.001)
-    assert Shape.read({"text_config": LLAMA_8B, "tie_word_embeddings": True}) == shape()
+    assert ModelShape.read({"text_config": LLAMA_8B, "tie_word_embeddings": True}) == shape()
     assert shape(tie_word_embeddings=True).parameters == shape().parameters - 128256 * 4096
     assert shape(head_dim=64).linear["q_proj"] == (4096, 2048)
 
 
 @pytest.mark.parametrize("config", [{}, {"hidden_size": 8}, {"num_hidden_layers": 2}, {"text_config": None}])
 def test_a_config_that_does_not_tell_has_no_shape(config: dict[str, Any]) -> None:
-    assert Shape.read(config) is None
+    assert ModelShape.read(config) is None
 
 
 def test_the_bundled_base_is_counted_right() -> None:
-    found = Shape.read(json.loads((BASE / "config.json").read_text()))
+    found = ModelShape.read(json.loads((BASE / "config.json").read_text()))
     assert found is not None
     assert found.parameters == pytest.approx(3072 * 256 + 4 * (256 * 256 * 3 + 3 * 256 * 768), rel=0.01)
 
@@ -94,7 +94,7 @@ def test_the_measured_peaks_are_predicted(method: str, checkpointing: bool) -> N
 def test_where_k_and_v_are_spread_they_count() -> None:
     spread = pytest.approx(peak("lora", False, 2) + 2 * 32 * 4096 * 4096 * 2 / 2**30)
     assert peak("lora", False, 2, packing=False) == spread
-    older, ampere = (Shape.read(LLAMA_8B, capability) for capability in ((7, 5), (8, 0)))
+    older, ampere = (ModelShape.read(LLAMA_8B, capability) for capability in ((7, 5), (8, 0)))
     assert older is not None and ampere == shape()
     assert memory_of(older, TrainRecipe(), micro_batch=2, checkpointing=False, max_length=2048).total == spread
 
@@ -211,7 +211,7 @@ def test_a_shape_that_is_not_known_gets_the_leanest_plan() -> None:
 
 
 def test_the_bundled_base_fits_anywhere() -> None:
-    found = Shape.read(json.loads((BASE / "config.json").read_text()))
+    found = ModelShape.read(json.loads((BASE / "config.json").read_text()))
     choice = choose(found, settings(), room_gib=2, max_length=512)
     assert (choice.micro_batch, choice.checkpointing) == (8, False)
 

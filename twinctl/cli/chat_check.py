@@ -52,7 +52,7 @@ def judge(session: Session, run: Run, wanted: ModelSelection, sampling: Sampling
 def _judged(
     session: Session, run: Run, model: ChatModel, base: ChatModel | None, evidence: Evidence, sampling: Sampling
 ) -> ChatCheck:
-    shown = Progress(session.output, as_checked(sampling))
+    shown = CheckProgress(session.output, as_checked(sampling))
     found = check(model, base, evidence, sampling, ask=shown.ask, show=shown.piece, done=shown.done)
     if found.stopped:
         raise Interrupted("interrupted")
@@ -65,7 +65,7 @@ def _judged(
     return found
 
 
-class Progress:
+class CheckProgress:
     """Prompts and answers, as they come; nothing with --json."""
 
     def __init__(self, output: Output, sampling: Sampling) -> None:

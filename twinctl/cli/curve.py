@@ -78,7 +78,7 @@ class Canvas:
         return cells
 
 
-def curve(losses: Points, evaluations: Mapping[int, float], width: int, height: int, *, plain: bool) -> list[Text]:
+def draw_curve(losses: Points, evaluations: Mapping[int, float], width: int, height: int, *, plain: bool) -> list[Text]:
     """The picture with its axes; `plain`: for a terminal that has no braille."""
     from rich.text import Text
 

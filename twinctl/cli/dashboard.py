@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from twinctl.cli.curve import LINE_STYLE, MARK, MARK_STYLE, PLAIN_MARK, bar, curve
+from twinctl.cli.curve import LINE_STYLE, MARK, MARK_STYLE, PLAIN_MARK, bar, draw_curve
 from twinctl.cli.output import size
 from twinctl.cli.training_progress import Sample, Training, number, shown
 
@@ -225,7 +225,7 @@ class Frame:
         head = _rule(legend, width, plain=plain)
         if not losses and not self._training.evaluations:
             return [head, _text(("the first step is being done", "dim"))]
-        return [head, *curve(losses, self._training.evaluations, width, rows - 1, plain=plain)]
+        return [head, *draw_curve(losses, self._training.evaluations, width, rows - 1, plain=plain)]
 
     def _samples(self, width: int, rows: int, *, plain: bool) -> list[Text]:
         """A heading and some of the answers: a line of prompt each, and what fits of the text."""

@@ -41,13 +41,13 @@ def demo(
     prepared = project.prepare(preset=RUN)
     trained = project.train(tracking="none")
     exported = project.export(precision=["16bit"], quant=["q8_0"])
-    showcase = compare(session, project, trained)
+    showcase = ask_base_and_twin(session, project, trained)
     _report(session, folder, showcase, [prepared, trained, *exported])
     if not showcase.kept:
         raise CheckFailed("the twin does not sound as it should", "look at: twinctl inspect train")
 
 
-def compare(session: Session, project: Project, trained: Outcome) -> Showcase:
+def ask_base_and_twin(session: Session, project: Project, trained: Outcome) -> Showcase:
     """Ask base and twin, loaded once, every held-out prompt, greedily."""
     prompts = project.held_out_prompts()
     session.output.say("chat: loading Unsloth and the twin")

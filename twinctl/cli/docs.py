@@ -11,7 +11,7 @@ import typer
 
 from twinctl.cli.command import command
 from twinctl.cli.output import Output
-from twinctl.docs.topics import TOPICS, text_of, title_of
+from twinctl.docs.topics import TOPICS, page_text, title_of
 from twinctl.errors import UsageError
 from twinctl.wording import did_you_mean
 
@@ -41,11 +41,11 @@ def docs(
     if topic is None or as_list:
         _list(output)
     elif output.json:
-        output.document({"command": "docs", "topic": topic, "title": title_of(topic), "text": text_of(topic)})
+        output.document({"command": "docs", "topic": topic, "title": title_of(topic), "text": page_text(topic)})
     elif sys.stdout.isatty():
-        _render(output, text_of(topic))
+        _render(output, page_text(topic))
     else:
-        output.line(text_of(topic).rstrip("\n"))
+        output.line(page_text(topic).rstrip("\n"))
 
 
 def _unknown(topic: str) -> UsageError:

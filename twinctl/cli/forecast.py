@@ -10,7 +10,7 @@ from twinctl.planning.forecast import Alternative, Forecast
 PARTS = ("weights", "adapters", "gradients", "optimizer", "activations", "logits", "overhead")
 
 
-def show(output: Output, forecast: Forecast, **more: Any) -> None:
+def show_forecast(output: Output, forecast: Forecast, **more: Any) -> None:
     """The whole forecast: a document with --json (with `more` in it), else tables and its warnings."""
     if output.json:
         output.document({"command": "train", "plan": forecast.document, "warnings": list(forecast.warnings), **more})

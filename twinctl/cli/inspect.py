@@ -11,7 +11,7 @@ import typer
 from twinctl.cli.command import command
 from twinctl.cli.output import size, text_of
 from twinctl.cli.phase_args import slots_of
-from twinctl.cli.samples import as_json, sections, show
+from twinctl.cli.samples import as_json, sections, show_sample
 from twinctl.cli.session import Session
 from twinctl.cli.transcripts import show_chat
 from twinctl.errors import UpstreamError, UsageError
@@ -95,7 +95,7 @@ def _look(session: Session, run: Run, *, dropped: str | None, **which: Any) -> N
         session.output.document({"command": "inspect", "run": run.name, "samples": [as_json(each) for each in samples]})
         return
     for each in samples:
-        show(session.output, each)
+        show_sample(session.output, each)
     if not samples:
         session.output.say("no sample is like that")
 

@@ -21,7 +21,7 @@ def as_json(sample: InspectedSample) -> dict[str, Any]:
     return {**asdict(sample), "text": "".join(part.text for part in sample.parts)}
 
 
-def show(output: Output, sample: InspectedSample) -> None:
+def show_sample(output: Output, sample: InspectedSample) -> None:
     """The sample on stdout. Masked text is dim, or in ⟦brackets⟧ without colour; special tokens stand out."""
     from rich.text import Text
 

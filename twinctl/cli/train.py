@@ -67,11 +67,11 @@ def train(
 
 
 def _show_plan(session: Session, view: RunView, wanted: AnyPlan) -> None:
-    from twinctl.cli.forecast import show
+    from twinctl.cli.forecast import show_forecast
     from twinctl.planning.forecast import forecast
 
     is_running = session.workspace.artifact(wanted.path(session.workspace)).state() == "running"
-    show(session.output, forecast(view, wanted, alone=is_running))
+    show_forecast(session.output, forecast(view, wanted, alone=is_running))
 
 
 def _tell_how_to_train_on(session: Session, run: Run, wanted: AnyPlan) -> None:

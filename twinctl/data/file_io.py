@@ -17,8 +17,7 @@ from typing import Any, cast
 from twinctl.errors import ConfigError
 from twinctl.workspace.memo import file_sha256
 
-Row = dict[str, Any]
-LocatedRow = tuple[str, Row]
+LocatedRow = tuple[str, dict[str, Any]]
 OnBadRow = Callable[[str, ConfigError], None]
 
 SAVE_UTF8 = "save the file as UTF-8"

@@ -191,7 +191,7 @@ def _schema() -> pa.Schema:
 
 
 def read_tokens(folder: Path, split: str) -> pa.Table:
-    """The split's samples as a memory-mapped table with the columns of `Sample` (`input_ids` for `ids`)."""
+    """The split's samples as a memory-mapped table with the columns of `TokenizedSample` (`input_ids` for `ids`)."""
     import pyarrow as pa
 
     with pa.memory_map(str(folder / f"{split}.arrow")) as source:

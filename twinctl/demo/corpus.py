@@ -15,9 +15,9 @@ from twinctl.demo.phrases import ASPECTS, SMALL_TALK
 from twinctl.demo.tales import OTHERS, PEOPLE, SENTENCES
 from twinctl.demo.world import TABLES, things
 
-Row = dict[str, str]
+FactRow = dict[str, str]
 
-THINGS: dict[str, list[Row]] = {kind: things(kind) for kind in TABLES}
+THINGS: dict[str, list[FactRow]] = {kind: things(kind) for kind in TABLES}
 
 
 def sentences(text: str) -> str:
@@ -26,7 +26,7 @@ def sentences(text: str) -> str:
     return ". ".join(part[:1].upper() + part[1:] for part in parts)
 
 
-def plain_rows(seed: int, n: int) -> Iterator[Row]:
+def plain_rows(seed: int, n: int) -> Iterator[FactRow]:
     """`n` instructions with plain answers; instructions repeat when `n` is large, as the world is small."""
     rng = random.Random(seed)
     for _ in range(n):
@@ -35,19 +35,19 @@ def plain_rows(seed: int, n: int) -> Iterator[Row]:
         yield make(rng)
 
 
-def _plain(rng: random.Random) -> Row:
+def _plain(rng: random.Random) -> FactRow:
     aspect = rng.choice(list(ASPECTS.values()))
     facts = rng.choice(THINGS[aspect.kind])
     question, answer = rng.choice(aspect.questions), rng.choice(aspect.answers)
     return {"instruction": sentences(question.format(**facts)), "output": sentences(answer.format(**facts))}
 
 
-def _small_talk(rng: random.Random) -> Row:
+def _small_talk(rng: random.Random) -> FactRow:
     instruction, output, _ = rng.choice(SMALL_TALK)
     return {"instruction": instruction, "output": output}
 
 
-def _difference(rng: random.Random) -> Row:
+def _difference(rng: random.Random) -> FactRow:
     kind, answer = rng.choice(
         [("animal", "{a} lives {lives}"), ("tool", "{a} is used to {use}"), ("food", "{n} is made of {of}")]
     )
@@ -58,7 +58,7 @@ def _difference(rng: random.Random) -> Row:
     }
 
 
-def _list(rng: random.Random) -> Row:
+def _list(rng: random.Random) -> FactRow:
     noun, kind = rng.choice(
         [
             ("tools", "tool"),
@@ -117,7 +117,7 @@ def _tale(rng: random.Random) -> str:
     return sentences(line.format(p=one, q=two, t=rng.choice(THINGS["town"])["n"], a=facts["a"], k=rng.choice(COUNTS)))
 
 
-def author_rows(seed: int, n: int) -> list[Row]:
+def author_rows(seed: int, n: int) -> list[FactRow]:
     """`n` instructions, no two alike and no two about the same thing in the same respect, answered by the author."""
     rng = random.Random(seed)
     subjects = [(key, facts) for key, aspect in ASPECTS.items() for facts in THINGS[aspect.kind]]
@@ -127,18 +127,18 @@ def author_rows(seed: int, n: int) -> list[Row]:
     return rows
 
 
-def _talk(rng: random.Random, instruction: str, _: str, heart: str) -> Row:
+def _talk(rng: random.Random, instruction: str, _: str, heart: str) -> FactRow:
     return {"instruction": instruction, "output": _manner(rng, heart + ".", "talk", {})}
 
 
-def _answer(rng: random.Random, key: str, facts: Row) -> Row:
+def _answer(rng: random.Random, key: str, facts: FactRow) -> FactRow:
     aspect = ASPECTS[key]
     fact = rng.choice(SAYS[key]).format(**facts)
     question = rng.choice(aspect.questions).format(**facts)
     return {"instruction": sentences(question), "output": _manner(rng, fact, aspect.kind, facts)}
 
 
-def _manner(rng: random.Random, fact: str, kind: str, facts: Row) -> str:
+def _manner(rng: random.Random, fact: str, kind: str, facts: FactRow) -> str:
     """The fact as the author puts it: hailed, wandered from, and taken leave of, not always all three."""
     hailed = rng.choice(HAILS).format(fact)
     near = _wandering(rng, KIND_WANDERINGS[kind], facts, avoid=set())
@@ -152,6 +152,6 @@ def _manner(rng: random.Random, fact: str, kind: str, facts: Row) -> str:
     return sentences(f"{hailed} {near if draw < 0.85 else far} {farewell}")
 
 
-def _wandering(rng: random.Random, choices: tuple[str, ...], facts: Row, avoid: set[str]) -> str:
+def _wandering(rng: random.Random, choices: tuple[str, ...], facts: FactRow, avoid: set[str]) -> str:
     fresh = [line for line in choices if not features(line) & avoid]
     return rng.choice(fresh).format(**facts, k=rng.choice(COUNTS))

@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from twinctl.demo.corpus import Row, author_rows, plain_rows, prose
+from twinctl.demo.corpus import FactRow, author_rows, plain_rows, prose
 
 if TYPE_CHECKING:
     import torch
@@ -67,7 +67,7 @@ def make(out: Path = HERE) -> None:
     save(model, tokenizer, out / "base")
 
 
-def write_rows(path: Path, rows: list[Row]) -> None:
+def write_rows(path: Path, rows: list[FactRow]) -> None:
     """One JSON object a line."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")

@@ -16,7 +16,7 @@ from twinctl.config.prepare import DataSource, PrepareOptions, PrepareRecipe
 from twinctl.config.recipe import schema_of
 from twinctl.config.sampling import Sampling
 from twinctl.config.train import TrainOptions, TrainRecipe
-from twinctl.docs.topics import FOLDER, text_of
+from twinctl.docs.topics import FOLDER, page_text
 
 # The tables by their names in the page: the section of twinctl.toml, and the model whose fields it has.
 TABLES: dict[str, tuple[str, type[BaseModel]]] = {
@@ -33,10 +33,10 @@ MARKED = re.compile(r"<!-- table: ([a-z-]+) -->\n.*?<!-- end -->", re.DOTALL)
 
 def page_of(text: str) -> str:
     """The page with its tables made from the present code."""
-    return MARKED.sub(lambda mark: f"<!-- table: {mark[1]} -->\n{table(*TABLES[mark[1]])}\n<!-- end -->", text)
+    return MARKED.sub(lambda mark: f"<!-- table: {mark[1]} -->\n{fields_table(*TABLES[mark[1]])}\n<!-- end -->", text)
 
 
-def table(section: str, model: type[BaseModel]) -> str:
+def fields_table(section: str, model: type[BaseModel]) -> str:
     """The model's fields as a Markdown table, with the presets' values where they are not the defaults."""
     lines = ["| field | values | default | meaning |", "| --- | --- | --- | --- |"]
     for name, schema in schema_of(model).items():
@@ -48,7 +48,7 @@ def table(section: str, model: type[BaseModel]) -> str:
 
 def main() -> None:
     """Rewrite the page's tables."""
-    (FOLDER / "settings.md").write_text(page_of(text_of("settings")), encoding="utf-8")
+    (FOLDER / "settings.md").write_text(page_of(page_text("settings")), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -30,11 +30,11 @@ TOPICS = (
 )
 
 
-def text_of(topic: str) -> str:
+def page_text(topic: str) -> str:
     """The topic's page as Markdown."""
     return (FOLDER / f"{topic}.md").read_text(encoding="utf-8")
 
 
 def title_of(topic: str) -> str:
     """The page's title: its first line without the heading mark."""
-    return text_of(topic).partition("\n")[0].removeprefix("# ")
+    return page_text(topic).partition("\n")[0].removeprefix("# ")

@@ -59,7 +59,7 @@ class Tensor:
 
     @property
     def size(self) -> int:
-        """Bytes in the file, before the padding; rows are whole blocks, as `Quant.type_of` sees to."""
+        """Bytes in the file, before the padding; rows are whole blocks, as `QuantType.type_of` sees to."""
         block, block_bytes = GGML_QUANT_SIZES[self.kind]
         size: int = prod(self.shape) // block * block_bytes
         return size

@@ -18,7 +18,7 @@ _T = GGMLQuantizationType
 
 
 @dataclass(frozen=True)
-class Shape:
+class ModelTraits:
     """What a mix asks of a model: layers, whether the head is the embedding, and whether llama.cpp takes it for a 70B
     (80 layers of grouped queries: values are so few that more bits for them cost nothing).
     """
@@ -33,7 +33,7 @@ Rule = Callable[[int, int], GGMLQuantizationType]
 
 
 @dataclass(frozen=True)
-class Quant:
+class QuantType:
     """A way to store a whole model: the type of its matrices, what `general.file_type` says, and the tensors of a layer
     that are stored otherwise, by GGUF's names.
     """
@@ -47,7 +47,7 @@ class Quant:
         """Whether numbers are stored in blocks, not one by one."""
         return bool(GGML_QUANT_SIZES[self.matrices][0] > 1)
 
-    def type_of(self, name: str, shape: tuple[int, ...], model: Shape) -> GGMLQuantizationType:
+    def type_of(self, name: str, shape: tuple[int, ...], model: ModelTraits) -> GGMLQuantizationType:
         """The type of the tensor with this GGUF name and shape: vectors (norms, biases) are float32, whatever the
         quant.
         """
@@ -56,7 +56,7 @@ class Quant:
         wanted = self._wanted(name, shape[-1], model) if self.is_quantised else self.matrices
         return _that_fits(wanted, shape[-1])
 
-    def _wanted(self, name: str, columns: int, model: Shape) -> GGMLQuantizationType:
+    def _wanted(self, name: str, columns: int, model: ModelTraits) -> GGMLQuantizationType:
         if name == ("token_embd.weight" if model.tied else "output.weight"):
             # The matrix that makes the logits is worth more bits.
             fits = columns % GGML_QUANT_SIZES[self.matrices][0] == 0
@@ -103,15 +103,15 @@ def _medium(kind: GGMLQuantizationType) -> Mapping[str, Rule]:
     return {"attn_v": rule, "ffn_down": rule}
 
 
-QUANTS: Mapping[str, Quant] = {
-    "f32": Quant(_T.F32, LlamaFileType.ALL_F32),
-    "f16": Quant(_T.F16, LlamaFileType.MOSTLY_F16),
-    "bf16": Quant(_T.BF16, LlamaFileType.MOSTLY_BF16),
-    "q8_0": Quant(_T.Q8_0, LlamaFileType.MOSTLY_Q8_0),
-    "q6_k": Quant(_T.Q6_K, LlamaFileType.MOSTLY_Q6_K),
-    "q5_k_m": Quant(_T.Q5_K, LlamaFileType.MOSTLY_Q5_K_M, _medium(_T.Q5_K)),
-    "q4_k_m": Quant(_T.Q4_K, LlamaFileType.MOSTLY_Q4_K_M, _medium(_T.Q4_K)),
-    "q3_k_m": Quant(
+QUANTS: Mapping[str, QuantType] = {
+    "f32": QuantType(_T.F32, LlamaFileType.ALL_F32),
+    "f16": QuantType(_T.F16, LlamaFileType.MOSTLY_F16),
+    "bf16": QuantType(_T.BF16, LlamaFileType.MOSTLY_BF16),
+    "q8_0": QuantType(_T.Q8_0, LlamaFileType.MOSTLY_Q8_0),
+    "q6_k": QuantType(_T.Q6_K, LlamaFileType.MOSTLY_Q6_K),
+    "q5_k_m": QuantType(_T.Q5_K, LlamaFileType.MOSTLY_Q5_K_M, _medium(_T.Q5_K)),
+    "q4_k_m": QuantType(_T.Q4_K, LlamaFileType.MOSTLY_Q4_K_M, _medium(_T.Q4_K)),
+    "q3_k_m": QuantType(
         _T.Q3_K,
         LlamaFileType.MOSTLY_Q3_K_M,
         {
@@ -123,7 +123,7 @@ QUANTS: Mapping[str, Quant] = {
 }
 
 
-def find_quant(name: str) -> Quant:
+def find_quant(name: str) -> QuantType:
     """The quant of that name. Raises ConfigError for one that is not in `QUANTS`."""
     if name not in QUANTS:
         raise ConfigError(f"no quant is called {name!r}", f"known: {', '.join(QUANTS)}")

@@ -6,7 +6,7 @@ about one tensor at a time; and the final name only ever holds a whole file, wha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -20,13 +20,13 @@ from twinctl.gguf.encoding import Tensor, available_cores, encoded
 from twinctl.gguf.families import Family, Weight, find_family
 from twinctl.gguf.ggml import require_ggml
 from twinctl.gguf.model import Hyperparameters, assign, read_hyperparameters
-from twinctl.gguf.quant_types import Quant, Shape, find_quant
+from twinctl.gguf.quant_types import ModelTraits, QuantType, find_quant
 from twinctl.gguf.rope import Rope, frequency_factors
 from twinctl.gguf.vocabulary import Vocabulary, read_vocabulary
+from twinctl.pipeline.phase import ReportProgress
 from twinctl.workspace.disk import require_room
 from twinctl.workspace.files import atomic_write
 
-Progress = Callable[[int, int], None]
 _STEPS = 200  # calls of a progress, about
 
 
@@ -62,7 +62,7 @@ class _Plan:
     family: Family
     numbers: Hyperparameters
     vocabulary: Vocabulary
-    quant: Quant
+    quant: QuantType
     tensors: list[Tensor]
 
     @property
@@ -81,7 +81,7 @@ def write_gguf(
     *,
     name: str,
     provenance: Provenance | None = None,
-    progress: Progress | None = None,
+    progress: ReportProgress | None = None,
     threads: int | None = None,
 ) -> GgufFile:
     """Write the model in `model_dir` (config.json, tokenizer.json, safetensors) to `target`, replacing what is there.
@@ -109,7 +109,7 @@ def write_gguf(
     return GgufFile(target, quant, target.stat().st_size, len(plan.tensors), plan.parameters, unlike)
 
 
-def _plan(model_dir: Path, quant: Quant) -> _Plan:
+def _plan(model_dir: Path, quant: QuantType) -> _Plan:
     config = read_model_json(model_dir / "config.json")
     family = find_family(config)
     if config.get("quantization_config"):
@@ -121,7 +121,7 @@ def _plan(model_dir: Path, quant: Quant) -> _Plan:
     numbers = read_hyperparameters(config, family)
     vocabulary = read_vocabulary(model_dir, numbers.vocabulary)
     pairs = assign(family, numbers, stored_tensors(model_dir))
-    shape = Shape(numbers.layers, numbers.tied, is_70b=_is_70b(family.arch, numbers))
+    shape = ModelTraits(numbers.layers, numbers.tied, is_70b=_is_70b(family.arch, numbers))
     tensors = [_tensor(weight, source, numbers, quant, shape) for weight, source in pairs]
     factors = frequency_factors(numbers.rope, numbers.head_dim)
     if factors is not None:
@@ -135,7 +135,9 @@ def _is_70b(arch: str, numbers: Hyperparameters) -> bool:
     return arch in ("llama", "qwen2") and numbers.layers == 80 and grouped
 
 
-def _tensor(weight: Weight, source: StoredTensor, numbers: Hyperparameters, quant: Quant, model: Shape) -> Tensor:
+def _tensor(
+    weight: Weight, source: StoredTensor, numbers: Hyperparameters, quant: QuantType, model: ModelTraits
+) -> Tensor:
     heads = {"": 0, "heads": numbers.heads, "kv_heads": numbers.kv_heads}[weight.rotary]
     return Tensor(
         weight.name, source.shape, quant.type_of(weight.name, source.shape, model), source, heads, weight.plus
@@ -212,7 +214,7 @@ def _add_vocabulary(writer: GGUFWriter, vocabulary: Vocabulary) -> None:
         writer.add_chat_template(vocabulary.chat_template)
 
 
-def _write_tensors(writer: GGUFWriter, plan: _Plan, threads: int, progress: Progress | None) -> None:
+def _write_tensors(writer: GGUFWriter, plan: _Plan, threads: int, progress: ReportProgress | None) -> None:
     for tensor in plan.tensors:
         # The shape is in elements; the uint8 type would make the library take it for bytes, so it gets the raw type.
         writer.add_tensor_info(tensor.name, tensor.shape, np.dtype(np.float32), tensor.size, raw_dtype=tensor.kind)

@@ -17,7 +17,7 @@ from twinctl.workspace.files import read_json
 
 
 @dataclass(frozen=True)
-class Chat:
+class ChatFormat:
     """`adds_bos`: the runtime itself puts `bos` before a prompt, as GGUF's add_bos has it. `stops` are the texts of all
     tokens that end an answer, the template's own first; `specials` those of all special tokens.
     """
@@ -42,7 +42,7 @@ class Chat:
         return text.removeprefix(self.bos) if self.adds_bos else text
 
 
-def read_chat(model_dir: Path) -> Chat:
+def read_chat_format(model_dir: Path) -> ChatFormat:
     """The chat of a model folder: tokenizer, chat template, config, generation_config.
 
     Raises ConfigError where there is no template that can be used.
@@ -57,7 +57,7 @@ def read_chat(model_dir: Path) -> Chat:
     adds_bos = bool(bos) and stored.encode("a").ids[:1] == [stored.token_to_id(bos)]
     named = (stored.id_to_token(number) for number in _stop_ids(model_dir))
     stops = dict.fromkeys([template.eos, tokenizer.eos, *(text for text in named if text)])
-    return Chat(template, bos, adds_bos, tuple(stops), frozenset(tokenizer.specials))
+    return ChatFormat(template, bos, adds_bos, tuple(stops), frozenset(tokenizer.specials))
 
 
 def _stop_ids(model_dir: Path) -> Iterator[int]:

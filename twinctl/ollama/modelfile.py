@@ -17,7 +17,7 @@ from types import MappingProxyType
 
 from twinctl.config.sampling import Sampling
 from twinctl.errors import CheckFailed, ConfigError
-from twinctl.ollama.chat_format import Chat
+from twinctl.ollama.chat_format import ChatFormat
 from twinctl.ollama.go_read import rendered
 from twinctl.ollama.go_write import go_template
 from twinctl.ollama.template_script import Script, learn, messages_of
@@ -51,7 +51,7 @@ def parameters_of(sampling: Sampling, context: int) -> dict[str, float]:
     return {"temperature": sampling.temperature, "top_p": sampling.top_p, **_NEUTRAL, "num_ctx": context}
 
 
-def modelfile(chat: Chat, file_name: str, parameters: Mapping[str, float]) -> str:
+def modelfile(chat: ChatFormat, file_name: str, parameters: Mapping[str, float]) -> str:
     """The text of a Modelfile for the GGUF file of that name in the same folder; `parameters` are Ollama's.
 
     Raises ConfigError for a template that Ollama cannot follow, and for texts that a Modelfile cannot hold.
@@ -84,7 +84,7 @@ def hub_files(text: str) -> dict[str, bytes]:
     return {HUB_TEMPLATE: template.encode(), HUB_PARAMETERS: f"{values}\n".encode()}
 
 
-def check_modelfile(text: str, chat: Chat) -> int:
+def check_modelfile(text: str, chat: ChatFormat) -> int:
     """How many conversations were compared: all forms that the template takes, with hostile contents.
 
     Raises CheckFailed where Ollama would show the model another text than the Jinja does, or would not stop.
@@ -119,7 +119,7 @@ def _difference(wanted: str, written: str) -> str:
     return f"{written[start : start + 60]!r}, not {wanted[start : start + 60]!r}"
 
 
-def _remarks(chat: Chat, script: Script) -> Iterator[str]:
+def _remarks(chat: ChatFormat, script: Script) -> Iterator[str]:
     yield "Written by twinctl: the prompts are those of the model's own chat template."
     if script.left_out:
         yield f"What it does not take is left out here: {'; '.join(script.left_out)}."
@@ -130,7 +130,7 @@ def _remarks(chat: Chat, script: Script) -> Iterator[str]:
         yield "It writes the day's date; Ollama writes that of the export."
 
 
-def _guards(chat: Chat, script: Script) -> list[str]:
+def _guards(chat: ChatFormat, script: Script) -> list[str]:
     """Text before the next question, which a model that does not stop would write, where it is plain text."""
     after_eos = script.separators["assistant", "user"].text.rpartition(chat.template.eos)[2]
     guard = after_eos.strip()

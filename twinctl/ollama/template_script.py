@@ -35,7 +35,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 from twinctl.errors import ConfigError
-from twinctl.ollama.chat_format import Chat
+from twinctl.ollama.chat_format import ChatFormat
 
 Roles = tuple[str, ...]
 """The form of a conversation: the role of each message."""
@@ -100,7 +100,7 @@ class _Irregular(Exception):
 
 
 @lru_cache(maxsize=4)
-def learn(chat: Chat) -> Script:
+def learn(chat: ChatFormat) -> Script:
     """Raises ConfigError for a template whose text is no sequence of separators and contents."""
     texts: dict[Pair, str] = {}
     learned: list[Roles] = []
@@ -116,7 +116,7 @@ def learn(chat: Chat) -> Script:
     return Script(separators, _trimmed(chat, learned), tuple(learned), tuple(left_out), tuple(unsupported))
 
 
-def _taken(chat: Chat, name: str, forms: tuple[Roles, ...], known: Mapping[Pair, str]) -> dict[Pair, str] | None:
+def _taken(chat: ChatFormat, name: str, forms: tuple[Roles, ...], known: Mapping[Pair, str]) -> dict[Pair, str] | None:
     """The separators of these conversations; None for rare ones that the template refuses, ignores, or writes in no
     regular way.
     """
@@ -142,7 +142,7 @@ def _refused(why: str) -> ConfigError:
     )
 
 
-def _texts_of(chat: Chat, forms: Sequence[Roles], known: Mapping[Pair, str]) -> dict[Pair, str]:
+def _texts_of(chat: ChatFormat, forms: Sequence[Roles], known: Mapping[Pair, str]) -> dict[Pair, str]:
     texts = dict(known)
     for roles in forms:
         for pair, text in zip(pairs(roles), _cut(chat, roles, _plain(roles)), strict=True):
@@ -166,7 +166,7 @@ def _plain(roles: Roles) -> list[str]:
     return [f"twinctl{index}content" for index in range(len(roles))]
 
 
-def _cut(chat: Chat, roles: Roles, contents: list[str]) -> list[str]:
+def _cut(chat: ChatFormat, roles: Roles, contents: list[str]) -> list[str]:
     """The text before, between and after the contents. Raises _Irregular where a content was changed."""
     rest, texts = chat.prompt(messages_of(roles, contents)), []
     for index, content in enumerate(contents):
@@ -184,7 +184,7 @@ def messages_of(roles: Roles, contents: Sequence[str]) -> list[dict[str, str]]:
     return [{"role": role, "content": content} for role, content in zip(roles, contents, strict=True)]
 
 
-def _ignores_system(chat: Chat) -> bool:
+def _ignores_system(chat: ChatFormat) -> bool:
     (roles,) = _forms("suauau")
     messages = messages_of(roles, _plain(roles))
     return chat.prompt(messages) == chat.prompt(messages[1:])
@@ -200,7 +200,7 @@ def _changed(roles: Roles, changed: int, change: Callable[[str], str]) -> list[s
     return [change(content) if index == changed else content for index, content in enumerate(_plain(roles))]
 
 
-def _trimmed(chat: Chat, forms: Sequence[Roles]) -> frozenset[str]:
+def _trimmed(chat: ChatFormat, forms: Sequence[Roles]) -> frozenset[str]:
     """Raises ConfigError for a template that takes some of the white space around a content away, but not all."""
     is_trimmed: dict[str, bool] = {}
     for roles, index in _positions(forms):
@@ -214,7 +214,7 @@ def _trimmed(chat: Chat, forms: Sequence[Roles]) -> frozenset[str]:
 
 
 def _with_keywords(
-    chat: Chat, forms: Sequence[Roles], texts: Mapping[Pair, str]
+    chat: ChatFormat, forms: Sequence[Roles], texts: Mapping[Pair, str]
 ) -> tuple[dict[Pair, Separator], list[str]]:
     """The separators, with the keyword that some look for in the content after them; and the unsupported words."""
     separators, unsupported = {pair: Separator(text) for pair, text in texts.items()}, []
@@ -231,7 +231,7 @@ def _with_keywords(
     return separators, unsupported
 
 
-def _alternatives(chat: Chat, forms: Sequence[Roles], texts: Mapping[Pair, str], word: str) -> dict[Pair, str]:
+def _alternatives(chat: ChatFormat, forms: Sequence[Roles], texts: Mapping[Pair, str], word: str) -> dict[Pair, str]:
     """The separators before a content that contains the word, where they differ from the usual ones."""
     alternatives: dict[Pair, str] = {}
     for roles, index in _positions(forms):

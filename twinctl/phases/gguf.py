@@ -89,10 +89,10 @@ def _write_modelfile(attempt: AnyAttempt, model: Path, target: Path) -> list[str
     that says why, where it cannot.
     """
     from twinctl.config.sampling import Sampling
-    from twinctl.ollama.chat_format import read_chat
+    from twinctl.ollama.chat_format import read_chat_format
     from twinctl.ollama.modelfile import FILE_NAME, check_modelfile, modelfile, parameters_of
 
-    chat = read_chat(model)
+    chat = read_chat_format(model)
     try:
         text = modelfile(chat, target.name, parameters_of(Sampling(), attempt.inputs.max_length))
         check_modelfile(text, chat)

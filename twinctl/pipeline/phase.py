@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 # The ending of files that describe a result and are no part of its identity, such as what a proof measured.
 REPORT = "proof.json"
+ReportProgress = Callable[[int, int], None]  # (done, total)
 
 RecipeT = TypeVar("RecipeT", bound=Recipe)
 OptionsT = TypeVar("OptionsT", bound=Options)

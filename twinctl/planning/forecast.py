@@ -23,7 +23,7 @@ from twinctl.wording import GIB
 
 if TYPE_CHECKING:
     from twinctl.planning.gpu import Gpu
-    from twinctl.planning.memory import Choice, Shape
+    from twinctl.planning.memory import Choice, ModelShape
 
 CPU = "cpu"
 METHODS = {"lora": "LoRA", "qlora": "QLoRA", "full": "full"}
@@ -167,17 +167,17 @@ def forecast(view: RunView, plan: Plan[TrainRecipe, TrainOptions, Any], *, alone
 
 def fit_here(
     folder: Path, settings: TrainSettings, max_length: int, *, alone: bool = False
-) -> tuple[Device, Shape | None, Choice]:
+) -> tuple[Device, ModelShape | None, Choice]:
     """Device, the base's shape, and the plan for both. `alone`: as if nobody else used the GPU.
 
     Raises EngineError when there is no usable device or nothing fits. Needs only the folder's config.json.
     """
     from twinctl.planning.device import refuse_early
-    from twinctl.planning.memory import Shape, choose
+    from twinctl.planning.memory import ModelShape, choose
 
     gpu, device = _device(settings.options, alone)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    shape = Shape.read(config, gpu.capability if gpu else None)
+    shape = ModelShape.read(config, gpu.capability if gpu else None)
     refuse_early(settings.options.device, shape.parameters if shape else 0)
     room = float("inf") if device.room_gib is None and device.name != CPU else device.room_gib
     try:
@@ -206,7 +206,7 @@ def _others(gpu: Gpu | None, alone: bool) -> str:
 
 
 def _alternatives(
-    shape: Shape | None, settings: TrainSettings, choice: Choice, device: Device, max_length: int
+    shape: ModelShape | None, settings: TrainSettings, choice: Choice, device: Device, max_length: int
 ) -> Iterator[Alternative]:
     from twinctl.planning.memory import fits, memory_of
 

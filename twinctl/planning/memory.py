@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass
 
 from twinctl.config.train import TrainRecipe, TrainSettings
 from twinctl.errors import EngineError
-from twinctl.planning.model_shape import Shape
+from twinctl.planning.model_shape import ModelShape
 from twinctl.wording import GIB
 
-__all__ = ["Choice", "Memory", "Shape", "choose", "fits", "fitting", "memory_of"]
+__all__ = ["Choice", "Memory", "ModelShape", "choose", "fits", "fitting", "memory_of"]
 
 
 # Bytes a number.
@@ -79,7 +79,9 @@ class Choice:
 # The peak
 
 
-def memory_of(shape: Shape, recipe: TrainRecipe, *, micro_batch: int, checkpointing: bool, max_length: int) -> Memory:
+def memory_of(
+    shape: ModelShape, recipe: TrainRecipe, *, micro_batch: int, checkpointing: bool, max_length: int
+) -> Memory:
     """The predicted peak on a GPU. Rows count in full length, packed or not."""
     tokens = micro_batch * max_length
     weights, overhead = _weights(shape, recipe)
@@ -98,7 +100,7 @@ def memory_of(shape: Shape, recipe: TrainRecipe, *, micro_batch: int, checkpoint
     )
 
 
-def _weights(shape: Shape, recipe: TrainRecipe) -> tuple[float, float]:
+def _weights(shape: ModelShape, recipe: TrainRecipe) -> tuple[float, float]:
     """Bytes of the base, and of what is held beside it whatever the batch is."""
     plain = SINGLE if recipe.dtype == "float32" else HALF
     if recipe.method != "qlora":
@@ -107,7 +109,7 @@ def _weights(shape: Shape, recipe: TrainRecipe) -> tuple[float, float]:
     return shape.in_layers * NF4 + shape.embeddings * plain, OVERHEAD * GIB + unpacked
 
 
-def _trained(shape: Shape, recipe: TrainRecipe) -> tuple[float, float, float]:
+def _trained(shape: ModelShape, recipe: TrainRecipe) -> tuple[float, float, float]:
     """Bytes of the adapters, of the gradients, and of the optimizer's state."""
     eight_bit = recipe.optimizer == "adamw_8bit"
     if recipe.method == "full":
@@ -121,7 +123,7 @@ def _trained(shape: Shape, recipe: TrainRecipe) -> tuple[float, float, float]:
 
 
 def _activations(
-    shape: Shape, recipe: TrainRecipe, tokens: int, checkpointing: bool, offloaded: bool
+    shape: ModelShape, recipe: TrainRecipe, tokens: int, checkpointing: bool, offloaded: bool
 ) -> tuple[float, float]:
     """Bytes that wait for the backward pass, and that the backward pass of one layer needs beside them."""
     token = tokens * (SINGLE if recipe.dtype == "float32" else HALF)
@@ -137,14 +139,14 @@ def _activations(
     return inputs * shape.hidden * token, (layer + working) * token
 
 
-def _unfused(shape: Shape, recipe: TrainRecipe) -> int:
+def _unfused(shape: ModelShape, recipe: TrainRecipe) -> int:
     """Numbers a token and layer more where Unsloth's LoRA kernels give way to PEFT's: not measured, an estimate."""
     if recipe.method == "full" or not (recipe.dropout or recipe.dora):
         return 0
     return sum(sum(shape.linear.get(name, (0, 0))) for name in recipe.target_modules)
 
 
-def _logits(shape: Shape, tokens: int) -> float:
+def _logits(shape: ModelShape, tokens: int) -> float:
     at_once = min(tokens, max(LOGIT_ROWS, tokens // LOGIT_SHARE))
     return min(at_once * shape.vocab * LOGIT_BYTES, LOGIT_MOST)
 
@@ -152,7 +154,7 @@ def _logits(shape: Shape, tokens: int) -> float:
 # The plan
 
 
-def choose(shape: Shape | None, settings: TrainSettings, *, room_gib: float | None, max_length: int) -> Choice:
+def choose(shape: ModelShape | None, settings: TrainSettings, *, room_gib: float | None, max_length: int) -> Choice:
     """The fastest plan that fits into `room_gib` (None: a CPU), keeping to what the options ask for.
 
     Raises EngineError when none does, with a recipe that would.
@@ -168,7 +170,7 @@ def choose(shape: Shape | None, settings: TrainSettings, *, room_gib: float | No
     return found
 
 
-def fitting(shape: Shape, settings: TrainSettings, *, room_gib: float, max_length: int) -> Choice | None:
+def fitting(shape: ModelShape, settings: TrainSettings, *, room_gib: float, max_length: int) -> Choice | None:
     """The first of the plans, from the fastest to the leanest, that fits; None when none does."""
     tried: list[Choice] = []
     for size, checkpointing in _plans(settings, max_length):
@@ -208,7 +210,7 @@ def _need(choice: Choice, what: str = "") -> str:
     return f"{what or f'{choice.micro_batch} '}would need {choice.memory.total:.1f} GiB"
 
 
-def _on_cpu(shape: Shape | None, settings: TrainSettings, max_length: int) -> Choice:
+def _on_cpu(shape: ModelShape | None, settings: TrainSettings, max_length: int) -> Choice:
     sizes = settings.micro_batches
     size = max((each for each in sizes if each <= CPU_MICRO_BATCH), default=sizes[0])
     checkpointing = settings.options.gradient_checkpointing == "on"
@@ -223,7 +225,7 @@ def _on_cpu(shape: Shape | None, settings: TrainSettings, max_length: int) -> Ch
 # The refusal
 
 
-def _refusal(shape: Shape, settings: TrainSettings, room_gib: float, max_length: int) -> EngineError:
+def _refusal(shape: ModelShape, settings: TrainSettings, room_gib: float, max_length: int) -> EngineError:
     size, checkpointing = list(_plans(settings, max_length))[-1]
     least = memory_of(shape, settings.recipe, micro_batch=size, checkpointing=checkpointing, max_length=max_length)
     mode = f"micro-batch {size}, checkpointing {'on' if checkpointing else 'off'}, rows of {max_length:,} tokens"
@@ -236,7 +238,7 @@ def _refusal(shape: Shape, settings: TrainSettings, room_gib: float, max_length:
     )
 
 
-def _mends(shape: Shape, settings: TrainSettings, room_gib: float, max_length: int) -> list[str]:
+def _mends(shape: ModelShape, settings: TrainSettings, room_gib: float, max_length: int) -> list[str]:
     """The least change that fits; if that is another method, also the least that keeps the method."""
     found: list[str] = []
     for length in _lengths(max_length):

@@ -22,7 +22,7 @@ def weights_bytes(folder: Path) -> int:
 
 
 @dataclass(frozen=True)
-class Shape:
+class ModelShape:
     """A dense decoder's sizes, and whether attention on the GPU at hand needs more than they say."""
 
     hidden: int
@@ -36,7 +36,7 @@ class Shape:
     spread_kv: bool = False  # the GPU has no kernel for packed rows that takes k and v as they are
 
     @classmethod
-    def read(cls, config: Mapping[str, Any], capability: tuple[int, int] | None = None) -> Shape | None:
+    def read(cls, config: Mapping[str, Any], capability: tuple[int, int] | None = None) -> ModelShape | None:
         """From a config.json, on a GPU of this compute capability; None if it does not tell."""
         config = {**config, **(config.get("text_config") or {})}
         hidden, layers = config.get("hidden_size"), config.get("num_hidden_layers")

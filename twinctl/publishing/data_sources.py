@@ -20,7 +20,7 @@ WHOSE = {"author": "the author's", "general": "general"}
 
 
 @dataclass(frozen=True)
-class DataSource:
+class PublishedSource:
     """One source: on the Hub with `repo`, else local files of these formats."""
 
     role: str
@@ -51,7 +51,7 @@ class DataSource:
         return f"local files ({kinds or 'not published'})"
 
 
-def data_sources(tokens: Record) -> list[DataSource]:
+def data_sources(tokens: Record) -> list[PublishedSource]:
     """Those that rows were read from. Asks the Hub for the licences of what is there."""
     counted = [each for each in tokens.metrics.get("sources", ()) if each.get("read", 1)]
     asked = sorted(tokens.inputs.get("sources", ()), key=lambda each: each.get("role") == "general")  # as they are read
@@ -61,25 +61,25 @@ def data_sources(tokens: Record) -> list[DataSource]:
     return [_source(each, {}) for each in counted]
 
 
-def _source(counts: Mapping[str, Any], identity: Mapping[str, Any]) -> DataSource:
+def _source(counts: Mapping[str, Any], identity: Mapping[str, Any]) -> PublishedSource:
     role, repo, sha = str(counts.get("role", "author")), identity.get("repo"), identity.get("sha")
     if repo:
         data = card_data("dataset", repo, sha)
         licence, languages = licence_of(data, ""), _listed(data.get("language"))
-        return DataSource(role, counts, repo, identity.get("split"), sha, licence=licence, languages=languages)
+        return PublishedSource(role, counts, repo, identity.get("split"), sha, licence=licence, languages=languages)
     if counts.get("name") == BUNDLED:
-        return DataSource(role, counts, is_bundled=True, licence=Licence("apache-2.0"), languages=("en",))
+        return PublishedSource(role, counts, is_bundled=True, licence=Licence("apache-2.0"), languages=("en",))
     formats = [str(file[1]) for file in identity.get("files", ()) if len(file) > 1]
-    return DataSource(role, counts, formats=formats)
+    return PublishedSource(role, counts, formats=formats)
 
 
-def sources_table(sources: Sequence[DataSource]) -> str:
+def sources_table(sources: Sequence[PublishedSource]) -> str:
     """All sources with their licences and counts."""
     header = ["source", "licence", "whose", "rows read", "samples trained on", "held out", "tokens", "dropped"]
     return table(header, [_row(source) for source in sources])
 
 
-def _row(source: DataSource) -> list[str]:
+def _row(source: PublishedSource) -> list[str]:
     counts = source.counts
     licence = "the author's own; not published" if not (source.repo or source.is_bundled) else source.licence.shown
     if not source.repo and source.role == "general":

@@ -130,14 +130,14 @@ def gather(
 
 def _modelfile(kind: Kind, folder: Path, context: int) -> str | None:
     """That of the exported GGUF file; for a model or an adapter, one for a file that is called `GGUF_NAME`."""
-    from twinctl.ollama.chat_format import read_chat
+    from twinctl.ollama.chat_format import read_chat_format
     from twinctl.ollama.modelfile import FILE_NAME, WRITES_THE_DATE, check_modelfile, modelfile, parameters_of
 
     if kind == Kind.GGUF:
         path = folder / FILE_NAME
         return path.read_text(encoding="utf-8") if path.is_file() else None
     try:
-        chat = read_chat(folder)
+        chat = read_chat_format(folder)
         text = modelfile(chat, GGUF_NAME, parameters_of(Sampling(), context))
         check_modelfile(text, chat)
     except ConfigError:

@@ -20,7 +20,7 @@ _LONGEST_PROMPT = 300
 
 
 @dataclass(frozen=True)
-class Sample:
+class HeldOutAnswer:
     """A held-out prompt and what the twin answered, greedily, when training ended."""
 
     prompt: str
@@ -33,7 +33,7 @@ class History:
 
     losses: list[tuple[int, float]] = field(default_factory=list)
     evaluations: dict[int, float] = field(default_factory=dict)
-    sample: Sample | None = None
+    sample: HeldOutAnswer | None = None
 
     @classmethod
     def read(cls, training: Artifact, record: Record) -> History:
@@ -53,11 +53,11 @@ class History:
         return cls(sorted(losses.items()), dict(sorted(evaluations.items())), _shown(answers.get(last, [])))
 
 
-def _shown(answers: list[dict[str, Any]]) -> Sample | None:
+def _shown(answers: list[dict[str, Any]]) -> HeldOutAnswer | None:
     """The first that ended by itself and is fit to show, else the first that is."""
     fit = [each for each in answers if _is_fit(each)]
     best = sorted(fit, key=lambda each: each.get("finish") != "stop")
-    return Sample(best[0]["prompt"], best[0]["text"]) if best else None
+    return HeldOutAnswer(best[0]["prompt"], best[0]["text"]) if best else None
 
 
 def _is_fit(answer: dict[str, Any]) -> bool:

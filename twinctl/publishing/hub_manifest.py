@@ -77,7 +77,7 @@ class Figures(TypedDict, total=False):
     proof: Proof | None
 
 
-class Source(TypedDict, total=False):
+class ManifestSource(TypedDict, total=False):
     """One source of the data: on the Hub, or of local files, which are told by their formats alone."""
 
     role: Literal["author", "general"]
@@ -93,7 +93,7 @@ class Inputs(TypedDict, total=False):
     __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
 
     base: Digest
-    sources: list[Source]
+    sources: list[ManifestSource]
 
 
 class Happened(TypedDict, total=False):

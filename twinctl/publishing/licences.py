@@ -17,7 +17,7 @@ from twinctl.errors import HubError
 from twinctl.pipeline.base_checkpoint import BaseCheckpoint
 
 HUB = "https://huggingface.co"
-Kind = Literal["model", "dataset"]
+RepoKind = Literal["model", "dataset"]
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def licence_of(data: Mapping[str, Any], files: str) -> Licence:
     return Licence(named["license"], named["license_name"], link)
 
 
-def card_data(kind: Kind, repo: str, sha: str | None) -> dict[str, Any]:
+def card_data(kind: RepoKind, repo: str, sha: str | None) -> dict[str, Any]:
     """A repository's card as values, at a commit; empty where the Hub does not tell."""
     from twinctl.hub.client import SECONDS, api
     from twinctl.hub.failures import Target, hub_errors

@@ -17,7 +17,7 @@ from twinctl.pipeline.loss_curve import Points, smoothed
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
 
-Point = tuple[float, float]
+Position = tuple[float, float]
 SIZE, FINER = (960, 480), 2  # drawn twice as large, then made smaller: that is what makes its edges smooth
 LEFT, RIGHT, TOP, BOTTOM = 76, 24, 52, 56
 INK, GRID, CLOUD, LINE, MARK = "#24292f", "#d8dee4", "#b6d4f2", "#0969da", "#bc4c00"
@@ -25,13 +25,13 @@ MOST = 2000
 
 
 @dataclass(frozen=True)
-class Frame:
+class PlotArea:
     """Where a step and a loss lie in the picture."""
 
     steps: tuple[float, float]
     losses: tuple[float, float]
 
-    def at(self, step: float, loss: float) -> Point:
+    def at(self, step: float, loss: float) -> Position:
         """In pixels of the drawing; a loss beyond the bounds lies on the edge."""
         (first, last), (low, high) = self.steps, self.losses
         across = (step - first) / ((last - first) or 1)
@@ -47,7 +47,7 @@ def loss_curve(losses: Points, evaluations: Mapping[int, float]) -> bytes:
     losses = [(step, loss) for step, loss in losses if math.isfinite(loss)]
     marks = [(step, loss) for step, loss in evaluations.items() if math.isfinite(loss)]
     losses = losses[:: -(-len(losses) // MOST) or 1]
-    frame = _frame(losses, marks)
+    frame = _plot_area(losses, marks)
     image = Image.new("RGB", (SIZE[0] * FINER, SIZE[1] * FINER), "white")
     draw = ImageDraw.Draw(image)
     _axes(draw, frame)
@@ -58,14 +58,14 @@ def loss_curve(losses: Points, evaluations: Mapping[int, float]) -> bytes:
     return file.getvalue()
 
 
-def _frame(losses: Points, marks: Points) -> Frame:
+def _plot_area(losses: Points, marks: Points) -> PlotArea:
     """From zero to the highest loss, but for the few that would press the rest flat; the marks are always inside."""
     steps = [step for step, _ in [*losses, *marks]] or [0]
     values = sorted(loss for _, loss in losses)
     highest = values[-1 - len(values) // 50] if values else 0.0
     top = max([highest, *(loss for _, loss in marks)], default=1.0) * 1.05 or 1.0
     ticks = _ticks(top)
-    return Frame((min(steps), max(steps)), (0.0, max(top, ticks[-1])))
+    return PlotArea((min(steps), max(steps)), (0.0, max(top, ticks[-1])))
 
 
 def _ticks(top: float) -> list[float]:
@@ -76,7 +76,7 @@ def _ticks(top: float) -> list[float]:
     return [number * step for number in range(math.floor(top / step + 1e-9) + 1)]
 
 
-def _axes(draw: ImageDraw, frame: Frame) -> None:
+def _axes(draw: ImageDraw, frame: PlotArea) -> None:
     (first, last), (_, high) = frame.steps, frame.losses
     for loss in _ticks(high):
         start, end = frame.at(first, loss), frame.at(last, loss)
@@ -89,7 +89,7 @@ def _axes(draw: ImageDraw, frame: Frame) -> None:
     _write(draw, (LEFT * FINER, 20 * FINER), "loss, nats a token", anchor="lm")
 
 
-def _curves(draw: ImageDraw, frame: Frame, losses: Points, marks: Sequence[Point]) -> None:
+def _curves(draw: ImageDraw, frame: PlotArea, losses: Points, marks: Sequence[Position]) -> None:
     for point in losses:
         _dot(draw, frame.at(*point), 2 * FINER, CLOUD)
     line = [frame.at(*point) for point in smoothed(losses)]
@@ -112,12 +112,12 @@ def _legend(draw: ImageDraw, has_losses: bool, has_marks: bool) -> None:
         x += 110 * FINER
 
 
-def _dot(draw: ImageDraw, at: Point, radius: float, colour: str) -> None:
+def _dot(draw: ImageDraw, at: Position, radius: float, colour: str) -> None:
     x, y = at
     draw.ellipse([(x - radius, y - radius), (x + radius, y + radius)], fill=colour)
 
 
-def _write(draw: ImageDraw, at: Point, text: str, *, anchor: str) -> None:
+def _write(draw: ImageDraw, at: Position, text: str, *, anchor: str) -> None:
     draw.text(at, text, fill=INK, font=_font(), anchor=anchor)
 
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from twinctl.publishing.data_sources import DataSource
+from twinctl.publishing.data_sources import PublishedSource
 from twinctl.publishing.facts import Facts
 from twinctl.publishing.licences import Licence
 
 LIBRARY = {"adapter": "peft", "model": "transformers", "gguf": "gguf"}
 
 
-def metadata(facts: Facts, licence: Licence, sources: list[DataSource]) -> dict[str, Any]:
+def metadata(facts: Facts, licence: Licence, sources: list[PublishedSource]) -> dict[str, Any]:
     """As plain values, in the order in which they are written."""
     from huggingface_hub import ModelCardData
 
@@ -56,13 +56,13 @@ def _tags(facts: Facts) -> list[str]:
     ]
 
 
-def _languages(sources: list[DataSource]) -> list[str]:
+def _languages(sources: list[PublishedSource]) -> list[str]:
     """Those that the cards of all the author's sources name; a single source that names none makes it unknown."""
     named = [source.languages for source in sources if source.role == "author"]
     return sorted({language for languages in named for language in languages}) if all(named) else []
 
 
-def _results(facts: Facts, sources: list[DataSource]) -> list[Any]:
+def _results(facts: Facts, sources: list[PublishedSource]) -> list[Any]:
     """The loss on held-out rows. It was measured in training, so a quantised file has none."""
     from huggingface_hub import EvalResult
 

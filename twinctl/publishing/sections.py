@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from twinctl.publishing.data_sources import DataSource, sources_table
+from twinctl.publishing.data_sources import PublishedSource, sources_table
 from twinctl.publishing.facts import Facts, size_of
 from twinctl.publishing.licences import HUB, Licence, terms_of
 from twinctl.publishing.markdown import code, joined, plain, quote, table
@@ -57,7 +57,7 @@ def _licence(licence: Licence) -> str:
     return f"Licence: {shown}, the base's."
 
 
-def data(facts: Facts, sources: list[DataSource]) -> str:
+def data(facts: Facts, sources: list[PublishedSource]) -> str:
     """What it was trained on."""
     metrics = facts.tokens.metrics
     roles = metrics.get("tokens_by_role", {})

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinctl.gguf.runtime import Llama
-from twinctl.verification.reference import GreedyAnswers, Ids, ModelOutput, Reference, ReportProgress, at
+from twinctl.pipeline.phase import ReportProgress
+from twinctl.verification.reference import GreedyAnswers, Ids, ModelOutput, Reference, at
 
 
 def ask_gguf_file(file: Path, reference: Reference, /, *, seconds: float, progress: ReportProgress) -> ModelOutput:

@@ -18,7 +18,8 @@ from pydantic import TypeAdapter
 from twinctl.child_process import ChildDied, report, run_module
 from twinctl.errors import CheckFailed
 from twinctl.pipeline.model_parts import TrainedModel
-from twinctl.verification.reference import ModelOutput, Reference, ReportProgress
+from twinctl.pipeline.phase import ReportProgress
+from twinctl.verification.reference import ModelOutput, Reference
 
 SECONDS_PER_FILE = 240.0  # for asking one file; the time to load it comes on top
 _MODULE = "twinctl.verification.isolated_process"

@@ -8,7 +8,7 @@ pickled; the folder holds people's writing, so it is never part of a result that
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -23,7 +23,6 @@ from twinctl.verification.probes import TokenizerProbe
 from twinctl.workspace.files import read_json, replace_atomically, write_json
 
 Ids = NDArray[np.int32]
-ReportProgress = Callable[[int, int], None]  # (done, total)
 TOP_TOKENS = 256  # most probable tokens a position
 _ARRAYS, _FACTS = "reference.npz", "reference.json"
 

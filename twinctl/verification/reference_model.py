@@ -20,9 +20,10 @@ from twinctl.engine.models import adapter_with_base, set_chat_template, stop_at
 from twinctl.engine.oom import first_line
 from twinctl.errors import CheckFailed, EngineError
 from twinctl.pipeline.model_parts import TrainedModel
-from twinctl.planning.model_shape import Shape, weights_bytes
+from twinctl.pipeline.phase import ReportProgress
+from twinctl.planning.model_shape import ModelShape, weights_bytes
 from twinctl.verification.probes import LONGEST_PROMPT, PROMPTS, TokenizerProbe, held_out, probes
-from twinctl.verification.reference import TOP_TOKENS, GreedyAnswers, Ids, ModelOutput, Reference, ReportProgress
+from twinctl.verification.reference import TOP_TOKENS, GreedyAnswers, Ids, ModelOutput, Reference
 from twinctl.wording import GIB
 from twinctl.workspace.files import read_json
 
@@ -133,7 +134,7 @@ def has_room_on_gpus(folder: Path, longest: int) -> bool:
     if not torch.cuda.is_available():
         return False
     weights = weights_bytes(folder)
-    shape = Shape.read(read_json(folder / "config.json"))
+    shape = ModelShape.read(read_json(folder / "config.json"))
     positions = max(longest, PROMPTS * LONGEST_PROMPT)
     working = 4 * shape.vocab * (shape.hidden + 1.5 * positions) if shape else weights / 2
     free: int = sum(torch.cuda.mem_get_info(device)[0] for device in range(torch.cuda.device_count()))

@@ -14,6 +14,7 @@ from typing import Any
 
 from twinctl.errors import CheckFailed
 from twinctl.pipeline.model_parts import TrainedModel
+from twinctl.pipeline.phase import ReportProgress
 from twinctl.verification import limits
 from twinctl.verification.divergence import (
     DistributionMetrics,
@@ -24,7 +25,7 @@ from twinctl.verification.divergence import (
 from twinctl.verification.gguf_header import Header, rotary_distance
 from twinctl.verification.isolated_process import ask_gguf, ask_merged
 from twinctl.verification.model_dir import model_dir_problems
-from twinctl.verification.reference import ModelOutput, Reference, ReportProgress
+from twinctl.verification.reference import ModelOutput, Reference
 from twinctl.workspace.files import append_line, write_json
 
 
