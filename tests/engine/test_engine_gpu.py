@@ -38,7 +38,7 @@ with into_log(work / "log.txt"):
     unsloth = start_unsloth()
     from twinctl.engine.training import TrainingAttempt
     training = TrainingAttempt(attempt, settings, unsloth, 0.0)
-    training._load()
+    training.load()
     trainer, _ = training._trainer(None)
     rows = trainer.train_dataset
     row = next(dict(row) for row in rows if len(row["seq_lengths"]) > 2)

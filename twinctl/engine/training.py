@@ -89,8 +89,7 @@ class TrainingAttempt:
     def run(self) -> Produced:
         """Load, evaluate the base, train from the last checkpoint or the start, evaluate, save."""
         self._attempt.stage("loading the model")
-        self._model, self._tokenizer = load_to_train(self._unsloth, self._recipe, self._split, self._attempt.inputs)
-        self._facts = device_facts(self._model)
+        self.load()
         resume = last_complete(self._checkpoints)
         trainer, watcher = self._trainer(resume)
         self._record_facts(trainer, resumed=resume is not None)
@@ -116,6 +115,11 @@ class TrainingAttempt:
         is_cut = watcher.out_of_time and not self._progress.ended
         cut = self._recipe.model_copy(update={"stop_at": step}) if is_cut else None
         return Produced(metrics=metrics, warnings=self._warnings(step), carried_out=cut)
+
+    def load(self) -> None:
+        """Load the model that is to be trained, with its tokenizer; a test measures it without training."""
+        self._model, self._tokenizer = load_to_train(self._unsloth, self._recipe, self._split, self._attempt.inputs)
+        self._facts = device_facts(self._model)
 
     def _train(self, trainer: Any, resume: Path | None) -> None:
         """Train from the checkpoint, or the start; a checkpoint of the last step is only loaded."""
