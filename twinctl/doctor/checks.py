@@ -57,15 +57,11 @@ def python(name: str) -> Finding:
     """Whether twinctl's own requirement is met, which pip looks at only when it installs."""
     wanted = metadata("twinctl")["Requires-Python"]
     version = f"{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}"
-    if _satisfies(sys.version_info[:2], wanted):
-        return Finding(name, "ok", f"{version} at {sys.executable}")
-    return Finding(name, "failed", f"{version}, and twinctl wants {wanted}", "uv python install 3.12")
-
-
-def _satisfies(version: tuple[int, int], wanted: str) -> bool:
     compare = {">=": operator.ge, "<": operator.lt}
     bounds = re.findall(r"(>=|<)\s*(\d+)\.(\d+)", wanted)
-    return all(compare[sign](version, (int(major), int(minor))) for sign, major, minor in bounds)
+    if all(compare[sign](sys.version_info[:2], (int(major), int(minor))) for sign, major, minor in bounds):
+        return Finding(name, "ok", f"{version} at {sys.executable}")
+    return Finding(name, "failed", f"{version}, and twinctl wants {wanted}", "uv python install 3.12")
 
 
 def locks(name: str, root: Path) -> Finding:

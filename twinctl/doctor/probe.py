@@ -109,25 +109,21 @@ def kernel(name: str) -> Finding:
 
 def memory(name: str) -> Finding:
     """Free memory: of the GPU with the least, else the machine's."""
-    free, total, least, hint = _machine_memory() if _devices() == ["cpu"] else _gpu_memory()
+    if _devices() == ["cpu"]:
+        import psutil
+
+        machine = psutil.virtual_memory()
+        free, total, least = machine.available, machine.total, RAM
+        hint = "end other programs: ps aux --sort=-rss | head"
+    else:
+        import torch
+
+        free, total = min(torch.cuda.mem_get_info(device) for device in _devices())
+        fits = f"twinctl train --method qlora takes about {QLORA_8B} GiB for an 8B model"
+        fits = fits if free >= QLORA_8B * GIB else "small models fit: --preset tiny"
+        least, hint = LORA_8B, f"{fits}; who has the rest: nvidia-smi"
     facts = f"{free / GIB:.1f} of {total / GIB:.1f} GiB free"
     return Finding(name, "ok", facts) if free >= least * GIB else Finding(name, "warning", facts, hint)
-
-
-def _gpu_memory() -> tuple[int, int, int, str]:
-    import torch
-
-    free, total = min(torch.cuda.mem_get_info(device) for device in _devices())
-    fits = f"twinctl train --method qlora takes about {QLORA_8B} GiB for an 8B model"
-    fits = fits if free >= QLORA_8B * GIB else "small models fit: --preset tiny"
-    return free, total, LORA_8B, f"{fits}; who has the rest: nvidia-smi"
-
-
-def _machine_memory() -> tuple[int, int, int, str]:
-    import psutil
-
-    memory = psutil.virtual_memory()
-    return memory.available, memory.total, RAM, "end other programs: ps aux --sort=-rss | head"
 
 
 def _devices() -> list[str]:
@@ -260,15 +256,12 @@ def comet(name: str) -> Finding:
     try:
         account = comet_ml.API(api_key=key, cache=False).get_account_details()
     except Exception as error:
-        return _comet_refusal(name, type(error).__name__)
+        kind = type(error).__name__
+        if kind in ("Unauthorized", "InvalidAPIKey"):
+            return Finding(name, "failed", "Comet does not accept COMET_API_KEY", COMET_KEY)
+        facts = f"Comet cannot be asked ({kind}); metrics then go to an archive for `comet upload`"
+        return Finding(name, "warning", facts, "check the connection, or: twinctl train --tracking none")
     return Finding(name, "ok", f"takes the key, workspace {account.get('defaultWorkspaceName') or 'unnamed'}")
-
-
-def _comet_refusal(name: str, kind: str) -> Finding:
-    if kind in ("Unauthorized", "InvalidAPIKey"):
-        return Finding(name, "failed", "Comet does not accept COMET_API_KEY", COMET_KEY)
-    facts = f"Comet cannot be asked ({kind}); metrics then go to an archive for `comet upload`"
-    return Finding(name, "warning", facts, "check the connection, or: twinctl train --tracking none")
 
 
 def _reinstall(package: str) -> str:

@@ -72,7 +72,8 @@ def _hub_error(error: Exception, target: Target) -> TwinctlError:
     import httpx
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-    for cause in _chain(error):
+    cause: BaseException | None = error
+    while cause is not None:
         if isinstance(cause, HfHubHTTPError):
             return _refusal(cause, target)
         if isinstance(cause, httpx.HTTPError):
@@ -87,14 +88,8 @@ def _hub_error(error: Exception, target: Target) -> TwinctlError:
             return HubError(
                 f"What answers at {_endpoint()} is not the Hub.", "Check the network's login page, and HF_ENDPOINT."
             )
+        cause = cause.__cause__ or cause.__context__
     return _local_failure(error, target)
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    link: BaseException | None = error
-    while link is not None:
-        yield link
-        link = link.__cause__ or link.__context__
 
 
 def _refusal(error: HfHubHTTPError, target: Target) -> HubError:
@@ -105,7 +100,11 @@ def _refusal(error: HfHubHTTPError, target: Target) -> HubError:
     if target.errand == "push" and (refused := _write_refusal(status, error.server_message or "", target)):
         return refused
     if isinstance(error, errors.GatedRepoError):
-        return _gated(status, target)
+        reason = "there is no token to ask with" if status == 401 else "this account has not been let in"
+        return HubError(
+            f"The {target.kind} {target.repo_id} is gated, and {reason}.",
+            f"Accept its licence at {target.page()} and {_TOKEN}; or {target.alternative}.",
+        )
     if isinstance(error, errors.RevisionNotFoundError):
         return HubError(
             f'The {target.kind} {target.repo_id} has no revision "{target.revision or "main"}".',
@@ -198,14 +197,6 @@ def _store_failure(error: BaseException, target: Target) -> HubError:
         answered if status else f"Cannot reach the Hub's file store, {host}.",
         f"To use another protocol: HF_HUB_DISABLE_XET=1. Or try again later; {target.alternative}.",
     )
-
-
-def _gated(status: int, target: Target) -> HubError:
-    if status == 401:
-        happened = f"The {target.kind} {target.repo_id} is gated, and there is no token to ask with."
-    else:
-        happened = f"The {target.kind} {target.repo_id} is gated, and this account has not been let in."
-    return HubError(happened, f"Accept its licence at {target.page()} and {_TOKEN}; or {target.alternative}.")
 
 
 def unreachable(target: Target, error: BaseException | None = None) -> HubError:

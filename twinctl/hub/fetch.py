@@ -6,7 +6,6 @@ its sha256 there before it is used; what came before an interruption is not aske
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -22,6 +21,7 @@ from twinctl.hub.remote import RemoteRepo, read_remote
 from twinctl.hub.retry_messages import XetWaits
 from twinctl.hub.secret_scan import allowed
 from twinctl.workspace.disk import require_room
+from twinctl.workspace.memo import file_sha256
 
 WAITS = (1, 2, 4)
 
@@ -70,8 +70,8 @@ def fetch(
     """
     total = sum(size for size, _ in files.values())
     folder.mkdir(parents=True, exist_ok=True)
-    kept = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    require_room(folder, total - kept, "the download")
+    present = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    require_room(folder, total - present, "the download")
     target, watched = Target("model", repo, sha, "pull"), DownloadProgress(folder, total, progress)
     with transfers(say):
         for name, (size, digest) in files.items():
@@ -134,5 +134,4 @@ def _download(target: Target, name: str, folder: Path, say: Callable[[str], None
 def _is_same(path: Path, size: int, digest: str) -> bool:
     if path.is_symlink() or not path.is_file() or path.stat().st_size != size:
         return False
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest() == digest
+    return file_sha256(path) == digest

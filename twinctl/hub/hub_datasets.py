@@ -37,7 +37,10 @@ def dataset_rows(repo_id: str, sha: str, split: str) -> Iterator[dict[str, Any]]
     """
     target = Target("dataset", repo_id, sha)
     builder = _builder(target)
-    _check_split(builder, target, split)
+    splits = _splits(builder)  # an unknown one is refused before gigabytes are downloaded for it
+    unknown = [name for name in re.sub(r"\[[^]]*\]", "", split).split("+") if name.strip() not in splits]
+    if splits and unknown:
+        raise ConfigError(f'The dataset {repo_id} has no split "{unknown[0]}".', _offer(builder, unknown[0]))
     _prepare(builder, target)
     try:
         dataset = builder.as_dataset(split=split)
@@ -121,14 +124,6 @@ def _quiet() -> None:
     set_verbosity_error()
     if not sys.stderr.isatty():
         disable_progress_bars()
-
-
-def _check_split(builder: DatasetBuilder, target: Target, split: str) -> None:
-    """Refuse an unknown split before gigabytes are downloaded for it."""
-    splits = _splits(builder)
-    unknown = [name for name in re.sub(r"\[[^]]*\]", "", split).split("+") if name.strip() not in splits]
-    if splits and unknown:
-        raise ConfigError(f'The dataset {target.repo_id} has no split "{unknown[0]}".', _offer(builder, unknown[0]))
 
 
 def _splits(builder: DatasetBuilder) -> list[str]:

@@ -24,18 +24,14 @@ def licence_texts(repo: str | None, sha: str | None, folder: Path | None) -> dic
         return {path.name: path.read_bytes() for path in paths if _is_text(path.name) and path.stat().st_size <= _MOST}
     if repo is None or sha is None or offline():
         return {}
-    return _of_the_hub(Target("model", repo, sha))
-
-
-def _of_the_hub(target: Target) -> dict[str, bytes]:
     try:
-        with progress_hidden(), hub_errors(target):
-            info = api().model_info(target.repo_id, revision=target.revision, timeout=SECONDS)
+        with progress_hidden(), hub_errors(Target("model", repo, sha)):
+            info = api().model_info(repo, revision=sha, timeout=SECONDS)
             names = [item.rfilename for item in info.siblings or () if _is_text(item.rfilename)]
-            paths = {name: api().hf_hub_download(target.repo_id, name, revision=target.revision) for name in names}
+            downloads = {name: Path(api().hf_hub_download(repo, name, revision=sha)) for name in names}
     except HubError:  # gated, or gone: that they are missing is warned of
         return {}
-    return {name: Path(path).read_bytes() for name, path in paths.items()}
+    return {name: path.read_bytes() for name, path in downloads.items()}
 
 
 def _is_text(name: str) -> bool:

@@ -7,7 +7,6 @@ without asking anybody.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 from twinctl.errors import HubError
 from twinctl.hub.client import api, cached_sha, offline, repo_info
 from twinctl.hub.failures import Target, hub_errors, not_cached
+from twinctl.workspace.memo import file_sha256
 
 ABOUT = ("README.md",)  # says the licence; none of the model's identity
 CONFIG_FILES = (
@@ -68,7 +68,7 @@ def _resolve_online(target: Target) -> HubModel:
     if small:
         with hub_errors(pinned):
             folder = _snapshot(pinned, small)
-        files |= {name: _sha256(folder / name) for name in small}
+        files |= {name: file_sha256(folder / name) for name in small}
     return HubModel(target.repo_id, str(info.sha), files)
 
 
@@ -77,7 +77,7 @@ def _resolve_cached(target: Target) -> HubModel:
     folder = cached_folder(pinned, weights=True)
     if folder is None:
         raise not_cached(target)
-    files = {path.name: _sha256(path) for path in sorted(folder.iterdir()) if is_model_file(path.name)}
+    files = {path.name: file_sha256(path) for path in sorted(folder.iterdir()) if is_model_file(path.name)}
     return HubModel(target.repo_id, str(pinned.revision), files)
 
 
@@ -134,8 +134,3 @@ def cached_folder(target: Target, *, weights: bool) -> Path | None:
             needed.add("model.safetensors")
     tokenizer = any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json"))
     return folder if tokenizer and all((folder / name).is_file() for name in needed) else None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -83,7 +83,10 @@ class XetWaits:
             with suppress(ValueError, TypeError, LookupError):  # the user chose another form for the log
                 message = str(json.loads(line)["fields"]["message"])
                 if message.startswith(_XET_RETRY):
-                    self._report_retry(message)
+                    server = "the Hub" if "xet-token" in message else "the Hub's file store"
+                    status = status_in(message)
+                    reason = reason_for(status, server) if status else f"the connection to {server} broke"
+                    self._report(f"{reason}; trying again")
         if self._heard and time.monotonic() - self._heard > SILENCE:
             self._report(f"no word from the Hub's file store for {SILENCE:.0f} s; still waiting")
 
@@ -101,11 +104,6 @@ class XetWaits:
             return []
         self._offset += len(whole) + 1 if whole else 0
         return whole.splitlines()
-
-    def _report_retry(self, message: str) -> None:
-        server, status = "the Hub" if "xet-token" in message else "the Hub's file store", status_in(message)
-        reason = reason_for(status, server) if status else f"the connection to {server} broke"
-        self._report(f"{reason}; trying again")
 
     def _report(self, text: str) -> None:
         """Say it once: several files wait for the same."""

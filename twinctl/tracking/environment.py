@@ -1,7 +1,7 @@
 """comet_ml's settings: private, quiet, bounded.
 
-What must stay true: these are in the environment before comet_ml is imported, by whomever. transformers imports it
-whenever it is installed, key or no key, and the import alone starts error reports to a third party and hooks the
+What must stay true: these are in the environment before anything imports comet_ml. transformers imports it whenever
+it is installed, with or without a key, and the import alone starts error reports to a third party and hooks the
 training libraries to log on their own.
 """
 
