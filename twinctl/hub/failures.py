@@ -100,9 +100,10 @@ def _refusal(error: HfHubHTTPError, target: Target) -> HubError:
     if target.errand == "push" and (refused := _write_refusal(status, error.server_message or "", target)):
         return refused
     if isinstance(error, errors.GatedRepoError):
-        reason = "there is no token to ask with" if status == 401 else "this account has not been let in"
+        no_token = f"The {target.kind} {target.repo_id} is gated, and there is no token to ask with."
+        not_let_in = f"The {target.kind} {target.repo_id} is gated, and this account has not been let in."
         return HubError(
-            f"The {target.kind} {target.repo_id} is gated, and {reason}.",
+            no_token if status == 401 else not_let_in,
             f"Accept its licence at {target.page()} and {_TOKEN}; or {target.alternative}.",
         )
     if isinstance(error, errors.RevisionNotFoundError):
