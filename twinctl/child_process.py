@@ -93,7 +93,7 @@ def report(work: Callable[[Send], None]) -> NoReturn:
             work(send)
             send({"end": {"done": True}})
         except TwinctlError as error:
-            send({"end": {"error": {"code": error.code, "message": error.message, "hint": error.hint}}})
+            send({"end": {"error": error.document}})
         except Exception as error:
             traceback.print_exc()
             lines = traceback.format_exception_only(error)

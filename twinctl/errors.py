@@ -1,6 +1,8 @@
-"""Every failure a user can meet: what happened, the mend, and the exit code that scripts read.
+"""Every failure that a user can meet: what happened, what to do about it, and the exit code that scripts read.
 
-Standard library only: this module is imported by all the others, also on the way to `--help`.
+What must stay true: each kind of error is a class of this module and has an exit code of its own, wherever it is
+raised; the codes are those of docs/exit-codes.md. Standard library only: all other modules import this one, also on the
+way to `--help`.
 """
 
 from __future__ import annotations
@@ -9,7 +11,9 @@ import errno
 
 
 class TwinctlError(Exception):
-    """A failure with a mend. `message` says what happened and where; `hint` is what to type or change."""
+    """A failure that is explained. `message` says what happened and where; `hint` is what to type or change. Raised
+    itself, it is a bug in twinctl.
+    """
 
     exit_code = 1
 
@@ -23,40 +27,45 @@ class TwinctlError(Exception):
         """The error's name in `--json` output: the class name, e.g. "ConfigError"."""
         return type(self).__name__
 
+    @property
+    def document(self) -> dict[str, str]:
+        """The error as JSON has it; `error_of` reads it."""
+        return {"code": self.code, "message": self.message, "hint": self.hint}
+
 
 class UsageError(TwinctlError):
-    """The command line itself is wrong."""
+    """The command line is wrong."""
 
     exit_code = 2
 
 
 class ConfigError(TwinctlError):
-    """A setting or a row of data is wrong, or the chosen folder's disk is full or cannot be written."""
+    """A setting or a row of data is wrong, or the chosen folder cannot be written, as on a full disk."""
 
     exit_code = 3
 
 
 class UpstreamError(TwinctlError):
-    """Something that an earlier phase makes is missing, damaged, or contradicts what is asked."""
+    """An earlier phase's result is missing or damaged, or conflicts with what is asked."""
 
     exit_code = 4
 
 
 class BusyError(TwinctlError):
-    """Another process works on the same artifact."""
+    """Another process works on the same result."""
 
     exit_code = 5
 
 
 class EngineError(TwinctlError):
-    """The machine or the training stack cannot do it: memory, device, driver."""
+    """The machine or the training stack cannot do the work: memory, device or driver."""
 
     exit_code = 6
 
 
 class HubError(TwinctlError):
-    """The Hub or the network refused, or could not be reached. `may_pass`: nobody answered, or
-    the Hub is not well; a later try may go better.
+    """The Hub or the network refused, or could not be reached. `may_pass`: there was no answer, or the Hub has a
+    fault of its own, so that a later try may succeed.
     """
 
     exit_code = 7
@@ -64,19 +73,19 @@ class HubError(TwinctlError):
 
 
 class CheckFailed(TwinctlError):
-    """The work was done and its result is not good: an audit, a proof, a loss that is not a number."""
+    """The work was done and its result is not good: an audit or a verification failed, or a loss is not a number."""
 
     exit_code = 8
 
 
 class Interrupted(TwinctlError):
-    """Asked to stop (Ctrl-C, `twinctl stop`); what was done so far is kept."""
+    """The work was stopped by Ctrl-C or `twinctl stop`; what was done is kept."""
 
     exit_code = 130
 
 
 class Terminated(Interrupted):
-    """The same by SIGTERM or SIGHUP."""
+    """The work was stopped by SIGTERM; what was done is kept."""
 
     exit_code = 143
 
@@ -90,8 +99,8 @@ def error_of(code: str, message: str, hint: str) -> TwinctlError:
 
 
 class SigTerm(SystemExit):
-    """Raised where SIGTERM finds a command. No Exception: those are caught, by libraries and by us, to be explained.
-    Of all others, asyncio lets only this kind and KeyboardInterrupt out of an event loop.
+    """Raised in a command by SIGTERM. It is no Exception, because libraries and twinctl catch those to explain them.
+    Of the others, asyncio lets only SystemExit and KeyboardInterrupt out of an event loop.
     """
 
     def __init__(self) -> None:
@@ -100,7 +109,7 @@ class SigTerm(SystemExit):
 
 _PERMISSION = "check the permissions there, or choose another folder: --workspace DIR"
 MAKE_ROOM = "make room there, or choose another folder: --workspace DIR"
-_MENDS = {
+_HINTS = {
     errno.EACCES: _PERMISSION,
     errno.EPERM: _PERMISSION,
     errno.EROFS: _PERMISSION,
@@ -110,9 +119,9 @@ _MENDS = {
 
 
 def explained(error: BaseException) -> TwinctlError | None:
-    """The failure with its mend: one of ours as it is, a full disk or a missing permission in words; None for a bug."""
+    """The failure as a TwinctlError: one that is one already, a full disk, a missing permission; None for a bug."""
     if isinstance(error, TwinctlError):
         return error
-    if isinstance(error, OSError) and error.errno in _MENDS:
-        return ConfigError(f"{error.filename or 'a file'}: {error.strerror}", _MENDS[error.errno])
+    if isinstance(error, OSError) and error.errno in _HINTS:
+        return ConfigError(f"{error.filename or 'a file'}: {error.strerror}", _HINTS[error.errno])
     return None

@@ -86,8 +86,7 @@ class Log:
             return None
         error = what_happened(self._artifact)
         if self._output.json:
-            about = {"code": error.code, "message": error.message, "hint": error.hint}
-            self._output.json_line({"phase": self._slot, "error": about})
+            self._output.json_line({"phase": self._slot, "error": error.document})
         else:
             self._output.error(error)
             if not isinstance(error, Interrupted):

@@ -90,9 +90,9 @@ class Output:
         self.out.print(table)
 
     def error(self, error: TwinctlError) -> None:
-        """What happened and the mend: on stderr, or as a document with --json."""
+        """What happened and what to do: on stderr, or as a document with --json."""
         if self.json:
-            self.document({"error": {"code": error.code, "message": error.message, "hint": error.hint}})
+            self.document({"error": error.document})
             return
         self._tell("" if isinstance(error, Interrupted) else "error:", "bold red", error.message)
         if error.hint:  # a command in it is copied whole where the terminal breaks the line, not we
