@@ -59,13 +59,9 @@ class Evidence:
     @classmethod
     def read(cls, tokens: Path, prompt_format: PromptFormat) -> Evidence:
         """Read the rows of a tokens folder, and how the model is asked."""
-        from twinctl.data.template import MODEL, Template
-
-        tokenizer = TextTokenizer.load(prompt_format.tokenizer)
-        stop = prompt_format.eos or tokenizer.eos
-        jinja = Template(MODEL, prompt_format.template, tokenizer.bos, stop, -1, {**tokenizer.named, "eos_token": stop})
+        tokenizer, template = prompt_format.load()
         question = "twinctl asks"
-        prompt = jinja.prompt([{"role": "user", "content": question}])
+        prompt = template.prompt([{"role": "user", "content": question}])
         text = TemplateText.of(prompt, question, tokenizer.specials)
         held_out = _held_out(tokens, tokenizer, after_question=prompt.rpartition(question)[2])
         return cls(held_out, Corpus.read(tokens), text, tokenizer)

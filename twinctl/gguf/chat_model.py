@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinctl.config.sampling import Sampling
-from twinctl.data.template import MODEL, Message, Template
+from twinctl.data.template import Message, Template
 from twinctl.errors import CheckFailed, UpstreamError
 from twinctl.gguf.runtime import BATCH, Llama
 from twinctl.inference.chat_model import (
@@ -82,16 +82,12 @@ class GgufChatModel:
     @classmethod
     def load(cls, path: Path, prompt_format: PromptFormat) -> GgufChatModel:
         """Load a file. Raises UpstreamError if llama.cpp does not load it."""
-        from twinctl.data.tokenizer import TextTokenizer
-
-        tokenizer = TextTokenizer.load(prompt_format.tokenizer)
-        stop = prompt_format.eos or tokenizer.eos
-        marks = {**tokenizer.named, "eos_token": stop}
+        _, template = prompt_format.load()
         try:
             llama = StreamingLlama(path)
         except CheckFailed as error:
             raise UpstreamError(error.message, "export it again: twinctl export --gguf --restart") from error
-        return cls(llama, Template(MODEL, prompt_format.template, tokenizer.bos, stop, -1, marks), path.name)
+        return cls(llama, template, path.name)
 
     def close(self) -> None:
         """Free the model."""

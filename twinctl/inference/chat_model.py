@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from twinctl.config.sampling import Sampling
-from twinctl.data.template import Message
+from twinctl.data.template import MODEL, Message, Template
 from twinctl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from twinctl.data.tokenizer import TextTokenizer
 
 Finish = Literal["stop", "length", "interrupted"]
 Show = Callable[[str], None]
@@ -50,6 +53,15 @@ class PromptFormat:
     template: str
     eos: str | None
     tokenizer: Path
+
+    def load(self) -> tuple[TextTokenizer, Template]:
+        """The tokenizer, and the template as it is used with it. Raises what `TextTokenizer.load` raises."""
+        from twinctl.data.tokenizer import TextTokenizer
+
+        tokenizer = TextTokenizer.load(self.tokenizer)
+        eos = self.eos or tokenizer.eos
+        marks = {**tokenizer.named, "eos_token": eos}
+        return tokenizer, Template(MODEL, self.template, tokenizer.bos, eos, -1, marks)
 
 
 @dataclass(frozen=True)

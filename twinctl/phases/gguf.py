@@ -53,7 +53,6 @@ def plan(view: RunView, recipe: GgufRecipe, *, verify: bool = True) -> Plan[Gguf
         slug=f"{recipe.quant}-{base.name}",
         produces="gguf",
         recipe=recipe,
-        origins={},
         inputs={"model": model.digest},
         parents={"model": model.path},
         options=ProofOptions(verify=verify),

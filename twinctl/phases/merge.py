@@ -32,7 +32,6 @@ def plan(view: RunView, recipe: MergeRecipe, *, verify: bool = True) -> Plan[Mer
         slug=f"16bit-{base.name}",
         produces="model",
         recipe=recipe,
-        origins={},
         inputs={"adapter": adapter.digest, "base": base.digest},
         parents={"adapter": adapter.path},
         options=ProofOptions(verify=verify),

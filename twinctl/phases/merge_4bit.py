@@ -43,7 +43,6 @@ def plan(
         slug=f"4bit-{view.base.name}",
         produces="model-4bit",
         recipe=recipe,
-        origins={},
         inputs={"model": model.digest},
         parents={"model": model.path},
         options=ProofOptions(verify=verify),

@@ -54,7 +54,6 @@ def push(
         slug=f"{recipe.kind}-{recipe.repo.replace('/', '-').lower()}",
         produces="push",
         recipe=recipe,
-        origins={},
         inputs={result.slot: result.digest for result in upload.made},
         parents={result.slot: result.path for result in upload.made},
         options=options,

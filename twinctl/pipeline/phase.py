@@ -129,11 +129,11 @@ class Plan(Generic[RecipeT, OptionsT, InputsT]):
     slug: str
     produces: str
     recipe: RecipeT
-    origins: Mapping[str, str]
     inputs: Mapping[str, Any]
     parents: Mapping[str, str]
     options: OptionsT
     resolve_inputs: Callable[[], InputsT]
+    origins: Mapping[str, str] = field(default_factory=dict)
     pins: Mapping[str, Any] | None = None
 
     @cached_property
