@@ -1,7 +1,7 @@
-"""The sources of the data, as they may be told of.
+"""The sources of the data, as a card may name them.
 
-What must stay true: a data set on the Hub is named, with the commit that was read; what lay on somebody's disk is told
-by kind and count only, since names of files and folders are names of people and of their affairs.
+What must stay true: a data set on the Hub is named, with the commit that was read; of local files only kind and count
+are named, since names of files and folders are names of people and of their affairs.
 """
 
 from __future__ import annotations
@@ -53,19 +53,21 @@ class PublishedSource:
 
 def data_sources(tokens: Record) -> list[PublishedSource]:
     """Those that rows were read from. Asks the Hub for the licences of what is there."""
-    counted = [each for each in tokens.metrics.get("sources", ()) if each.get("read", 1)]
-    asked = sorted(tokens.inputs.get("sources", ()), key=lambda each: each.get("role") == "general")  # as they are read
-    if len(tokens.metrics.get("sources", ())) == len(asked):
-        pairs = zip(tokens.metrics["sources"], asked, strict=True)
-        return [_source(counts, identity) for counts, identity in pairs if counts.get("read", 1)]
-    return [_source(each, {}) for each in counted]
+    counted = tokens.metrics.get("sources", ())
+    asked = sorted(tokens.inputs.get("sources", ()), key=lambda source: source.get("role") == "general")  # as read
+    identities = asked if len(asked) == len(counted) else [{}] * len(counted)
+    pairs = zip(counted, identities, strict=True)
+    return [_source(counts, identity) for counts, identity in pairs if counts.get("read", 1)]
 
 
 def _source(counts: Mapping[str, Any], identity: Mapping[str, Any]) -> PublishedSource:
     role, repo, sha = str(counts.get("role", "author")), identity.get("repo"), identity.get("sha")
     if repo:
         data = card_data("dataset", repo, sha)
-        licence, languages = licence_of(data, ""), _listed(data.get("language"))
+        stated = data.get("language")
+        texts = stated if isinstance(stated, list) else [stated]
+        languages = [text for text in texts if isinstance(text, str) and text]
+        licence = licence_of(data, "")
         return PublishedSource(role, counts, repo, identity.get("split"), sha, licence=licence, languages=languages)
     if counts.get("name") == BUNDLED:
         return PublishedSource(role, counts, is_bundled=True, licence=Licence("apache-2.0"), languages=("en",))
@@ -88,8 +90,3 @@ def _row(source: PublishedSource) -> list[str]:
     dropped = sum(dict(counts.get("dropped", {})).values())
     cells = [f"{number:,}" if isinstance(number, int) else "–" for number in [*numbers, dropped]]
     return [source.title, plain(licence), WHOSE.get(source.role, plain(source.role)), *cells]
-
-
-def _listed(value: Any) -> list[str]:
-    values = value if isinstance(value, list) else [value]
-    return [text for text in values if isinstance(text, str) and text]

@@ -55,8 +55,8 @@ class History:
 
 def _shown(answers: list[dict[str, Any]]) -> HeldOutAnswer | None:
     """The first that ended by itself and is fit to show, else the first that is."""
-    fit = [each for each in answers if _is_fit(each)]
-    best = sorted(fit, key=lambda each: each.get("finish") != "stop")
+    fit = [answer for answer in answers if _is_fit(answer)]
+    best = sorted(fit, key=lambda answer: answer.get("finish") != "stop")
     return HeldOutAnswer(best[0]["prompt"], best[0]["text"]) if best else None
 
 

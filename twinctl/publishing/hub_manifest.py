@@ -1,7 +1,7 @@
 """twinctl.json as a document: what may be in it.
 
-What must stay true: it comes from a repository that anybody may have written, and what is told of a pulled twin on
-cards, in tables and commands comes from it; so every name, id and figure in it has a form, and nothing in it is a path
+What must stay true: it comes from a repository that anybody may have written, and what cards, tables and
+commands say of a pulled twin comes from it; so every name, id and figure in it has a form, and nothing in it is a path
 or can act on a terminal. A document of a newer twinctl is refused, never guessed at.
 """
 
@@ -58,7 +58,7 @@ class Counts(TypedDict, total=False):
 
 
 class Figures(TypedDict, total=False):
-    """What a phase measured. Others than these are not told of."""
+    """What a phase measured. Cards show no others."""
 
     __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
 
@@ -78,7 +78,7 @@ class Figures(TypedDict, total=False):
 
 
 class ManifestSource(TypedDict, total=False):
-    """One source of the data: on the Hub, or of local files, which are told by their formats alone."""
+    """One source of the data: on the Hub, or of local files, of which only the formats are named."""
 
     role: Literal["author", "general"]
     repo: Repo
@@ -136,9 +136,9 @@ class Made(BaseModel):
 
     def record(self) -> Record:
         """As it was recorded where it was made, but for what does not travel."""
-        told = self.model_dump()
+        described = self.model_dump()
         unknown: dict[str, Any] = {"version": 0, "origins": {}, "parents": {}, "warnings": [], "seconds": 0.0}
-        return Record.of({**told, **unknown, "files": list(told["files"])})
+        return Record.of({**described, **unknown, "files": list(described["files"])})
 
 
 class Base(BaseModel):
@@ -184,15 +184,15 @@ class HubManifest(BaseModel):
     happened: Happened = Field(default_factory=Happened)
 
     def training(self) -> Made:
-        """What the training was asked, and its figures. Raises ConfigError when it is not told."""
-        for each in (*self.results, *self.line):
-            if is_training(each.record()):
-                return each
+        """What the training was asked, and its figures. Raises ConfigError where there is none."""
+        for result in (*self.results, *self.line):
+            if is_training(result.record()):
+                return result
         raise ConfigError(f"{FILE} does not tell of the training", "push it again with this version of twinctl")
 
     def tokens(self) -> Made | None:
-        """The same of the tokens."""
-        return next((each for each in self.line if each.produces == Kind.TOKENS), None)
+        """What the preparation of the tokens was asked, and its figures; None where there is none."""
+        return next((result for result in self.line if result.produces == Kind.TOKENS), None)
 
 
 def read(text: bytes | str, repo: str) -> HubManifest:
@@ -215,5 +215,7 @@ def _refuse_acting(value: Any) -> None:
     """Raise ValueError for a text, wherever in the document, that a terminal would obey."""
     if isinstance(value, str) and _ACTING.search(value):
         raise ValueError("a control character")
-    for each in [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else ():
-        _refuse_acting(each)
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    for item in value if isinstance(value, list) else ():
+        _refuse_acting(item)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ RepoKind = Literal["model", "dataset"]
 
 @dataclass(frozen=True)
 class Terms:
-    """What a licence asks for: `built` on the card, `notice` in a file beside it, `prefix` at the name's beginning."""
+    """What a licence asks for: `built` on the card, `notice` in a file of its own, `prefix` at the name's beginning."""
 
     family: str
     built: str
@@ -79,22 +79,21 @@ def terms_of(base: BaseCheckpoint, licence: Licence) -> Terms | None:
     """What the base's licence asks for; where none could be read, what Llama's would, if the base is called one."""
     if licence.id is not None:
         return licence.terms
-    found = re.search(r"llama[-_ ]?([234](?:\.\d)?)(?![\d.]*b\b)", base.public_name, re.IGNORECASE)
-    return TERMS.get(f"llama{found[1]}") if found else None
+    match = re.search(r"llama[-_ ]?([234](?:\.\d)?)(?![\d.]*b\b)", base.public_name, re.IGNORECASE)
+    return TERMS.get(f"llama{match[1]}") if match else None
 
 
 def base_licence(base: BaseCheckpoint) -> Licence:
     """What the base's card says. Asks the Hub for one that is there; nothing is asked for a local one."""
     if base.repo:
-        found = licence_of(card_data("model", base.repo, base.sha), f"{HUB}/{base.repo}/blob/{base.sha or 'main'}")
-        if found.terms and not found.link:
-            return Licence(found.id, found.name, f"{HUB}/{base.repo}/blob/{base.sha or 'main'}/LICENSE")
-        return found
-    return licence_of(_beside(base.local), "")
+        files = f"{HUB}/{base.repo}/blob/{base.sha or 'main'}"
+        licence = licence_of(card_data("model", base.repo, base.sha), files)
+        return replace(licence, link=f"{files}/LICENSE") if licence.terms and not licence.link else licence
+    return licence_of(_local_card(base.local), "")
 
 
 def licence_of(data: Mapping[str, Any], files: str) -> Licence:
-    """That in a card's metadata; `files`: the address below which a link to one of its own files lies."""
+    """That in a card's metadata; `files`: the address of its own files, which a relative link is below."""
     named = {name: _text(data.get(name)) for name in ("license", "license_name", "license_link")}
     link = named["license_link"]
     if link and "://" not in link:
@@ -103,18 +102,18 @@ def licence_of(data: Mapping[str, Any], files: str) -> Licence:
 
 
 def card_data(kind: RepoKind, repo: str, sha: str | None) -> dict[str, Any]:
-    """A repository's card as values, at a commit; empty where the Hub does not tell."""
+    """A repository's card as values, at a commit; empty where the Hub has none to give."""
     from twinctl.hub.client import SECONDS, api
     from twinctl.hub.failures import Target, hub_errors
 
     with suppress(HubError), hub_errors(Target(kind, repo, sha)):
         info = api().repo_info(repo, repo_type=kind, revision=sha, timeout=SECONDS)
-        found = getattr(info, "card_data", None)
-        return dict(found.to_dict()) if found else {}
+        data = getattr(info, "card_data", None)
+        return dict(data.to_dict()) if data else {}
     return {}
 
 
-def _beside(folder: Path | None) -> dict[str, Any]:
+def _local_card(folder: Path | None) -> dict[str, Any]:
     """The metadata of the card in a model's folder."""
     from huggingface_hub.repocard import metadata_load
     from yaml import YAMLError

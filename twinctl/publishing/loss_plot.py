@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from twinctl.pipeline.loss_curve import Points, smoothed
 
@@ -26,13 +26,13 @@ MOST = 2000
 
 @dataclass(frozen=True)
 class PlotArea:
-    """Where a step and a loss lie in the picture."""
+    """Where a step and a loss are in the picture."""
 
     steps: tuple[float, float]
     losses: tuple[float, float]
 
     def at(self, step: float, loss: float) -> Position:
-        """In pixels of the drawing; a loss beyond the bounds lies on the edge."""
+        """In pixels of the drawing; a loss beyond the bounds is on the edge."""
         (first, last), (low, high) = self.steps, self.losses
         across = (step - first) / ((last - first) or 1)
         down = (high - min(max(loss, low), high)) / ((high - low) or 1)
@@ -118,10 +118,6 @@ def _dot(draw: ImageDraw, at: Position, radius: float, colour: str) -> None:
 
 
 def _write(draw: ImageDraw, at: Position, text: str, *, anchor: str) -> None:
-    draw.text(at, text, fill=INK, font=_font(), anchor=anchor)
-
-
-def _font() -> Any:
     from PIL import ImageFont
 
-    return ImageFont.load_default(14 * FINER)
+    draw.text(at, text, fill=INK, font=ImageFont.load_default(14 * FINER), anchor=anchor)

@@ -14,21 +14,19 @@ from collections.abc import Sequence
 # them; backslashes are not: the Hub takes `\\(` for a formula.
 _ACTIVE = re.compile(r"[\\`*_{}\[\]<>()#|~&$@!^=:\"]|(?<=www)\.")
 _OPENING = re.compile(r"\A(?:[-+]|\d+\.)")  # at a line's beginning: a list's marks
+_INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Cn")
 _SAFE = re.compile(r"[\w./:@\[\]%+,=<|> -]*")
 
 
 def plain(text: str) -> str:
     """The text as one line that shows as it is; characters without a look (controls, turned writing) are left out."""
-    line = " ".join("".join(each if _is_shown(each) else " " for each in text).split())
+    shown = (" " if unicodedata.category(letter) in _INVISIBLE else letter for letter in text)
+    line = " ".join("".join(shown).split())
     return _OPENING.sub(_entity, _ACTIVE.sub(_entity, line))
 
 
-def _is_shown(character: str) -> bool:
-    return unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Cn")
-
-
-def _entity(found: re.Match[str]) -> str:
-    return "".join(each if each.isalnum() else f"&#{ord(each)};" for each in found[0])
+def _entity(match: re.Match[str]) -> str:
+    return "".join(letter if letter.isalnum() else f"&#{ord(letter)};" for letter in match[0])
 
 
 def quote(text: str, *, longest: int) -> str:

@@ -14,6 +14,10 @@ from twinctl.publishing.facts import Facts
 from twinctl.publishing.licences import Licence
 
 LIBRARY = {"adapter": "peft", "model": "transformers", "gguf": "gguf"}
+_ORDER = (
+    *("base_model", "base_model_relation", "library_name", "pipeline_tag", "license", "license_name"),
+    *("license_link", "language", "datasets", "tags", "model-index"),
+)
 
 
 def metadata(facts: Facts, licence: Licence, sources: list[PublishedSource]) -> dict[str, Any]:
@@ -21,6 +25,9 @@ def metadata(facts: Facts, licence: Licence, sources: list[PublishedSource]) -> 
     from huggingface_hub import ModelCardData
 
     (base_model, relation), results = _base(facts), _results(facts, sources)
+    # A single source of the author's that names no language makes it unknown.
+    named = [source.languages for source in sources if source.role == "author"]
+    languages = sorted({language for languages in named for language in languages}) if all(named) else []
     data = ModelCardData(
         base_model=base_model,
         base_model_relation=relation,
@@ -29,13 +36,14 @@ def metadata(facts: Facts, licence: Licence, sources: list[PublishedSource]) -> 
         license=licence.id,
         license_name=licence.name,
         license_link=licence.link,
-        language=_languages(sources) or None,
-        datasets=list(dict.fromkeys(each.repo for each in sources if each.repo)) or None,
+        language=languages or None,
+        datasets=list(dict.fromkeys(source.repo for source in sources if source.repo)) or None,
         tags=_tags(facts),
         model_name=facts.name if results else None,
         eval_results=results or None,
     )
-    return _ordered(data.to_dict())
+    values = data.to_dict()
+    return {name: values[name] for name in dict.fromkeys([*_ORDER, *values]) if name in values}
 
 
 def _base(facts: Facts) -> tuple[str | None, str | None]:
@@ -56,12 +64,6 @@ def _tags(facts: Facts) -> list[str]:
     ]
 
 
-def _languages(sources: list[PublishedSource]) -> list[str]:
-    """Those that the cards of all the author's sources name; a single source that names none makes it unknown."""
-    named = [source.languages for source in sources if source.role == "author"]
-    return sorted({language for languages in named for language in languages}) if all(named) else []
-
-
 def _results(facts: Facts, sources: list[PublishedSource]) -> list[Any]:
     """The loss on held-out rows. It was measured in training, so a quantised file has none."""
     from huggingface_hub import EvalResult
@@ -69,13 +71,13 @@ def _results(facts: Facts, sources: list[PublishedSource]) -> list[Any]:
     loss = facts.train.metrics.get("eval_loss")
     if facts.kind == "gguf" or not isinstance(loss, int | float):
         return []
-    on_hub = [each for each in sources if each.held_out and each.repo]
-    one = on_hub[0] if len(on_hub) == len([each for each in sources if each.held_out]) == 1 else None
+    held_out = [source for source in sources if source.held_out]
+    one = held_out[0] if len(held_out) == 1 and held_out[0].repo else None
     return [
         EvalResult(
             task_type="text-generation",
             task_name="Text Generation",
-            dataset_type=one.repo if one and one.repo else "held-out-rows",
+            dataset_type=str(one.repo) if one else "held-out-rows",
             dataset_name=f"held-out rows of {one.repo}" if one else "held-out rows of the training data",
             dataset_revision=one.sha if one else None,
             metric_type="loss",
@@ -83,9 +85,3 @@ def _results(facts: Facts, sources: list[PublishedSource]) -> list[Any]:
             metric_value=round(float(loss), 4),
         )
     ]
-
-
-def _ordered(data: dict[str, Any]) -> dict[str, Any]:
-    first = ("base_model", "base_model_relation", "library_name", "pipeline_tag", "license", "license_name")
-    order = [*first, "license_link", "language", "datasets", "tags", "model-index"]
-    return {name: data[name] for name in [*order, *(each for each in data if each not in order)] if name in data}

@@ -1,7 +1,7 @@
-"""What goes with a pushed result, so that a pull can make a run of it again, and a card can tell of it.
+"""What goes with a pushed result, so that a pull can make a run of it again, and a card can describe it.
 
 What must stay true: it holds pins, recipes, figures, template and digests, and neither rows nor a name or path of this
-machine; of what was pulled the same is told as where it was made, from the document that came with it.
+machine; of what was pulled it says the same as where it was made, from the document that came with it.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from twinctl.workspace.artifact import Artifact, Record
 from twinctl.workspace.files import write_text
 
 ORIGIN = "origin.json"
-"""The document beside a pulled result."""
-# Of the tokens: figures, and no source's name, title or digest, which tell of somebody's files.
+"""The document that is kept with a pulled result."""
+# Of the tokens: figures, and no source's name, title or digest, which would show what files a person has.
 _FIGURES = (
     *("rows_read", "rows_kept", "rows_dropped", "rows_by_role", "train_rows", "eval_rows", "packed_rows"),
     *("tokens", "tokens_by_role", "trained_tokens", "packing_efficiency"),
@@ -34,7 +34,7 @@ _POINTS = 400
 
 
 def keep_origin(artifact: Artifact, manifest: HubManifest) -> str:
-    """Lay the document beside a pulled result; its sha256, which belongs into the record."""
+    """Write the document next to a pulled result; returns its sha256, which belongs into the record."""
     text = manifest.model_dump_json(by_alias=True, indent=2)
     write_text(artifact.path / ORIGIN, text)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -62,7 +62,7 @@ def lineage(result: Result) -> Iterator[Result]:
         for parent in result.parents():
             yield from lineage(parent)
         return
-    pushed = next(each for each in origin.results if each.digest == result.digest)
+    pushed = next(described for described in origin.results if described.digest == result.digest)
     for described in (pushed, *origin.line):
         yield replace(result, record=described.record())
 
@@ -85,26 +85,22 @@ def hub_manifest(view: RunView, kind: Kind, made: Sequence[Result]) -> dict[str,
     steps = list(lineage(made[0]))
     line = {step.digest: step.record for step in steps[1:]}
     training = next((step.artifact for step in steps if is_training(step.record)), None)
+    base, pins = view.base, view.run.pins
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", base.public_name).lstrip("-.") or "model"
+    locator = base.repo or (BUNDLED if base.locator == BUNDLED else name)
+    model = {"locator": locator, "repo": base.repo, "revision": base.revision, "sha": base.sha, "files": base.files}
     return {
         "schema": SCHEMA,
         "twinctl": __version__,
         "kind": kind,
         "run": view.name,
-        "pins": _pins(view),
+        "pins": {**{key: pins[key] for key in ("preset", "template", "max_length")}, "model": model},
         **asdict(made[0].made_from(Kind.TOKENS).tokens_info()),
         "results": [_described(record, record.files) for record in map(original_record, made)],
         "line": [_described(record, []) for record in line.values()],
         "happened": train_env(training) if training else {},
         **_course(training),
     }
-
-
-def _pins(view: RunView) -> dict[str, Any]:
-    base = view.base
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", base.public_name).lstrip("-.") or "model"
-    locator = base.repo or (BUNDLED if base.locator == BUNDLED else name)
-    model = {"locator": locator, "repo": base.repo, "revision": base.revision, "sha": base.sha, "files": base.files}
-    return {**{name: view.run.pins[name] for name in ("preset", "template", "max_length")}, "model": model}
 
 
 def _described(record: Record, files: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from twinctl.publishing.user_edits import composed
 
 @dataclass(frozen=True)
 class Card:
-    """README.md's text, and the files that it needs beside it, by name."""
+    """README.md's text, and the files that it needs with it, by name."""
 
     text: str
     files: dict[str, bytes] = field(default_factory=dict)
@@ -46,7 +46,7 @@ def render(
 
     `made`: what is sent, if that is not the newest result (for gguf: all of `gguf_results`). `merged_repo`: where a
     GGUF's 16-bit model is on the Hub. `sample`: whether a held-out prompt and its answer are shown. The Hub is asked
-    for the licences of what is there. Raises UpstreamError when something that the card tells of is not there.
+    for the licences of what is there. Raises UpstreamError when something that the card describes is not there.
     """
     for name in (repo, merged_repo):
         if name is not None:

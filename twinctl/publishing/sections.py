@@ -125,7 +125,7 @@ def _happened(facts: Facts) -> str:
 
 
 def curve(facts: Facts) -> str:
-    """The picture, which lies beside the card."""
+    """The picture, a file next to the card."""
     if not has_curve(facts):
         return ""
     return joined(["## Loss", f"![The loss of training and of the held-out rows, by step]({CURVE_FILE})"])
@@ -187,15 +187,13 @@ def _parity_row(record: Record) -> list[str]:
         f"{kl:.2g}" if isinstance(kl, float | int) else "–",
         f"{top:.2%}" if isinstance(top, float | int) else "–",
     ]
-    return [name, _size(size_of(record)), "yes" if is_proven(record) else "no", *figures]
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e9:,.2f} GB" if count >= 1e8 else f"{count / 1e6:,.1f} MB"
+    bytes_ = size_of(record)
+    size = f"{bytes_ / 1e9:,.2f} GB" if bytes_ >= 1e8 else f"{bytes_ / 1e6:,.1f} MB"
+    return [name, size, "yes" if is_proven(record) else "no", *figures]
 
 
 def _proof(record: Record) -> Mapping[str, Any]:
-    """The figures of the proof, which lie flat or among its checks."""
+    """The figures of the proof, which are at its top or among its checks."""
     proof: Any = record.metrics.get("proof") or {}
     deeper = proof.get("checks", {}).get("distributions") if isinstance(proof, dict) else None
     return deeper or proof if isinstance(proof, dict) else {}
@@ -240,10 +238,10 @@ also repeat passages of the writing that it was trained on.
 def provenance(facts: Facts) -> str:
     """What it was made of and by, to be found again."""
     records = [*facts.made, *facts.line]
-    rows = [
-        [code(record.slot), code(record.fingerprint[:16]), code(record.digest[:16]), _day(record)]
-        for record in {record.fingerprint: record for record in records}.values()
-    ]
+    rows = []
+    for record in {record.fingerprint: record for record in records}.values():
+        day = time.strftime("%Y-%m-%d", time.gmtime(record.created))
+        rows.append([code(record.slot), code(record.fingerprint[:16]), code(record.digest[:16]), day])
     versions = facts.train_env.get("versions") or {}
     libraries = ", ".join(code(f"{name} {number}") for name, number in versions.items())
     text = "The fingerprint is of all that was asked for and of its inputs; the digest is of the result."
@@ -252,7 +250,3 @@ def provenance(facts: Facts) -> str:
     return joined(
         ["## Provenance", f"Made by twinctl. {text} {base}", made, f"Trained with {libraries}." if libraries else ""]
     )
-
-
-def _day(record: Record) -> str:
-    return time.strftime("%Y-%m-%d", time.gmtime(record.created))

@@ -36,7 +36,7 @@ LARGEST = 50 * 10**9
 
 @dataclass(frozen=True)
 class UploadPlan:
-    """All of one push. `files`: by name, where they lie or what is in them; `left`: files of the result that stay;
+    """All of one push. `files`: by name, their path or their content; `left`: files of the result that stay;
     `first`: what is to be exported before there is anything to send, in words.
     """
 
@@ -94,10 +94,10 @@ def require_fit(view: RunView, made: Sequence[Result], *, unverified: bool) -> l
     doubtful = [result for result in made if not is_proven(original_record(result))]
     slots = [original_record(result).slot for result in doubtful]
     if doubtful and not unverified:
-        mend = to_prove(doubtful[0].record, view.name)
+        command = to_prove(doubtful[0].record, view.name)
         raise CheckFailed(
             f"the {slots[0]} of run “{view.name}” is not verified: nothing shows that it is the twin",
-            f"{f'prove it: {mend}; or ' if mend else ''}push it as it is: --unverified",
+            f"{f'prove it: {command}; or ' if command else ''}push it as it is: --unverified",
         )
     return [f"the {slot} is pushed unverified" for slot in slots]
 
@@ -157,10 +157,6 @@ class _Contents:
             raise UpstreamError(f"there is no file of the {KINDS[kind]} to send", "look at it: twinctl inspect export")
         return contents
 
-    def add(self, name: str, content: bytes) -> None:
-        """A file that goes with the result, where the result has none of that name."""
-        self.files.setdefault(name, content)
-
 
 def _document(view: RunView, kind: PushKind, made: Sequence[Result], contents: _Contents) -> bytes:
     document: dict[str, Any] = hub_manifest(view, Kind(kind), made)
@@ -172,19 +168,21 @@ def _document(view: RunView, kind: PushKind, made: Sequence[Result], contents: _
 
 
 def _licence(base: BaseCheckpoint, repo: str, contents: _Contents) -> list[str]:
-    """Put the licence's texts beside the files; what a person should know of it before the twin is handed on."""
+    """Add the licence's texts, where the result has no file of that name; returns what a person should know of the
+    licence before the twin is handed on.
+    """
     from twinctl.hub.licence import licence_texts
     from twinctl.publishing.licences import base_licence, terms_of
 
     texts = licence_texts(base.repo, base.sha, base.local)
-    for name, text in texts.items():
-        contents.add(name, text)
+    contents.files.update({name: text for name, text in texts.items() if name not in contents.files})
     licence = base_licence(base)
     terms = terms_of(base, licence)
     if terms is None:
         known = licence.id or base.locator.startswith("bundled:")
         return [] if known else ["the base model's licence is not known: see what it allows before handing the twin on"]
-    contents.add("NOTICE", "\n\n".join(part for part in (terms.built, terms.notice) if part).encode() + b"\n")
+    notice = "\n\n".join(part for part in (terms.built, terms.notice) if part)
+    contents.files.setdefault("NOTICE", f"{notice}\n".encode())
     owner, _, name = repo.partition("/")
     remarks = []
     if not name.lower().replace("-", " ").startswith(terms.prefix.lower()):
@@ -213,12 +211,11 @@ def _add_card(
     there = small_file(remote, CARD) if remote else None
     text = merge_with_existing(there.decode("utf-8", "replace"), written.text) if there else written.text
     contents.files[CARD] = text.encode()
-    for name, content in written.files.items():
-        contents.files[name] = content
+    contents.files.update(written.files)
 
 
 def _earlier(remote: RemoteRepo | None) -> dict[str, LocalFile]:
-    """What an earlier push put into the repo, by its twinctl.json; nothing where that tells nothing."""
+    """What an earlier push put into the repo, by its twinctl.json; nothing where that cannot be read."""
     from twinctl.errors import ConfigError
     from twinctl.hub.remote import LocalFile, small_file
 

@@ -32,15 +32,12 @@ _CURL = """curl http://localhost:8000/v1/chat/completions -H 'Content-Type: appl
 
 def usage(facts: Facts) -> str:
     """The section."""
-    parts = {"adapter": _adapter, "model": _model, "gguf": _gguf}[facts.kind](facts)
-    return joined(["## How to use it", _prompt(facts), *parts])
-
-
-def _prompt(facts: Facts) -> str:
     where = "in the GGUF files" if facts.kind == "gguf" else "on the tokenizer"
     own = "its base's own" if facts.template == MODEL else f"the {plain(facts.template)}"
     end = f" An answer ends with {code(facts.eos)}." if facts.eos else ""
-    return f"It was trained with {own} prompt template, which travels {where}: ask it by a chat interface.{end}"
+    prompt = f"It was trained with {own} prompt template, which travels {where}: ask it by a chat interface.{end}"
+    parts = {"adapter": _adapter, "model": _model, "gguf": _gguf}[facts.kind](facts)
+    return joined(["## How to use it", prompt, *parts])
 
 
 def _model(facts: Facts) -> list[str]:
@@ -56,7 +53,11 @@ def _model(facts: Facts) -> list[str]:
 
 
 def _adapter(facts: Facts) -> list[str]:
-    before, base = _base_in_python(facts)
+    before, base = list[str](), '"FOLDER-OF-THE-BASE"'
+    if facts.base.repo:
+        base = f'"{facts.base.repo}", revision="{facts.base.sha}"'
+    elif facts.is_bundled:
+        before, base = ["from twinctl.bundled import BASE"], "BASE"
     load = [
         "from peft import PeftModel",
         "from transformers import AutoModelForCausalLM, AutoTokenizer",
@@ -66,15 +67,12 @@ def _adapter(facts: Facts) -> list[str]:
         f'model = AutoModelForCausalLM.from_pretrained({base}, dtype="auto", device_map="auto")',
         f'model = PeftModel.from_pretrained(model, "{facts.repo}")',
     ]
-    return [*_python(load), "### vLLM", _vllm_adapter(facts), "### llama.cpp and Ollama", *_merge_first(facts)]
-
-
-def _base_in_python(facts: Facts) -> tuple[list[str], str]:
-    if facts.base.repo:
-        return [], f'"{facts.base.repo}", revision="{facts.base.sha}"'
-    if facts.is_bundled:
-        return ["from twinctl.bundled import BASE"], "BASE"
-    return [], '"FOLDER-OF-THE-BASE"'
+    text = "These want a whole model. After the lines above, in Python, this writes one to the folder `twin`:"
+    merge = 'model.merge_and_unload().save_pretrained("twin")\ntokenizer.save_pretrained("twin")'
+    return [
+        *(*_python(load), "### vLLM", _vllm_adapter(facts)),
+        *("### llama.cpp and Ollama", text, fence(merge, "python"), *_converted(facts, "", heading=False)),
+    ]
 
 
 def _python(load: list[str]) -> list[str]:
@@ -99,12 +97,6 @@ def _vllm_adapter(facts: Facts) -> str:
 
 def _curl(model: str) -> str:
     return _CURL.replace("MODEL", model).replace("PROMPT", PROMPT)
-
-
-def _merge_first(facts: Facts) -> list[str]:
-    merge = 'model.merge_and_unload().save_pretrained("twin")\ntokenizer.save_pretrained("twin")'
-    text = "These want a whole model. After the lines above, in Python, this writes one to the folder `twin`:"
-    return [text, fence(merge, "python"), *_converted(facts, "", heading=False)]
 
 
 def _converted(facts: Facts, fetch: str, *, heading: bool = True) -> list[str]:

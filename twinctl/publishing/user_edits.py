@@ -1,6 +1,6 @@
 """A card in parts, so that what a person wrote into it outlives the next push.
 
-What must stay true: between its marks a section is ours and is written anew; everything else stays to the letter. A
+What must stay true: between its marks a section is ours and is rewritten; everything else stays to the letter. A
 section or a YAML value that somebody took out or changed stays out or changed: a last, hidden line says what we wrote.
 Rendered and merged a second time, nothing changes.
 """
@@ -24,7 +24,7 @@ _MARKED = re.compile(
 )
 _LEDGER = re.compile(r"\n?<!-- twinctl:wrote (\{[^\n]*\}) -->\n?")
 _HEAD = re.compile(r"\A\s*---[ \t]*\n(?P<yaml>.*?)^---[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
-# Of a card that we did not write, these tell of the files and are ours; the rest of its values is the person's.
+# Of a card that we did not write, these describe the files and are ours; the rest of its values is the person's.
 _OURS = ("base_model", "base_model_relation", "library_name", "pipeline_tag", "model-index")
 _LICENCE = ("license", "license_name", "license_link")
 
@@ -42,7 +42,7 @@ class Parts:
 
     @classmethod
     def of(cls, text: str) -> Parts:
-        """Take a card apart. Raises ConfigError when its YAML cannot be read."""
+        """The parts of a card's text. Raises ConfigError when its YAML cannot be read."""
         head = _HEAD.match(text)
         yaml, body = (head["yaml"].rstrip("\n"), text[head.end() :]) if head else ("", text)
         return cls(yaml, _read(yaml), _LEDGER.sub("", body), *_ledger(body))
@@ -55,7 +55,10 @@ class Parts:
 
 def composed(title: str, data: Mapping[str, Any], sections: Mapping[str, str]) -> str:
     """A new card: title, then the sections, each between its marks."""
-    blocks = [_block(name, text) for name, text in sections.items()]
+    blocks = []
+    for name, text in sections.items():
+        inside = text.strip().replace("<!-- twinctl:", "<!-- twinctl :")  # no mark of ours inside
+        blocks.append(f"<!-- twinctl:begin {name} -->\n{inside}\n<!-- twinctl:end {name} -->\n")
     body = f"\n# {title}\n\n" + "\n".join(blocks)
     values = {name: _digest(value) for name, value in _units(data).items()}
     return Parts(_written(data), dict(data), body, list(sections), values).text()
@@ -76,30 +79,24 @@ def merge_with_existing(old: str, new: str) -> str:
     return merged.replace("\n", "\r\n") if "\r\n" in old else merged
 
 
-def _block(name: str, text: str) -> str:
-    """A section between its marks, with no mark inside."""
-    inside = text.strip().replace("<!-- twinctl:", "<!-- twinctl :")
-    return f"<!-- twinctl:begin {name} -->\n{inside}\n<!-- twinctl:end {name} -->\n"
-
-
 def _merged_body(theirs: Parts, ours: Parts) -> str:
-    new = {found["name"]: found[0] for found in _MARKED.finditer(ours.body)}
-    there = {found["name"] for found in _MARKED.finditer(theirs.body)}
-    body = _MARKED.sub(lambda found: new.get(found["name"], ""), theirs.body)
+    new = {section["name"]: section[0] for section in _MARKED.finditer(ours.body)}
+    present = {section["name"] for section in _MARKED.finditer(theirs.body)}
+    body = _MARKED.sub(lambda section: new.get(section["name"], ""), theirs.body)
     before: str | None = None
     for name, block in new.items():
-        if name not in there and name not in theirs.sections:
+        if name not in present and name not in theirs.sections:
             body = _inserted(body, block, before)
-            there.add(name)
-        before = name if name in there else before
+            present.add(name)
+        before = name if name in present else before
     return body
 
 
 def _inserted(body: str, block: str, before: str | None) -> str:
     """The body with a block behind the section `before`, or at its end."""
-    for found in _MARKED.finditer(body):
-        if found["name"] == before:
-            return f"{body[: found.end()]}\n{block}{body[found.end() :]}"
+    for section in _MARKED.finditer(body):
+        if section["name"] == before:
+            return f"{body[: section.end()]}\n{block}{body[section.end() :]}"
     return f"{body.rstrip()}\n\n{block}" if body.strip() else f"\n{block}"
 
 
@@ -144,14 +141,12 @@ def _read(yaml: str) -> dict[str, Any]:
     from yaml import YAMLError, safe_load
 
     try:
-        found = safe_load(yaml) if yaml.strip() else {}
+        values = safe_load(yaml) if yaml.strip() else {}
     except YAMLError as error:
-        raise ConfigError(
-            "the card's metadata is no YAML", "mend the lines between the two --- in README.md"
-        ) from error
-    if not isinstance(found or {}, dict):
-        raise ConfigError("the card's metadata is not a list of names and values", "mend it in README.md")
-    return dict(found or {})
+        raise ConfigError("the card's metadata is no YAML", "fix the lines between the two --- in README.md") from error
+    if not isinstance(values or {}, dict):
+        raise ConfigError("the card's metadata is not a list of names and values", "fix it in README.md")
+    return dict(values or {})
 
 
 def _written(data: Mapping[str, Any]) -> str:
