@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from twinctl.bundled import BASE
 from twinctl.config.train import TrainOptions, TrainRecipe, TrainSettings
-from twinctl.errors import EngineError
-from twinctl.planning.memory import SPARE, Choice, ModelShape, choose, fits, fitting, memory_of
+from twinctl.errors import EngineError, UpstreamError
+from twinctl.planning.memory import SPARE, Choice, choose, fits, fitting, memory_of
+from twinctl.planning.model_shape import ModelShape
 
 # With checkpointing, by rank, micro-batch and length; no figure of these was used to fit the prediction.
 RANKS = {
@@ -221,3 +223,10 @@ def test_a_prediction_leaves_room_for_its_error() -> None:
     assert fits(memory, memory.total * SPARE) and not fits(
         replace(memory, logits=memory.logits + 0.1), memory.total * SPARE
     )
+
+
+def test_a_damaged_config_is_an_error_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"hidden_size": ')
+    with pytest.raises(UpstreamError, match=r"config\.json is damaged") as caught:
+        ModelShape.load(tmp_path)
+    assert "download the model again" in caught.value.hint

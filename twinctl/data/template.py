@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twinctl.errors import ConfigError
+from twinctl.workspace.files import read_json
 
 if TYPE_CHECKING:
     from twinctl.data.tokenizer import TextTokenizer
@@ -156,7 +157,7 @@ def _own_text(folder: Path) -> str:
     if path.is_file():
         return path.read_text(encoding="utf-8")
     config = folder / "tokenizer_config.json"
-    stored = json.loads(config.read_text(encoding="utf-8")).get("chat_template") if config.is_file() else None
+    stored = read_json(config, "download the model again").get("chat_template") if config.is_file() else None
     if isinstance(stored, list):
         stored = {entry["name"]: entry["template"] for entry in stored}.get("default")
     if not isinstance(stored, str):

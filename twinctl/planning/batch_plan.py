@@ -6,12 +6,12 @@ memory allows.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from twinctl.config.train import TrainOptions, TrainSettings
-from twinctl.planning.memory import Choice, ModelShape, choose
+from twinctl.planning.memory import Choice, choose
+from twinctl.planning.model_shape import ModelShape
 from twinctl.wording import GIB
 
 
@@ -24,7 +24,7 @@ def fit(settings: TrainSettings, base: Path, max_length: int) -> Choice:
 
     room = _room(settings.options)
     capability = None if room is None else torch.cuda.get_device_capability()
-    shape = ModelShape.read(json.loads((base / "config.json").read_text(encoding="utf-8")), capability)
+    shape = ModelShape.load(base, capability)
     return choose(shape, settings, room_gib=room, max_length=max_length)
 
 

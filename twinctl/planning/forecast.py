@@ -6,7 +6,6 @@ with a recipe that would; what cannot be known is None.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -23,7 +22,8 @@ from twinctl.wording import GIB
 
 if TYPE_CHECKING:
     from twinctl.planning.gpu import Gpu
-    from twinctl.planning.memory import Choice, ModelShape
+    from twinctl.planning.memory import Choice
+    from twinctl.planning.model_shape import ModelShape
 
 CPU = "cpu"
 METHODS = {"lora": "LoRA", "qlora": "QLoRA", "full": "full"}
@@ -173,11 +173,11 @@ def fit_here(
     Raises EngineError when there is no usable device or nothing fits. Needs only the folder's config.json.
     """
     from twinctl.planning.device import refuse_early
-    from twinctl.planning.memory import ModelShape, choose
+    from twinctl.planning.memory import choose
+    from twinctl.planning.model_shape import ModelShape
 
     gpu, device = _device(settings.options, alone)
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    shape = ModelShape.read(config, gpu.capability if gpu else None)
+    shape = ModelShape.load(folder, gpu.capability if gpu else None)
     refuse_early(settings.options.device, shape.parameters if shape else 0)
     room = float("inf") if device.room_gib is None and device.name != CPU else device.room_gib
     try:

@@ -15,9 +15,6 @@ from twinctl.errors import EngineError
 from twinctl.planning.model_shape import ModelShape
 from twinctl.wording import GIB
 
-__all__ = ["Choice", "Memory", "ModelShape", "choose", "fits", "fitting", "memory_of"]
-
-
 # Bytes a number.
 HALF, SINGLE = 2, 4
 NF4 = (4 + 8 / 64 + 32 / (64 * 256)) / 8  # blocks of 64 with an 8-bit scale, whose own scale is for 256 of them

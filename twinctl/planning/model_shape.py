@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from twinctl.config.train import TrainRecipe
+from twinctl.workspace.files import read_json
 
 AMPERE = (8, 0)  # the first with torch's kernel for packed rows
 
@@ -34,6 +35,11 @@ class ModelShape:
     vocab: int
     tied: bool
     spread_kv: bool = False  # the GPU has no kernel for packed rows that takes k and v as they are
+
+    @classmethod
+    def load(cls, folder: Path, capability: tuple[int, int] | None = None) -> ModelShape | None:
+        """That of the model in a folder; see `read`. Raises UpstreamError for a damaged config.json."""
+        return cls.read(read_json(folder / "config.json", "download the model again, or write it again"), capability)
 
     @classmethod
     def read(cls, config: Mapping[str, Any], capability: tuple[int, int] | None = None) -> ModelShape | None:

@@ -25,7 +25,6 @@ from twinctl.planning.model_shape import ModelShape, weights_bytes
 from twinctl.verification.probes import LONGEST_PROMPT, PROMPTS, TokenizerProbe, held_out, probes
 from twinctl.verification.reference import TOP_TOKENS, GreedyAnswers, Ids, ModelOutput, Reference
 from twinctl.wording import GIB
-from twinctl.workspace.files import read_json
 
 ANSWER_TOKENS = 128  # tokens an answer
 _SLICE = 128  # positions whose probabilities are float64 at one time
@@ -134,7 +133,7 @@ def has_room_on_gpus(folder: Path, longest: int) -> bool:
     if not torch.cuda.is_available():
         return False
     weights = weights_bytes(folder)
-    shape = ModelShape.read(read_json(folder / "config.json"))
+    shape = ModelShape.load(folder)
     positions = max(longest, PROMPTS * LONGEST_PROMPT)
     working = 4 * shape.vocab * (shape.hidden + 1.5 * positions) if shape else weights / 2
     free: int = sum(torch.cuda.mem_get_info(device)[0] for device in range(torch.cuda.device_count()))
