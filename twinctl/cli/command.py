@@ -122,7 +122,9 @@ def command(
             if not workspace:
                 function(Output(json=json, quiet=quiet), **values)
                 return
-            session = Session.open(values.pop("workspace"), values.pop("run_name", None), json=json, quiet=quiet)
+            # A command without the common --run may have an option of that name of its own: pull.
+            run_name = values.pop("run_name") if run else None
+            session = Session.open(values.pop("workspace"), run_name, json=json, quiet=quiet)
             if not models:
                 function(session, **values)
                 return
