@@ -108,7 +108,7 @@ class SigTerm(SystemExit):
 
 
 _PERMISSION = "check the permissions there, or choose another folder: --workspace DIR"
-MAKE_ROOM = "make room there, or choose another folder: --workspace DIR"
+MAKE_ROOM = "free space there, or choose another folder: --workspace DIR"
 _HINTS = {
     errno.EACCES: _PERMISSION,
     errno.EPERM: _PERMISSION,

@@ -70,7 +70,7 @@ def history(last: int = 60) -> list[Event]:
 def told(events: list[Event]) -> Training:
     training = Training()
     for event in events:
-        training.tell(event, 0.0)
+        training.handle(event, 0.0)
     return training
 
 
@@ -98,8 +98,8 @@ def test_a_training_that_goes_on_counts_every_step_once() -> None:
 def test_from_the_middle_on_the_time_left_is_right_too() -> None:
     training = told([{"event": "begin", "step": 50, "steps": 100}, step(51)])
     assert training.left(0.0) == pytest.approx(49 * 2)
-    training.tell(step(52), 0.0)
-    training.tell(step(53), 0.0)
+    training.handle(step(52), 0.0)
+    training.handle(step(53), 0.0)
     assert training.left(0.0) == pytest.approx(47 * 2)
 
 
@@ -114,18 +114,20 @@ def test_time_left_has_the_pauses_and_passes_by_itself() -> None:
     evaluated = [{"event": "evaluation", "step": at, "eval_loss": 2.0, "seconds": 6.0} for at in (0, 25, 50)]
     training = told([*first, *evaluated, {**samples(50), "seconds": 4.0}])
     assert training.left(0.0) == pytest.approx(50 * 2 + 2 * 10)
-    training.tell({"event": "evaluation", "step": 0, "eval_loss": 2.0}, 0.0)  # as a resumed one repeats it
-    training.tell(step(51, time=1000.0), 0.0)
+    training.handle({"event": "evaluation", "step": 0, "eval_loss": 2.0}, 0.0)  # as a resumed one repeats it
+    training.handle(step(51, time=1000.0), 0.0)
     assert [training.left(now) for now in (1000.0, 1001.5, 1060.0)] == pytest.approx([118, 116.5, 116])
 
 
 def test_the_stage_goes_with_the_next_step_but_a_request_to_stop_stays() -> None:
     training = told([*history(), {"event": "stage", "text": "evaluating"}])
     assert "evaluating" in frame(training)[-1]
-    training.tell(step(61), 0.0)
+    training.handle(step(61), 0.0)
     assert "evaluating" not in frame(training)[-1]
-    training.tell({"event": "stage", "text": "stopping after this step, with a checkpoint (Ctrl-C again kills it)"}, 0)
-    training.tell(step(62), 0.0)
+    training.handle(
+        {"event": "stage", "text": "stopping after this step, with a checkpoint (Ctrl-C again kills it)"}, 0
+    )
+    training.handle(step(62), 0.0)
     assert "stopping after this step, with a checkpoint (Ctrl-C again kills it)" in frame(training)[-1]
 
 
@@ -141,10 +143,10 @@ def test_no_event_is_an_error() -> None:
         training = Training()
         for _ in range(20):
             event = {key: source.choice(values) for key in source.sample(keys, 6)} | {"event": source.choice(kinds)}
-            training.tell(event, 0.0)
+            training.handle(event, 0.0)
             assert event_text(event) is None or event_text(event) != ""
         assert len(frame(training, source.randint(1, 100), size := source.randint(1, 40))) == size
-    training.tell({}, 0.0)
+    training.handle({}, 0.0)
 
 
 # The frame
@@ -359,7 +361,7 @@ def test_a_history_that_is_over_takes_no_screen_and_no_time(terminal: Terminal) 
     child.expect(pexpect.EOF)
     training, began = Training(), time.perf_counter()
     for event in steps:
-        training.tell(event, 0.0)
+        training.handle(event, 0.0)
     frame(training)
     assert time.perf_counter() - began < 1.0
 

@@ -230,7 +230,7 @@ def test_edited_tokens_are_not_trained_on(fails: Fails, prepared: dict[str, Any]
 def test_config_file_that_is_not_toml(fails: Fails, home: Path) -> None:
     (home / "twinctl.toml").write_text('preset = "tiny"\n[train\nrank = 3\n')
     for words in (["prepare"], ["prepare", "--preset", "tiny"]):
-        fails(3, "ConfigError", words, says=["twinctl.toml", "line 2"], mend=["mend twinctl.toml", "twinctl init"])
+        fails(3, "ConfigError", words, says=["twinctl.toml", "line 2"], mend=["fix twinctl.toml", "twinctl init"])
 
 
 @pytest.mark.parametrize(

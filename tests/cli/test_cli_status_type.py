@@ -114,7 +114,7 @@ def test_the_step_it_goes_on_from_is_that_of_the_newest_sealed_checkpoint(
     assert cli("train").code == 130
     line = lines(cli)["train"]
     assert (line["state"], line["step"]) == ("partial", 20)
-    assert "    train: goes on from step 20" in cli("status").out.splitlines()
+    assert "    train: resumes from step 20" in cli("status").out.splitlines()
     fail(monkeypatch, Interrupted("stop"))
     assert cli("train", "--restart").code == 130
     assert lines(cli)["train"]["step"] is None

@@ -22,7 +22,7 @@ GROUPS = {
         "prepare": "Turn rows of text into tokens that are ready to train on.",
         "train": "Fine-tune the model on the prepared tokens, or resume it.",
         "chat": "Talk to the twin: one prompt with -p, else a conversation.",
-        "export": "Write the files to take away: adapter, merged 16-bit model, GGUF.",
+        "export": "Write the exportable files: adapter, merged 16-bit model, GGUF.",
         "push": "Upload the twin to the Hugging Face Hub: private, and checked.",
         "pull": "Download a pushed twin into a workspace.",
     },

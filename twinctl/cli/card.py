@@ -27,7 +27,7 @@ def card(
     gguf: Annotated[bool, typer.Option("--gguf", help="Of the GGUF files.")] = False,
     sample: Annotated[bool, typer.Option("--sample/--no-sample", help="A held-out prompt and its answer.")] = True,
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", metavar="FILE", help="Write it there, its pictures beside it.")
+        Path | None, typer.Option("-o", "--out", metavar="FILE", help="Write it to this file, its pictures next to it.")
     ] = None,
 ) -> None:
     """The model card that push would send, made from the records.

@@ -56,13 +56,13 @@ def chat(
     check: Annotated[bool, typer.Option("--check", help="Test the twin on fixed and held-out prompts.")] = False,
     resume: Annotated[
         int | None,
-        typer.Option("--resume", metavar="[N]", help="Go on with the last talk, or talk N."),
+        typer.Option("--resume", metavar="[N]", help="Resume the last conversation, or conversation N."),
     ] = None,
     base: Annotated[bool, typer.Option("--base", help="Ask the base model instead of the twin.")] = False,
     compare: Annotated[bool, typer.Option("--compare", help="Ask base and twin, with the same seed.")] = False,
     checkpoint: Annotated[
         int | None,
-        typer.Option("--checkpoint", metavar="STEP", help="Ask a checkpoint, also while training goes on."),
+        typer.Option("--checkpoint", metavar="STEP", help="Ask a checkpoint, also during the training."),
     ] = None,
     merged: Annotated[bool, typer.Option("--merged", help="Ask the merged 16-bit model.")] = False,
     gguf: Annotated[

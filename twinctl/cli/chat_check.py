@@ -37,14 +37,14 @@ def judge(session: Session, run: Run, wanted: ModelSelection, sampling: Sampling
     groups = select_models(view, replace(wanted, compare=wanted.compare or wanted.twin))
     session.output.say("reading the rows to compare with …")
     evidence = Evidence.read(*evidence_files(view, wanted.checkpoint))
-    found, base = [], None
+    checks, base = [], None
     for model in load_in_turn(groups, before=lambda group: say_loading(session.output, group)):
         base = model if model.name == "base" else base
         if model is not base or wanted.base:
-            found.append(_judged(session, run, model, None if model is base else base, evidence, sampling))
+            checks.append(_judged(session, run, model, None if model is base else base, evidence, sampling))
     if session.output.json:
-        _document(session.output, run, found)
-    if failed := [each for each in found if each.failures]:
+        _document(session.output, run, checks)
+    if failed := [each for each in checks if each.failures]:
         message = "; ".join(f"{each.speaker}: {', '.join(each.failures)}" for each in failed)
         raise CheckFailed(f"the check failed: {message}", TRY)
 
@@ -53,16 +53,16 @@ def _judged(
     session: Session, run: Run, model: ChatModel, base: ChatModel | None, evidence: Evidence, sampling: Sampling
 ) -> ChatCheck:
     shown = CheckProgress(session.output, as_checked(sampling))
-    found = check(model, base, evidence, sampling, ask=shown.ask, show=shown.piece, done=shown.done)
-    if found.stopped:
+    result = check(model, base, evidence, sampling, ask=shown.ask, show=shown.piece, done=shown.done)
+    if result.stopped:
         raise Interrupted("interrupted")
     try:
-        append_check(session.workspace, run.name, found.document())
+        append_check(session.workspace, run.name, result.document())
     except OSError as error:
         session.output.warn(f"the result is not kept: {error}")
     if not session.output.json:
-        _tables(session.output, found)
-    return found
+        _tables(session.output, result)
+    return result
 
 
 class CheckProgress:
@@ -92,28 +92,28 @@ class CheckProgress:
             self._output.line("")
 
 
-def _tables(output: Output, found: ChatCheck) -> None:
-    total = len(found.answers)
-    output.line(f"{found.speaker}: {total} answers, seed {found.sampling.seed}")
-    longest = max((each.copied for each in found.answers), default=0)
+def _tables(output: Output, result: ChatCheck) -> None:
+    total = len(result.answers)
+    output.line(f"{result.speaker}: {total} answers, seed {result.sampling.seed}")
+    longest = max((each.copied for each in result.answers), default=0)
     output.table(
         [
-            *([f"  {text}", f"{found.counts[name]} of {total}"] for name, text in FAULTS.items()),
-            ["  longest run from a training row", f"{longest} tokens; {found.copy_limit} would be a copy"],
+            *([f"  {text}", f"{result.counts[name]} of {total}"] for name, text in FAULTS.items()),
+            ["  longest run from a training row", f"{longest} tokens; {result.copy_limit} would be a copy"],
         ]
     )
-    styles = {name: style.rounded() for name, style in found.styles.items()}
+    styles = {name: style.rounded() for name, style in result.styles.items()}
     rows = [[text, *(_figure(style[name]) for style in styles.values())] for name, text in MEASURES.items()]
     output.table(rows, header=["style", *styles])
-    output.line("passed" if not found.failures else "failed: " + "; ".join(found.failures))
+    output.line("passed" if not result.failures else "failed: " + "; ".join(result.failures))
 
 
 def _figure(value: float | None) -> str:
     return "too short to say" if value is None else f"{value:.2f}"
 
 
-def _document(output: Output, run: Run, found: list[ChatCheck]) -> None:
-    checks: list[dict[str, Any]] = [each.document() for each in found]
+def _document(output: Output, run: Run, results: list[ChatCheck]) -> None:
+    checks: list[dict[str, Any]] = [each.document() for each in results]
     output.document(
         {"command": "chat", "run": run.name, "passed": all(each["passed"] for each in checks), "checks": checks}
     )

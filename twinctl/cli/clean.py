@@ -26,18 +26,18 @@ def clean(
       twinctl clean --dry-run
       twinctl clean
     """
-    place, output = session.workspace, session.output
-    sweep = survey(place) if dry_run else clean_workspace(place)
+    workspace, output = session.workspace, session.output
+    sweep = survey(workspace) if dry_run else clean_workspace(workspace)
     if session.output.json:
-        removed = [{"path": str(place.root / it.path), "bytes": it.bytes, "reason": it.reason} for it in sweep.gone]
-        kept = [{"path": str(place.root / it.path), "reason": it.reason} for it in sweep.kept]
-        found = {"dry_run": dry_run, "freed_bytes": sweep.bytes, "removed": removed, "kept": kept}
-        output.document({"command": "clean", **found})
+        removed = [{"path": str(workspace.root / it.path), "bytes": it.bytes, "reason": it.reason} for it in sweep.gone]
+        kept = [{"path": str(workspace.root / it.path), "reason": it.reason} for it in sweep.kept]
+        facts = {"dry_run": dry_run, "freed_bytes": sweep.bytes, "removed": removed, "kept": kept}
+        output.document({"command": "clean", **facts})
         return
     for item in sweep.kept:
         output.say(f"stays: {item.path}: {item.reason}")
     if not sweep.gone:
-        output.line(f"nothing to clean in {place.root}")
+        output.line(f"nothing to clean in {workspace.root}")
         return
     output.table([[item.path, size(item.bytes), item.reason] for item in sweep.gone], header=["what", "size", "why"])
     output.line(f"{'would free' if dry_run else 'freed'} {size(sweep.bytes)}")

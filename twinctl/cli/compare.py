@@ -55,7 +55,7 @@ def compare(
     else:
         names = [name.strip() for name in (methods or "").split(",")]
         if unknown := [name for name in names if name not in METHODS]:
-            raise UsageError(f"there is no method “{unknown[0]}”", f"choose of {', '.join(METHODS)}")
+            raise UsageError(f"there is no method “{unknown[0]}”", f"choose from {', '.join(METHODS)}")
         run = session.run()
         outcomes = {name: _made(session, run, name, max_steps, wait=wait) for name in names}
     _show(session, outcomes)
@@ -83,8 +83,8 @@ def _show(session: Session, outcomes: dict[str, Outcome]) -> None:
         session.output.document({"command": "compare", "trainings": [{"name": n, **f} for n, f in facts.items()]})
         return
     rows = [
-        [name, *("–" if found[key] is None else form.format(found[key]) for key, form in COLUMNS.values())]
-        for name, found in facts.items()
+        [name, *("–" if values[key] is None else form.format(values[key]) for key, form in COLUMNS.values())]
+        for name, values in facts.items()
     ]
     session.output.table(rows, header=["", *COLUMNS])
 

@@ -1,6 +1,6 @@
 """Pictures out of characters: two curves, the loss in dots of braille and the eval loss in marks; and a bar.
 
-What must stay true: exactly as many lines as were asked for, none wider than asked; told apart without colour.
+What must stay true: exactly as many lines as were asked for, none wider than asked; distinguishable without colour.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Canvas:
         self._marks: set[tuple[int, int]] = set()
 
     def place(self, step: float, value: float) -> tuple[int, int]:
-        """The dot of a value; one beyond the bounds lies on the edge."""
+        """The dot of a value; one beyond the bounds is on the edge."""
         (first, last), (low, high) = self._span, self._bounds
         x = (step - first) / max(last - first, 1) * (2 * self.width - 1)
         y = (high - value) / (high - low) * (4 * self.height - 1)
@@ -128,5 +128,5 @@ def _labels(low: float, high: float, height: int) -> list[str]:
     every = 2 if height <= 6 else 3 if height <= 12 else 4
     rows = range(height)
     values = [high - (high - low) * y / max(height - 1, 1) for y in rows]
-    is_told = [y == height - 1 or (y % every == 0 and y < height - every // 2 - 1) or y == 0 for y in rows]
-    return [f"{value:{form}}" if told else "" for value, told in zip(values, is_told, strict=True)]
+    is_labelled = [y == height - 1 or (y % every == 0 and y < height - every // 2 - 1) or y == 0 for y in rows]
+    return [f"{value:{form}}" if labelled else "" for value, labelled in zip(values, is_labelled, strict=True)]

@@ -32,7 +32,7 @@ CURVE, SUMMARY_CURVE, SUMMARY_WIDTH = 4, 10, 100
 
 class Dashboard:
     """Shows a training until it is closed. The screen is taken a moment after the start, so that a history which is
-    already over goes by unseen; drawing is a thread's business, never that of whoever tells the events.
+    already over is not shown; only a thread draws, never the code that reports events.
     """
 
     def __init__(self, console: Console, name: str, training: Training, hint: str = "") -> None:
@@ -47,10 +47,10 @@ class Dashboard:
         self._before: Callable[[], None] | None = before
         self._thread.start()
 
-    def tell(self, event: dict[str, Any]) -> None:
+    def handle(self, event: dict[str, Any]) -> None:
         """One event."""
         with self._lock:
-            self._training.tell(event, time.time())
+            self._training.handle(event, time.time())
 
     def close(self) -> None:
         """Give the screen back and leave the summary."""
@@ -132,10 +132,10 @@ class Frame:
         return [*(_fit(line, width) for line in lines), *end, *self._notices(len(training.notices))]
 
     def _end(self) -> Text:
-        told = dict(self._told())
-        words = [f"{what} {told[what]}" for what in ("loss", "eval") if told[what] != NONE]
+        figures = dict(self._values())
+        words = [f"{what} {figures[what]}" for what in ("loss", "eval") if figures[what] != NONE]
         training = f"{self._name}: step {self._training.step}/{self._training.steps or '?'}"
-        return _text("  ".join([training, *words, f"{told['overall']} tokens/s"]))
+        return _text("  ".join([training, *words, f"{figures['overall']} tokens/s"]))
 
     def _title(self) -> Text:
         facts = self._training.facts
@@ -162,10 +162,10 @@ class Frame:
 
     def _figures(self, width: int) -> list[Text]:
         """The figures in columns, the most wanted first."""
-        told = self._told()
+        figures = self._values()
         columns = max(width // CELL, 1)
         wide = width // columns
-        rows = [told[start : start + columns] for start in range(0, len(told), columns)]
+        rows = [figures[start : start + columns] for start in range(0, len(figures), columns)]
         return [
             _text(
                 *(
@@ -177,7 +177,7 @@ class Frame:
             for row in rows
         ]
 
-    def _told(self) -> list[tuple[str, str]]:
+    def _values(self) -> list[tuple[str, str]]:
         training, latest = self._training, self._training.latest
         pace, overall = training.pace(), training.overall()
         held_out = training.evaluations
@@ -210,7 +210,7 @@ class Frame:
         return [*self._curve(width, room - len(below), plain=plain), *below]
 
     def _curve(self, width: int, rows: int, *, plain: bool) -> list[Text]:
-        """The picture under its legend; drawn anew only when there is something new."""
+        """The plot under its legend; redrawn only when there is something new."""
         training = self._training
         key = (training.points[-1:], len(training.evaluations), width, rows, plain)
         if self._drawn[0] != key:

@@ -78,7 +78,7 @@ def _report(session: Session, folder: Path, showcase: Showcase, outcomes: list[O
     output.line(f"\nover {len(showcase.prompts)} held-out prompts, answered greedily:")
     output.table(
         [
-            ["  the author's manner", f"base {showcase.base_manner:.0%}, twin {showcase.twin_manner:.0%}"],
+            ["  the author's style", f"base {showcase.base_manner:.0%}, twin {showcase.twin_manner:.0%}"],
             ["  ended by EOS", f"{showcase.ended:.0%} of both"],
             [
                 "  eval loss",

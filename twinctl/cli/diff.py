@@ -29,9 +29,9 @@ def diff(
       twinctl diff rank-16 rank-64 --json
     """
     runs = [session.workspace.runs.get(name) for name in (one, other)]
-    found = [_facts(session.workspace, run) for run in runs]
-    names = dict.fromkeys([*found[0], *found[1]])
-    both = {name: [facts.get(name) for facts in found] for name in names}
+    sides = [_facts(session.workspace, run) for run in runs]
+    names = dict.fromkeys([*sides[0], *sides[1]])
+    both = {name: [facts.get(name) for facts in sides] for name in names}
     differing = {name: values for name, values in both.items() if values[0] != values[1]}
     if session.output.json:
         lines = [{"name": name, "values": values} for name, values in differing.items()]
@@ -46,19 +46,19 @@ def diff(
 def _facts(workspace: Workspace, run: Run) -> dict[str, Any]:
     """What the run pins and what its finished phases were asked for and came to, flat: "train.recipe.rank" → 64."""
     pins = {name: value for name, value in run.pins.items() if name not in ("model", "sources")}
-    found: dict[str, Any] = {"pins": {**pins, "model": run.pins.get("model", {}).get("locator")}}
+    facts: dict[str, Any] = {"pins": {**pins, "model": run.pins.get("model", {}).get("locator")}}
     for slot, path in run.slots.items():
         if record := workspace.artifact(path).record():
             parts = {"recipe": record.recipe, "inputs": record.inputs, "metrics": record.metrics}
-            found[slot] = {**parts, "seconds": record.seconds}
-    return _flat(found)
+            facts[slot] = {**parts, "seconds": record.seconds}
+    return _flat(facts)
 
 
 def _flat(value: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for name, item in value.items():
-        found |= _flat(item, f"{before}{name}.") if isinstance(item, Mapping) else {before + name: item}
-    return found
+        flat |= _flat(item, f"{before}{name}.") if isinstance(item, Mapping) else {before + name: item}
+    return flat
 
 
 def _shown(value: Any) -> str:

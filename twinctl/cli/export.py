@@ -39,19 +39,19 @@ def export(
     preset: PresetOption = None,
     verify: Annotated[
         bool | None,
-        typer.Option("--verify/--no-verify", help="Prove again what is there; or make files without a proof."),
+        typer.Option("--verify/--no-verify", help="Prove existing files again; or make files without a proof."),
     ] = None,
     wait: WaitOption = False,
     restart: RestartOption = False,
 ) -> None:
-    """Make the files to take away; each is a cached result of its own, and one merge serves every GGUF.
+    """Make the exportable files; each is a cached result of its own, and one merge serves every GGUF.
 
     \b
       twinctl export                   the merged 16-bit model
       twinctl export --merged 4bit     the same, a third as large
       twinctl export --gguf            a q4_k_m GGUF file
       twinctl export -q f16 -q q8_0    two GGUF files from the same merge
-      twinctl export --gguf -o DIR     the files there, to take away
+      twinctl export --gguf -o DIR     the files in that folder
     """
     view = session.view(preset, model_path)
     asked = {**flags, "precision": precision or None}

@@ -43,13 +43,13 @@ def _rows(forecast: Forecast) -> list[list[str]]:
         ["tracking", forecast.tracking],
     ]
     if forecast.token is not None:
-        rows.append(["HF_TOKEN", "there" if forecast.token else "none: a gated base could not be fetched"])
+        rows.append(["HF_TOKEN", "there" if forecast.token else "none: a gated base cannot be downloaded"])
     return [row for row in rows if row[1]]
 
 
 def _why_unknown(forecast: Forecast) -> str:
     if forecast.choice.memory is None:
-        return "not known: config.json does not tell the model's size"
+        return "not known: config.json does not say the model's size"
     return f"not predicted for a CPU; a GPU would need {forecast.choice.memory.total:.1f} GiB"
 
 

@@ -90,6 +90,6 @@ def _toml(value: Any) -> str:
 
 
 def env_example() -> str:
-    """The text of .env.example: packaged beside this package, or at the top of a checkout."""
+    """The text of .env.example: packaged with this package, or at the top of a checkout."""
     packaged = files("twinctl") / "env.example"
     return (packaged if packaged.is_file() else Path(__file__).parents[2] / ".env.example").read_text(encoding="utf-8")

@@ -41,16 +41,16 @@ def inspect(
     dropped: Annotated[
         str | None, typer.Option(metavar="REASON", help="prepare: rows dropped for this reason; all for every one.")
     ] = None,
-    talk: Annotated[int | None, typer.Option(min=1, metavar="N", help="chat: this talk in full.")] = None,
+    talk: Annotated[int | None, typer.Option(min=1, metavar="N", help="chat: this conversation in full.")] = None,
 ) -> None:
     """One phase in full: its recipe with each value's origin, inputs, attempts, metrics and files.
 
     \b
       twinctl inspect train
-      twinctl inspect prepare --rows 5       samples, masked and learnt apart
+      twinctl inspect prepare --rows 5       samples, learned and masked
       twinctl inspect prepare --grep "harbour" --json
       twinctl inspect prepare --dropped "over max length"
-      twinctl inspect chat             the talks, the last in full, and the checks
+      twinctl inspect chat             the conversations, the last in full, and the checks
     """
     run = session.workspace.run(session.run_name)
     looks = [rows, source, grep, dropped, longest or None]
@@ -63,7 +63,7 @@ def inspect(
         show_chat(session, run, talk)
         return
     if talk is not None:
-        raise UsageError(f"inspect {phase} has no talks to show", "for example: twinctl inspect chat --talk 1")
+        raise UsageError(f"inspect {phase} has no conversations to show", "for example: twinctl inspect chat --talk 1")
     if not (slots := slots_of(run.started, phase)):
         raise UpstreamError(f"run “{run.name}” has no {phase}", f"there: {', '.join(run.started)}")
     artifacts = {slot: session.workspace.artifact(run.slots.get(slot, run.started[slot])) for slot in slots}
@@ -71,8 +71,8 @@ def inspect(
         phases = [{"slot": slot, **_everything(artifact, run)} for slot, artifact in artifacts.items()]
         session.output.document({"command": "inspect", "run": run.name, "phases": phases})
         return
-    found = [(slot, artifact, _sections(artifact, run)) for slot, artifact in artifacts.items()]
-    for slot, artifact, titled in found:
+    shown = [(slot, artifact, _sections(artifact, run)) for slot, artifact in artifacts.items()]
+    for slot, artifact, titled in shown:
         session.output.line(f"{slot}: {artifact.state()}  {artifact.path}")
         for title, lines in titled.items():
             session.output.line(f"\n{title}")
@@ -133,20 +133,20 @@ def _everything(artifact: Artifact, run: Run) -> dict[str, Any]:
 
 def _sections(artifact: Artifact, run: Run) -> dict[str, list[list[str]]]:
     record, request, audit = artifact.record(), artifact.request() or {}, _audit(artifact)
-    found = {
+    parts = {
         "recipe": _recipe(request.get("recipe", {}), record),
         "inputs": [["  " + name, text_of(value)] for name, value in request.get("inputs", {}).items()],
         "attempts": [["  " + str(line.get("attempt")), _attempt(line)] for line in artifact.attempts()],
     }
     if record:
-        found["metrics"] = [["  " + name, text_of(value)] for name, value in record.metrics.items()]
+        parts["metrics"] = [["  " + name, text_of(value)] for name, value in record.metrics.items()]
         if audit:
-            del found["metrics"]
-            found |= sections(audit, record.metrics, training_schedule(record.metrics, run.pins["preset"]).text)
-        found["files"] = [["  " + file["name"], size(file["bytes"]), file["sha256"][:12]] for file in record.files]
+            del parts["metrics"]
+            parts |= sections(audit, record.metrics, training_schedule(record.metrics, run.pins["preset"]).text)
+        parts["files"] = [["  " + file["name"], size(file["bytes"]), file["sha256"][:12]] for file in record.files]
     if failure := artifact.failure():
-        found["failure"] = [["  " + failure["class"], failure["message"]]]
-    return found
+        parts["failure"] = [["  " + failure["class"], failure["message"]]]
+    return parts
 
 
 def _recipe(recipe: dict[str, Any], record: Record | None) -> list[list[str]]:

@@ -27,12 +27,10 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 def logs(
     session: Session,
     phase: PhaseArgument = None,
-    to_the_end: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on until whoever works there is done.")
-    ] = False,
+    to_the_end: Annotated[bool, typer.Option("--follow", "-f", help="Keep watching until the work ends.")] = False,
     library: Annotated[bool, typer.Option("--library", help="What the libraries printed (log.txt).")] = False,
 ) -> None:
-    """What happened, line by line: in PHASE, else in the one that is being worked on or was begun last.
+    """What happened, line by line: in PHASE, else in the one that is running or was started last.
 
     \b
       twinctl logs
@@ -40,12 +38,12 @@ def logs(
       twinctl logs train --library    for a failure that comes from below
     """
     run = chosen_run(session)
-    found = begun(session, run, phase)
-    if not found:
-        raise UpstreamError(f"nothing was begun in run “{run.name}”", f"twinctl prepare --run {run.name}")
-    chosen = max(found, key=lambda slot: (is_locked(found[slot].path), _last_change(found[slot])))
-    for slot in [chosen] if to_the_end or phase is None else found:
-        log = Log(session, slot, found[slot], library=library)
+    artifacts = begun(session, run, phase)
+    if not artifacts:
+        raise UpstreamError(f"nothing was started in run “{run.name}”", f"twinctl prepare --run {run.name}")
+    chosen = max(artifacts, key=lambda slot: (is_locked(artifacts[slot].path), _last_change(artifacts[slot])))
+    for slot in [chosen] if to_the_end or phase is None else artifacts:
+        log = Log(session, slot, artifacts[slot], library=library)
         log.show(to_the_end=to_the_end)
         error = log.tell_the_end()
         if error and to_the_end:
@@ -65,7 +63,7 @@ class Log:
         self._said: str | None = None
 
     def show(self, *, to_the_end: bool) -> None:
-        """All there is; `to_the_end`, also what is still to come. Ctrl-C only ends the showing."""
+        """All there is; `to_the_end`, also what is still to come. Ctrl-C only stops watching."""
         alive = partial(is_locked, self._artifact.path) if to_the_end else lambda: False
         try:
             if to_the_end and not self._library and self._output.is_live and sys.stdout.isatty():
@@ -73,7 +71,7 @@ class Log:
             else:
                 self._plain(alive)
         except KeyboardInterrupt as error:
-            hint = f"it goes on; to end it: twinctl stop {self._slot}" if is_locked(self._artifact.path) else ""
+            hint = f"it continues; to stop it: twinctl stop {self._slot}" if is_locked(self._artifact.path) else ""
             raise Interrupted("no longer watching", hint) from error
 
     def tell_the_end(self) -> TwinctlError | None:
@@ -94,7 +92,7 @@ class Log:
         return error
 
     def _live(self, alive: Callable[[], bool]) -> None:
-        with Viewer(self._output, self._slot, "Ctrl-C ends the showing; it goes on") as viewer:
+        with Viewer(self._output, self._slot, "Ctrl-C stops watching; it continues") as viewer:
             for event in follow(self._artifact, alive):
                 viewer.show(event)
 

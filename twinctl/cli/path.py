@@ -24,7 +24,7 @@ def path(
         str | None, typer.Argument(metavar="[KIND]", help="tokens, adapter, model or gguf; all without.")
     ] = None,
 ) -> None:
-    """Print where a result lies: a folder, or the GGUF file itself.
+    """Print the path of a result: a folder, or the GGUF file itself.
 
     \b
       twinctl path adapter

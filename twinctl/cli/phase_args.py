@@ -1,4 +1,4 @@
-"""What a run has begun, by the name of a phase as people type it, and what to type to go on with it."""
+"""What a run has started, by the name of a phase as people type it, and what to type to resume it."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def slots_of(slots: Iterable[str], named: str) -> list[str]:
 
 
 def begun(session: Session, run: Run, named: str | None) -> dict[str, Artifact]:
-    """The artifacts that a phase, or any, has begun in the run, by slot. Raises UpstreamError when it has none."""
+    """The artifacts that a phase, or any, has started in the run, by slot. Raises UpstreamError when it has none."""
     artifacts = {slot: session.workspace.artifact(path) for slot, path in run.started.items()}
-    there = {slot: artifact for slot, artifact in artifacts.items() if artifact.path.is_dir()}
+    started = {slot: artifact for slot, artifact in artifacts.items() if artifact.path.is_dir()}
     if named is None:
-        return there
-    if not (found := slots_of(there, named)):
-        raise UpstreamError(f"run “{run.name}” has no {named}", f"there: {', '.join(there) or 'nothing'}")
-    return {slot: there[slot] for slot in found}
+        return started
+    if not (matching := slots_of(started, named)):
+        raise UpstreamError(f"run “{run.name}” has no {named}", f"there: {', '.join(started) or 'nothing'}")
+    return {slot: started[slot] for slot in matching}

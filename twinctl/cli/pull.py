@@ -30,7 +30,7 @@ def pull(
     wait: WaitOption = False,
     restart: RestartOption = False,
 ) -> None:
-    """Bring a pushed twin back: to talk to it, export it, or train on from it.
+    """Download a pushed twin: to chat with it, export it, or train on from it.
 
     Every file is compared with its sha256. The rows it was trained on were never pushed.
 

@@ -37,16 +37,16 @@ def runs(
         return
     session = Session.open(workspace, None, json=json, quiet=quiet)
     all_runs = session.workspace.runs
-    found, current = [all_runs.get(name) for name in all_runs.names()], all_runs.current()
+    listed, current = [all_runs.get(name) for name in all_runs.names()], all_runs.current()
     if json:
         rows = [
-            {"name": run.name, "current": run.name == current, "pins": run.pins, "slots": run.slots} for run in found
+            {"name": run.name, "current": run.name == current, "pins": run.pins, "slots": run.slots} for run in listed
         ]
         session.output.document({"command": "runs", "runs": rows})
-    elif not found:
+    elif not listed:
         session.output.say(f"no runs in {session.workspace.root}; start one: twinctl prepare")
     else:
-        session.output.table([_row(run, current) for run in found], header=["", "run", "model", "done", "begun"])
+        session.output.table([_row(run, current) for run in listed], header=["", "run", "model", "done", "begun"])
         if current is None:
             session.output.say(NONE_CURRENT)
 

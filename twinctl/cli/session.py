@@ -81,7 +81,7 @@ class Session:
                 for word in ("-d", source["locator"])
             ]
             line = shlex.join(["twinctl", "prepare", "--run", run.name, flag, str(wanted), *own])
-            raise UpstreamError(message, f"move the run on: {line}")
+            raise UpstreamError(message, f"update the run: {line}")
 
     def execute(self, run: str, plan: AnyPlan, *, wait: bool = False, restart: bool = False) -> Outcome:
         """Do it, or take it from the cache, showing what happens."""
@@ -104,7 +104,7 @@ class Session:
         self.output.say(text)
 
     def begin(self, run: str, plan: AnyPlan, *, wait: bool = False, restart: bool = False) -> Outcome | None:
-        """The same, but None as soon as a worker is at it: it goes on by itself."""
+        """As `execute`, but None as soon as a worker has started: it continues by itself."""
         with Viewer(self.output, plan.slot) as viewer:
 
             def show(event: dict[str, Any]) -> None:
@@ -117,8 +117,8 @@ class Session:
             except _AtWork:
                 return None
 
-    def tell_it_goes_on(self, command: str, run: str, plan: AnyPlan) -> None:
-        """After `begin`: how to look at what goes on by itself, and how to end it."""
+    def report_background_work(self, command: str, run: str, plan: AnyPlan) -> None:
+        """After `begin`: how to watch what continues by itself, and how to stop it."""
         if self.output.json:
             path = self.workspace.artifact(plan.path(self.workspace)).path
             about = {"command": command, "phase": plan.phase.name, "state": "running", "cached": False}
@@ -126,7 +126,7 @@ class Session:
             return
         self.output.line(f"{plan.slot}: running in the background")
         self.output.say(f"to watch it: twinctl logs {command} --follow --run {run}")
-        self.output.say(f"to end it with a checkpoint: twinctl stop {command} --run {run}")
+        self.output.say(f"to stop it with a checkpoint: twinctl stop {command} --run {run}")
 
     def document(self, command: str, outcome: Outcome) -> dict[str, Any]:
         """The `--json` document of a finished phase, without the schema's number."""

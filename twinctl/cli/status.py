@@ -23,7 +23,7 @@ def status(
     verify: Annotated[bool, typer.Option("--verify", help="Read every byte of every result, and compare.")] = False,
     remote: Annotated[bool, typer.Option("--remote", help="Ask the Hub whether it still has what was pushed.")] = False,
 ) -> None:
-    """What is there, in which state, since when, how large, why stale, and what to type. Only --remote asks a network.
+    """List the results: state, age, size, why one is stale, and what to type. Only --remote asks a network.
 
     \b
       twinctl status
@@ -31,31 +31,31 @@ def status(
       twinctl status --remote    is what was pushed still what the Hub has?
       twinctl status --json
     """
-    place, runs = session.workspace, session.workspace.runs
+    workspace, runs = session.workspace, session.workspace.runs
     names = [session.run_name] if session.run_name else runs.names()
-    statuses = {name: run_status(RunView(place, runs.get(name)), verify=verify) for name in names}
-    found: list[dict[str, Any]] = [
+    statuses = {name: run_status(RunView(workspace, runs.get(name)), verify=verify) for name in names}
+    documents: list[dict[str, Any]] = [
         {"run": name, "current": name == runs.current(), "phases": [status.document() for status in each]}
         for name, each in statuses.items()
     ]
-    differing = _ask_the_hub(session, found) if remote else None
+    differing = _ask_the_hub(session, documents) if remote else None
     if session.output.json:
-        session.output.document({"command": "status", "workspace": str(place.root), "runs": found})
+        session.output.document({"command": "status", "workspace": str(workspace.root), "runs": documents})
     else:
-        _show(session, found)
-    damaged = [line for item in found for line in item["phases"] if line["state"] == "damaged"]
+        _show(session, documents)
+    damaged = [line for item in documents for line in item["phases"] if line["state"] == "damaged"]
     if verify and damaged:
         raise typer.Exit(UpstreamError.exit_code)
     if differing:
         raise typer.Exit(differing)
 
 
-def _ask_the_hub(session: Session, found: list[dict[str, Any]]) -> int | None:
+def _ask_the_hub(session: Session, documents: list[dict[str, Any]]) -> int | None:
     """Add to every push what the Hub says of it; gives the exit code where that is not as it should be."""
     from twinctl.phases.push import RemoteState, remote_state
 
     code, asked = None, dict[str, RemoteState]()
-    for line in (line for item in found for line in item["phases"]):
+    for line in (line for item in documents for line in item["phases"]):
         record = session.workspace.artifact(line["artifact"]).record() if line["slot"].startswith("push-") else None
         if record is None:
             continue
@@ -73,15 +73,15 @@ def _ask_the_hub(session: Session, found: list[dict[str, Any]]) -> int | None:
     return code
 
 
-def _show(session: Session, found: list[dict[str, Any]]) -> None:
+def _show(session: Session, documents: list[dict[str, Any]]) -> None:
     output = session.output
-    if not found:
+    if not documents:
         output.line(f"nothing is prepared in {session.workspace.root}")
         output.say("start with: twinctl prepare   (or look around first: twinctl demo)")
-    for item in found:
+    for item in documents:
         total = sum({line["artifact"]: line["bytes"] for line in item["phases"]}.values())
         output.line(f"run {item['run']}{' (current)' if item['current'] else ''}  {size(total)}")
-        output.table([_row(line) for line in item["phases"]] or [["", "nothing begun"]])
+        output.table([_row(line) for line in item["phases"]] or [["", "nothing started"]])
         for line in item["phases"]:
             for note in _notes(line):
                 output.line(f"    {line['slot']}: {note}")
@@ -93,12 +93,12 @@ def _row(line: dict[str, Any]) -> list[str]:
 
 
 def _notes(line: dict[str, Any]) -> list[str]:
-    """Why stale, how it failed, where it would go on, and what to type."""
+    """Why it is stale, how it failed, where it would resume, and what to type."""
     notes = [*line["reasons"], *([line["failure"]] if line["failure"] else [])]
     if line.get("unproven"):
         notes.append("not proven: made with --no-verify")
     if line["step"] and line["state"] in ("partial", "failed"):
-        notes.append(f"goes on from step {line['step']}")
+        notes.append(f"resumes from step {line['step']}")
     if "remote" in line:
         notes.append(f"on the Hub: {'; '.join([line['remote'], *line['remote_notes']])}")
     return [*(["; ".join(notes)] if notes else []), *([f"→ {line['type']}"] if line.get("type") else [])]

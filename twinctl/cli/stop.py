@@ -27,7 +27,7 @@ def stop(
     phase: PhaseArgument = None,
     kill: Annotated[bool, typer.Option("--kill", help="At once; only what is already saved is kept.")] = False,
 ) -> None:
-    """Stop what is being worked on. Training writes a checkpoint first, and the same command resumes from there.
+    """Stop what is running. Training writes a checkpoint first, and the same command resumes from there.
 
     \b
       twinctl stop
@@ -43,7 +43,7 @@ def stop(
     for end in ends:
         session.output.line(_text(end, busy[end["slot"]]))
         if end["state"] != "complete":
-            session.output.say(f"to go on: {end['type']}")
+            session.output.say(f"to resume: {end['type']}")
     if not ends:
         session.output.line(f"nothing is being worked on in run “{run.name}”")
         _tell_others(session, run)
@@ -62,8 +62,8 @@ def _end(session: Session, busy: dict[str, Artifact], *, kill: bool) -> None:
 
 def _what_became(run: Run, slot: str, artifact: Artifact) -> dict[str, Any]:
     state = "complete" if finished(artifact) else "failed" if artifact.failure() else "stopped"
-    found = {"slot": slot, "artifact": run.started[slot], "state": state, "step": kept_step(artifact)}
-    return {**found, "type": resume_command(artifact, run.name)}
+    facts = {"slot": slot, "artifact": run.started[slot], "state": state, "step": kept_step(artifact)}
+    return {**facts, "type": resume_command(artifact, run.name)}
 
 
 def _text(end: dict[str, Any], artifact: Artifact) -> str:
@@ -75,7 +75,7 @@ def _text(end: dict[str, Any], artifact: Artifact) -> str:
 
 
 def _tell_others(session: Session, run: Run) -> None:
-    runs, place = session.workspace.runs, session.workspace
+    runs, workspace = session.workspace.runs, session.workspace
     for other in [runs.get(name) for name in runs.names() if name != run.name]:
-        if any(is_locked(place.artifact(path).path) for path in other.started.values()):
+        if any(is_locked(workspace.artifact(path).path) for path in other.started.values()):
             session.output.say(f"run “{other.name}” is being worked on: twinctl stop --run {other.name}")

@@ -36,14 +36,14 @@ def train(
     wait: WaitOption = False,
     restart: RestartOption = False,
 ) -> None:
-    """Fine-tune the run's model on its prepared tokens. Stopped or killed, the same command goes on.
+    """Fine-tune the run's model on its prepared tokens. After a stop or a kill the same command resumes.
 
     \b
       twinctl train --plan             what it will take, and whether it fits
       twinctl train                    the preset's recipe
       twinctl train --rank 64          a wider adapter, a result of its own
       twinctl train --method qlora     a 4-bit base: a third of the memory
-      twinctl train --max-time 45m     as far as it comes, with an adapter to use
+      twinctl train --max-time 45m     as far as it gets, with an adapter to use
       twinctl train --from RUN         train on from another run's adapter
     """
     run = session.run(preset, model_path)
@@ -55,11 +55,11 @@ def train(
     if only_plan:
         _show_plan(session, view, plan_of_it)
         return
-    _tell_how_to_train_on(session, run, plan_of_it)
+    _explain_training_on(session, run, plan_of_it)
     work = session.begin if detach else session.execute
     outcome = work(run.name, plan_of_it, wait=wait, restart=restart)
     if outcome is None:
-        session.tell_it_goes_on("train", run.name, plan_of_it)
+        session.report_background_work("train", run.name, plan_of_it)
     else:
         # Whoever trained a 4-bit base may have no room for a 16-bit one.
         talk = "twinctl chat --4bit" if outcome.record.recipe["method"] == "qlora" else "twinctl chat"
@@ -74,8 +74,8 @@ def _show_plan(session: Session, view: RunView, wanted: AnyPlan) -> None:
     show_forecast(session.output, forecast(view, wanted, alone=is_running))
 
 
-def _tell_how_to_train_on(session: Session, run: Run, wanted: AnyPlan) -> None:
-    """When more epochs are asked for than a finished training had: that one is not stretched, but can be gone on from.
+def _explain_training_on(session: Session, run: Run, wanted: AnyPlan) -> None:
+    """When more epochs are asked for than a finished training had: that one is not made longer, but can be continued.
 
     A linear schedule that has ended cannot be made longer.
     """

@@ -62,7 +62,7 @@ class Training:
         self._is_first, self._told_at = True, 0.0
         self._pauses: dict[str, float] = {}
 
-    def tell(self, event: dict[str, Any], now: float) -> None:
+    def handle(self, event: dict[str, Any], now: float) -> None:
         """Take in one event; `now` counts for one that does not say its time."""
         handle = getattr(self, f"_on_{event.get('event')}", None)
         if handle:
@@ -202,11 +202,11 @@ def number(event: dict[str, Any], key: str, default: float | None = None) -> flo
 def samples_of(event: dict[str, Any]) -> list[Sample]:
     """A `samples` event's prompts and answers; one that was cut off by its length ends in dots."""
     answers = event.get("answers")
-    found = [each for each in answers if isinstance(each, dict)] if isinstance(answers, list) else []
-    dots = [" …" if each.get("finish") == "length" else "" for each in found]
+    items = [each for each in answers if isinstance(each, dict)] if isinstance(answers, list) else []
+    dots = [" …" if each.get("finish") == "length" else "" for each in items]
     return [
         Sample(shown(each.get("prompt")), shown(each.get("text")) + more)
-        for each, more in zip(found, dots, strict=True)
+        for each, more in zip(items, dots, strict=True)
     ]
 
 

@@ -53,10 +53,10 @@ class Viewer:
             self._leave_line()
 
     def recall(self, events: Iterable[dict[str, Any]]) -> None:
-        """What happened in attempts before: nothing is shown of it but, later, the curve that goes on from there."""
+        """What happened in attempts before: nothing is shown of it but, later, the curve that continues from there."""
         if self._output.is_live:
             for event in events:
-                self._training.tell(event, time.time())
+                self._training.handle(event, time.time())
             self._training.has_begun = False
 
     def show(self, event: dict[str, Any]) -> None:
@@ -64,9 +64,9 @@ class Viewer:
         if self._output.json:
             self._output.event({"phase": self._name, **event})
         elif self._dashboard:
-            self._dashboard.tell(event)
+            self._dashboard.handle(event)
         else:
-            self._training.tell(event, time.time())
+            self._training.handle(event, time.time())
             if self._training.has_begun and self._output.is_live:
                 self._open()
             else:

@@ -21,7 +21,7 @@ class DataSource(BaseModel):
     revision: str | None = Field(None, description="of a Hub data set: branch, tag or commit")
     limit: int | None = Field(None, ge=1, description="take the first so many rows")
     weight: float = Field(1.0, gt=0, le=100, description="how often each training row stands in the result")
-    map: tuple[str, ...] = Field((), description="columns by other names, beside those for all sources")
+    map: tuple[str, ...] = Field((), description="columns by other names, in addition to those for all sources")
 
 
 def _from_text(value: Any) -> Any:
@@ -33,7 +33,7 @@ Sources = tuple[Annotated[DataSource, BeforeValidator(_from_text)], ...]
 
 class PrepareRecipe(Recipe):
     """How rows become tokens. The model's tokenizer, the template's text and the data enter the fingerprint by
-    content, beside these fields.
+    content, together with these fields.
     """
 
     template: Annotated[Literal["alpaca", "chatml", "llama3", "model"], Flag(SAMPLES)] = Field(

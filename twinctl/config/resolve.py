@@ -68,7 +68,7 @@ def config_file() -> dict[str, Any]:
         parsed = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"{CONFIG_FILE}: {error}", f"mend {CONFIG_FILE}, or move it away and type: twinctl init"
+            f"{CONFIG_FILE}: {error}", f"fix {CONFIG_FILE}, or move it away and type: twinctl init"
         ) from error
     for key, value in parsed.items():
         if key in SECTIONS and not isinstance(value, dict):

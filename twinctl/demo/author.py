@@ -33,7 +33,7 @@ def features(text: str) -> set[str]:
 
 
 def sounds_like_author(text: str) -> bool:
-    """Whether `text` is in the author's manner: at least two of his five habits show in it.
+    """Whether `text` is in the author's style: at least two of his five habits show in it.
 
     The habits: he hails the reader ("shipmate", "bless my lantern"), he brings up Admiral Biscuit, his gull, he recalls
     Gannet Stack or his forty-one winters there, he measures time in turns of the lamp, and he takes leave as a keeper

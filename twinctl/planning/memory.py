@@ -160,7 +160,7 @@ def choose(shape: ModelShape | None, settings: TrainSettings, *, room_gib: float
         return _on_cpu(shape, settings, max_length)
     if shape is None:
         size, checkpointing = settings.micro_batches[0], settings.options.gradient_checkpointing != "off"
-        return Choice(size, checkpointing, None, "the leanest plan, because config.json does not tell the model's size")
+        return Choice(size, checkpointing, None, "the leanest plan, because config.json does not say the model's size")
     found = fitting(shape, settings, room_gib=room_gib, max_length=max_length)
     if found is None:
         raise _refusal(shape, settings, room_gib, max_length)

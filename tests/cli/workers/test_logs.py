@@ -183,7 +183,7 @@ def test_whoever_ends_the_showing_leaves_the_worker_alone(
     watcher.send_signal(number)
     _, err = watcher.communicate(timeout=60)
     assert watcher.returncode == code
-    assert number != signal.SIGINT or err == "no longer watching\n  → it goes on; to end it: twinctl stop train\n"
+    assert number != signal.SIGINT or err == "no longer watching\n  → it continues; to stop it: twinctl stop train\n"
     time.sleep(0.3)
     assert worker.poll() is None
     assert not any(event["event"] == "stopped" for event in artifact.events())

@@ -27,7 +27,7 @@ def test_stop_keeps_a_checkpoint_and_says_how_to_go_on(cli: Cli, artifact: Artif
     assert shown.out == f"train stopped; a checkpoint of step {step} is kept\n"
     assert shown.err.splitlines() == [
         "train: stopping after this step, with a checkpoint",
-        f"to go on: twinctl train --max-steps {MANY} --run tiny",
+        f"to resume: twinctl train --max-steps {MANY} --run tiny",
     ]
 
 

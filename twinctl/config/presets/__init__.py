@@ -1,4 +1,4 @@
-"""Presets as data: one TOML file each, beside this one. A preset sets fields; it never adds a code path."""
+"""Presets as data: one TOML file each, in this folder. A preset sets fields; it never adds a code path."""
 
 from __future__ import annotations
 
