@@ -97,5 +97,5 @@ def test_an_odd_end_token_breaks_no_file() -> None:
 
 
 def test_a_template_that_ollama_cannot_follow_has_none() -> None:
-    with pytest.raises(ConfigError, match="cannot be told to Ollama"):
+    with pytest.raises(ConfigError, match="cannot be expressed for Ollama"):
         modelfile(chat_of(SYSTEM_LAST), "a.gguf", {})

@@ -116,8 +116,8 @@ def test_words_that_ollama_cannot_follow_are_named() -> None:
     [
         (SYSTEM_LAST, "content of number 2"),
         (HALF_TRIMMED, "some of the white space"),
-        (NUMBERED, "in one talk"),
-        (NO_BOS, "begins a talk without <s>"),
+        (NUMBERED, "in one conversation"),
+        (NO_BOS, "begins a conversation without <s>"),
         ("{{ bos_token }}{{ messages[-1].content }}", "content of number 1"),
         ("{{ bos_token }}{{ messages[0].content | upper }}", "content of number 1"),
     ],

@@ -1,4 +1,4 @@
-"""How an exported model is spoken to, read from its folder: chat template, BOS, stop tokens.
+"""How an exported model is prompted, read from its folder: chat template, BOS, stop tokens.
 
 What must stay true: the prompts are those of the folder's own Jinja; a stop token that any of the folder's files names
 is among the stops.
@@ -6,7 +6,6 @@ is among the stops.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,12 +30,13 @@ class ChatFormat:
     def prompt(self, messages: list[Message]) -> str:
         """The text that the runtime is to be given for the next answer, without the BOS that it adds itself.
 
-        Raises ConfigError when the template refuses the talk, or does not begin it with that BOS.
+        Raises ConfigError when the template refuses the conversation, or does not begin it with that BOS.
         """
         text = self.template.prompt(messages)
         if self.adds_bos and not text.startswith(self.bos):
             raise ConfigError(
-                f"the chat template begins a talk without {self.bos}, which the runtime puts before every prompt",
+                f"the chat template begins a conversation without {self.bos}, which the runtime puts before every"
+                " prompt",
                 "Ollama would show the model other prompts than training did; prepare with --template alpaca or chatml",
             )
         return text.removeprefix(self.bos) if self.adds_bos else text
@@ -55,13 +55,10 @@ def read_chat_format(model_dir: Path) -> ChatFormat:
     template = load_template(MODEL, model_dir, tokenizer)
     stored, bos = Tokenizer.from_file(str(model_dir / "tokenizer.json")), tokenizer.named.get("bos_token", "")
     adds_bos = bool(bos) and stored.encode("a").ids[:1] == [stored.token_to_id(bos)]
-    named = (stored.id_to_token(number) for number in _stop_ids(model_dir))
-    stops = dict.fromkeys([template.eos, tokenizer.eos, *(text for text in named if text)])
+    stops = [template.eos, tokenizer.eos]
+    for path in (model_dir / "generation_config.json", model_dir / "config.json"):
+        stop_ids: Any = read_json(path).get("eos_token_id") if path.is_file() else None
+        stop_ids = stop_ids if isinstance(stop_ids, list) else [stop_ids]
+        stops += [stored.id_to_token(number) or "" for number in stop_ids if number is not None]
+    stops = [stop for stop in dict.fromkeys(stops) if stop]
     return ChatFormat(template, bos, adds_bos, tuple(stops), frozenset(tokenizer.specials))
-
-
-def _stop_ids(model_dir: Path) -> Iterator[int]:
-    for name in ("generation_config.json", "config.json"):
-        path = model_dir / name
-        stored: Any = read_json(path).get("eos_token_id") if path.is_file() else None
-        yield from stored if isinstance(stored, list) else [] if stored is None else [stored]

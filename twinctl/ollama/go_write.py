@@ -25,8 +25,12 @@ def go_template(script: Script) -> str:
     names = {separator: f"before{number}" for number, separator in enumerate(words, 1)}
     defined = [_define("trim", _trim())] if script.trimmed else []
     defined += [_define(name, _search(separator, name)) for separator, name in names.items()]
-    branches = [(_condition(script, kind), _message(script, kind, names)) for kind in script.kinds]
-    asked = {before: separator for (before, after), separator in script.separators.items() if after == ASKED}
+    branches = []
+    for kind in script.kinds:
+        before = _separator(_befores(script.separators, kind), names)
+        content = '{{ template "trim" .Content }}' if kind in script.trimmed else "{{ .Content }}"
+        branches.append((_condition(script, kind), f"{before}{content}{{{{ $before = {literal(kind)} }}}}"))
+    asked = _befores(script.separators, ASKED)
     body = f'{{{{ $before := "" }}}}{{{{ range .Messages }}}}{_branches(branches)}{{{{ end }}}}'
     asks = _branches([(_eq("$before", asked), _separator(asked, names))])
     return "".join(defined) + body + asks
@@ -45,26 +49,17 @@ def _eq(what: str, texts: Iterable[str]) -> str:
     return " ".join(["eq", what, *map(literal, texts)])
 
 
-def _role(kind: str) -> str:
-    return SYSTEM if kind == OPENING else kind
-
-
 def _befores(separators: Mapping[Pair, Separator], kind: str) -> dict[str, Separator]:
     return {before: separator for (before, after), separator in separators.items() if after == kind}
 
 
 def _condition(script: Script, kind: str) -> str:
     """When a message is of this kind, and stands where the template takes it; a question is never left out."""
-    befores, role = _befores(script.separators, kind), _eq(".Role", [_role(kind)])
+    befores, role = _befores(script.separators, kind), _eq(".Role", [SYSTEM if kind == OPENING else kind])
     possible = {START, *script.kinds} - {kind, *([START, OPENING] if kind == SYSTEM else [])}
     if kind == "user" or possible <= befores.keys():
         return role
     return f"and ({role}) ({_eq('$before', befores)})"
-
-
-def _message(script: Script, kind: str, names: Mapping[Separator, str]) -> str:
-    content = '{{ template "trim" .Content }}' if kind in script.trimmed else "{{ .Content }}"
-    return f"{_separator(_befores(script.separators, kind), names)}{content}{{{{ $before = {literal(kind)} }}}}"
 
 
 def _separator(befores: Mapping[str, Separator], names: Mapping[Separator, str]) -> str:

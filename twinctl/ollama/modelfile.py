@@ -57,11 +57,15 @@ def modelfile(chat: ChatFormat, file_name: str, parameters: Mapping[str, float])
     Raises ConfigError for a template that Ollama cannot follow, and for texts that a Modelfile cannot hold.
     """
     script = learn(chat)
+    # A model that does not stop would write the text before the next question: plain text of that kind stops it too.
+    after_answer = script.separators["assistant", "user"].text.rpartition(chat.template.eos)[2]
+    is_plain = len(after_answer.strip()) > 2 and not any(special in after_answer for special in chat.specials)
+    stops = [*chat.stops, *([after_answer.strip()] if is_plain else [])]
     lines = [
         *(f"# {line}" for line in _remarks(chat, script)),
         f"FROM ./{_one_name(file_name)}",
         f"TEMPLATE {_quoted(go_template(script), 'the chat template')}",
-        *(f"PARAMETER stop {_quoted(stop, 'a stop token')}" for stop in [*chat.stops, *_guards(chat, script)]),
+        *(f"PARAMETER stop {_quoted(stop, 'a stop token')}" for stop in stops),
         *(f"PARAMETER {name} {value:.10g}" for name, value in parameters.items()),
     ]
     return "\n".join(lines) + "\n"
@@ -89,7 +93,7 @@ def check_modelfile(text: str, chat: ChatFormat) -> int:
 
     Raises CheckFailed where Ollama would show the model another text than the Jinja does, or would not stop.
     """
-    lines = list(commands(text))
+    lines = commands(text)
     template = dict(lines).get("template", "")
     missing = set(chat.stops) - {value for name, value in lines if name == "stop"}
     if missing:
@@ -130,14 +134,6 @@ def _remarks(chat: ChatFormat, script: Script) -> Iterator[str]:
         yield "It writes the day's date; Ollama writes that of the export."
 
 
-def _guards(chat: ChatFormat, script: Script) -> list[str]:
-    """Text before the next question, which a model that does not stop would write, where it is plain text."""
-    after_eos = script.separators["assistant", "user"].text.rpartition(chat.template.eos)[2]
-    guard = after_eos.strip()
-    is_plain = len(guard) > 2 and not any(special in after_eos for special in chat.specials)
-    return [guard] if is_plain else []
-
-
 def _one_name(file_name: str) -> str:
     if (
         "/" in file_name
@@ -154,7 +150,7 @@ def _quoted(text: str, what: str) -> str:
     quotes = '"""' if set('"\n') & set(text) else '"'
     value = f"{quotes}{text}{quotes}"
     with suppress(CheckFailed):
-        if _read(f"SYSTEM {value}\n") == [("system", text)]:
+        if commands(f"SYSTEM {value}\n") == [("system", text)]:
             return value
     odd = "".join(dict.fromkeys(letter for letter in text if not _is_kept(letter)))
     why = f"Ollama drops {odd!r}" if odd else 'it has """'
@@ -164,20 +160,16 @@ def _quoted(text: str, what: str) -> str:
 # Reading, as Ollama's parser/parser.go does
 
 
-def commands(text: str) -> Iterator[tuple[str, str]]:
-    """A Modelfile's commands and their values, as Ollama reads them; a parameter by its own name.
-
-    Raises CheckFailed for a text that Ollama would refuse.
-    """
-    yield from _read(text)
-
-
 def _is_kept(letter: str) -> bool:
     """Ollama drops everything else that is not white space."""
     return letter.isprintable() or letter in "\n\r\t"
 
 
-def _read(text: str) -> list[tuple[str, str]]:
+def commands(text: str) -> list[tuple[str, str]]:
+    """A Modelfile's commands and their values, as Ollama reads them; a parameter by its own name.
+
+    Raises CheckFailed for a text that Ollama would refuse.
+    """
     values: list[tuple[str, str]] = []
     lines: Sequence[str] = re.split(r"(?<=[\r\n])", "".join(filter(_is_kept, text)))
     index = 0

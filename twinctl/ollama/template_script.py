@@ -136,9 +136,9 @@ def _taken(chat: ChatFormat, name: str, forms: tuple[Roles, ...], known: Mapping
 
 def _refused(why: str) -> ConfigError:
     return ConfigError(
-        f"the chat template cannot be told to Ollama: {why}",
+        f"the chat template cannot be expressed for Ollama: {why}",
         "leave out --ollama and let LM Studio or llama.cpp run the GGUF file, which has the Jinja itself;"
-        " or begin again with `twinctl prepare --template alpaca` or chatml",
+        " or start again with `twinctl prepare --template alpaca` or chatml",
     )
 
 
@@ -148,7 +148,7 @@ def _texts_of(chat: ChatFormat, forms: Sequence[Roles], known: Mapping[Pair, str
         for pair, text in zip(pairs(roles), _cut(chat, roles, _plain(roles)), strict=True):
             if texts.setdefault(pair, text) != text:
                 around = f"{pair[0] or 'the start'} and {pair[1]}"
-                raise _Irregular(f"between {around} it writes {texts[pair]!r} in one talk, {text!r} in another")
+                raise _Irregular(f"between {around} it writes {texts[pair]!r} in one conversation, {text!r} in another")
     return texts
 
 
@@ -234,25 +234,21 @@ def _with_keywords(
 def _alternatives(chat: ChatFormat, forms: Sequence[Roles], texts: Mapping[Pair, str], word: str) -> dict[Pair, str]:
     """The separators before a content that contains the word, where they differ from the usual ones."""
     alternatives: dict[Pair, str] = {}
+    bare = word.strip()
+    changes: list[Callable[[str], str]] = [  # in the middle, and without its own white space at either end
+        lambda content: f"{content} {word} {content[::-1]}",
+        lambda content: f"{bare} {content}",
+        lambda content: f"{content} {bare}",
+    ]
     for roles, index in _positions(forms):
         pair, usual = pairs(roles)[index], [texts[pair] for pair in pairs(roles)]
-        for change in _containing(word):
+        for change in changes:
             contents = _changed(roles, index, change)
             cut = _cut(chat, roles, contents)
             wanted = alternatives.setdefault(pair, cut[index]) if word in contents[index] else usual[index]
             if cut != [*usual[:index], wanted, *usual[index + 1 :]]:
                 raise _Irregular(word)
     return {pair: text for pair, text in alternatives.items() if text != texts[pair]}
-
-
-def _containing(word: str) -> list[Callable[[str], str]]:
-    """Contents that contain the word: in the middle, and without its own white space at either end."""
-    bare = word.strip()
-    return [
-        lambda content: f"{content} {word} {content[::-1]}",
-        lambda content: f"{bare} {content}",
-        lambda content: f"{content} {bare}",
-    ]
 
 
 @lru_cache(maxsize=8)
