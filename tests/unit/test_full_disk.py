@@ -51,14 +51,14 @@ def test_before_the_work(place: Callable[[Path], None], tmp_path: Path, monkeypa
     with pytest.raises(ConfigError, match=r" has 0\.0 MiB free, and .* needs \d") as caught:
         place(tmp_path)
     assert caught.value.exit_code == 3
-    assert caught.value.hint.startswith("make room there")
+    assert caught.value.hint.startswith("free space there")
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 @pytest.mark.parametrize("number", NUMBERS)
 def test_in_the_work(number: int) -> None:
     told = explained(OSError(number, "No space left on device"))
-    assert isinstance(told, ConfigError) and told.hint.startswith("make room there")
+    assert isinstance(told, ConfigError) and told.hint.startswith("free space there")
 
 
 @pytest.mark.parametrize("number", NUMBERS)

@@ -216,7 +216,7 @@ def test_a_disk_without_room_is_refused_before_anything_is_written(cached: list[
     (small_disk / "filler").write_bytes(b"x" * 6 * MIB)
     with pytest.raises(ConfigError, match=r"has 2\.0 MiB free, and the export needs 3\.0") as caught:
         export_files(cached, small_disk / "out")
-    assert "make room there" in caught.value.hint and "-o DIR" in caught.value.hint
+    assert "free space there" in caught.value.hint and "-o DIR" in caught.value.hint
     assert names(small_disk / "out") == []
     (small_disk / "filler").unlink()
     export_files(cached, small_disk / "out")

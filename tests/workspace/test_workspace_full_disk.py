@@ -128,7 +128,7 @@ def test_a_librarys_own_word_for_a_full_disk_is_not_told_as_a_bug(disk: Disk, to
     told = explained(caught.value)
     assert told is not None
     assert (told.exit_code, "no space left" in told.message.lower()) == (3, True)
-    assert "make room" in told.hint and "--workspace DIR" in told.hint
+    assert "free space" in told.hint and "--workspace DIR" in told.hint
     artifact = workspace.artifact(toy.plan().path(workspace))
     assert artifact.record() is None
     assert (artifact.failure() or {"class": "ConfigError"})["class"] == "ConfigError"

@@ -50,7 +50,7 @@ def inspect(
       twinctl inspect prepare --rows 5       samples, learned and masked
       twinctl inspect prepare --grep "harbour" --json
       twinctl inspect prepare --dropped "over max length"
-      twinctl inspect chat             the conversations, the last in full, and the checks
+      twinctl inspect chat                   the last conversation, and the checks
     """
     run = session.workspace.run(session.run_name)
     looks = [rows, source, grep, dropped, longest or None]

@@ -95,7 +95,7 @@ def write_gguf(
     """
     plan = _plan(model_dir, find_quant(quant))
     target.parent.mkdir(parents=True, exist_ok=True)
-    require_room(target.parent, plan.size, "the file", "make room there, or choose a smaller quantization")
+    require_room(target.parent, plan.size, "the file", "free space there, or choose a smaller quantization")
     with atomic_write(target, single_writer=True) as partial:
         writer = GGUFWriter(partial, plan.family.arch)
         try:

@@ -150,7 +150,7 @@ def _write_refusal(status: int, words: str, target: Target) -> HubError | None:
     if status == 403 and "storage" in words.lower():
         return HubError(
             f"The account has no room left for {target.repo_id} (403).",
-            f"Its storage is listed at {_endpoint()}/settings/billing: make room, or push to a public repository.",
+            f"Its storage is listed at {_endpoint()}/settings/billing: free space, or push to a public repository.",
         )
     if status == 403:
         return HubError(

@@ -34,7 +34,7 @@ LINK_FROM = 64 * 2**20  # what is smaller is worth a copy
 _CHUNK = 2**20
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _ELSEWHERE = "choose another folder: -o DIR"
-_ROOM = f"make room there, or {_ELSEWHERE}"
+_ROOM = f"free space there, or {_ELSEWHERE}"
 
 
 def require_place(folder: Path) -> None:
@@ -106,7 +106,7 @@ def _explained(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         is_full = error.errno in _FULL
-        where, hint = (folder, "make room there") if is_full else (error.filename or folder, "repair that")
+        where, hint = (folder, "free space there") if is_full else (error.filename or folder, "repair that")
         raise ConfigError(f"{where}: {error.strerror}", f"{hint}, or {_ELSEWHERE}") from error
 
 

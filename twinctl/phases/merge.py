@@ -43,7 +43,7 @@ def require_merge_room(folder: Path, base: Path) -> None:
     """Raise ConfigError when the merged weights, as large as the base's, do not fit on the folder's disk."""
     from twinctl.planning.model_shape import weights_bytes
 
-    hint = "make room there (twinctl clean frees what no run needs), or move the workspace to a larger disk"
+    hint = "free space there (twinctl clean frees what no run needs), or move the workspace to a larger disk"
     require_room(folder, weights_bytes(base), "the merged model", hint)
 
 

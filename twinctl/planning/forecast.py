@@ -238,7 +238,7 @@ def _warnings(settings: TrainSettings, parameters: int, disk: Disk, device: Devi
     if training > disk.free:
         yield (
             f"checkpoints and result need {training / GIB:.1f} GiB on the workspace's disk, which has "
-            f"{disk.free / GIB:.1f} GiB: make room, or choose another --workspace"
+            f"{disk.free / GIB:.1f} GiB: free space, or choose another --workspace"
         )
     elif disk.result + export > disk.free:
         yield (

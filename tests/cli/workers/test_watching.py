@@ -74,7 +74,7 @@ def test_a_full_disk_is_said_when_the_worker_could_not_write_it_down(artifact: A
     error = what_happened(artifact, 1)
     assert isinstance(error, ConfigError)
     assert "no space left" in error.message
-    assert "make room" in error.hint
+    assert "free space" in error.hint
     assert "the same command resumes" in error.hint
     artifact.append_event("stopped")
     assert isinstance(what_happened(artifact), Interrupted)
