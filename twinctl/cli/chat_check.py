@@ -103,13 +103,12 @@ def _tables(output: Output, result: ChatCheck) -> None:
         ]
     )
     styles = {name: style.rounded() for name, style in result.styles.items()}
-    rows = [[text, *(_figure(style[name]) for style in styles.values())] for name, text in MEASURES.items()]
+    rows = []
+    for name, text in MEASURES.items():
+        values = [style[name] for style in styles.values()]
+        rows.append([text, *("too short to say" if value is None else f"{value:.2f}" for value in values)])
     output.table(rows, header=["style", *styles])
     output.line("passed" if not result.failures else "failed: " + "; ".join(result.failures))
-
-
-def _figure(value: float | None) -> str:
-    return "too short to say" if value is None else f"{value:.2f}"
 
 
 def _document(output: Output, run: Run, results: list[ChatCheck]) -> None:

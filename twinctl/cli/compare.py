@@ -51,7 +51,8 @@ def compare(
             "give the runs to compare, or --methods", "twinctl compare --methods lora,qlora --max-steps 30"
         )
     if runs:
-        outcomes = {name: _there(session, name) for name in runs}
+        views = {name: RunView(session.workspace, session.workspace.runs.get(name)) for name in runs}
+        outcomes = {name: Outcome(view.trained(), cached=True) for name, view in views.items()}
     else:
         names = [name.strip() for name in (methods or "").split(",")]
         if unknown := [name for name in names if name not in METHODS]:
@@ -59,10 +60,6 @@ def compare(
         run = session.run()
         outcomes = {name: _made(session, run, name, max_steps, wait=wait) for name in names}
     _show(session, outcomes)
-
-
-def _there(session: Session, name: str) -> Outcome:
-    return Outcome(RunView(session.workspace, session.workspace.runs.get(name)).trained(), cached=True)
 
 
 def _made(session: Session, run: Run, method: str, max_steps: int | None, *, wait: bool) -> Outcome:

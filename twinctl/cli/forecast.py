@@ -29,11 +29,14 @@ def _rows(forecast: Forecast) -> list[list[str]]:
     disk, memory = forecast.disk, forecast.choice.memory
     export = disk.merged + disk.gguf_q4_k_m
     parts = [f"{name} {getattr(memory, name):.2f}" for name in PARTS if memory and getattr(memory, name) >= 0.005]
+    unknown = "not known: config.json does not say the model's size"
+    if memory is not None:
+        unknown = f"not predicted for a CPU; a GPU would need {memory.total:.1f} GiB"
     rows = [
         ["device", _device(forecast)],
         ["model", f"{forecast.model_text}, rows of {forecast.max_length:,} tokens"],
         ["chosen", f"{forecast.split_text}, {forecast.choice.why}"],
-        ["memory", forecast.memory_text or _why_unknown(forecast)],
+        ["memory", forecast.memory_text or unknown],
         ["", ", ".join(parts)],
         ["steps", forecast.steps_text],
         ["tokens", "not known" if forecast.tokens is None else f"{forecast.tokens:,}"],
@@ -45,12 +48,6 @@ def _rows(forecast: Forecast) -> list[list[str]]:
     if forecast.token is not None:
         rows.append(["HF_TOKEN", "there" if forecast.token else "none: a gated base cannot be downloaded"])
     return [row for row in rows if row[1]]
-
-
-def _why_unknown(forecast: Forecast) -> str:
-    if forecast.choice.memory is None:
-        return "not known: config.json does not say the model's size"
-    return f"not predicted for a CPU; a GPU would need {forecast.choice.memory.total:.1f} GiB"
 
 
 def _device(forecast: Forecast) -> str:

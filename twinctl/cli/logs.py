@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Annotated, Any
 
@@ -97,18 +97,15 @@ class Log:
                 viewer.show(event)
 
     def _plain(self, alive: Callable[[], bool]) -> None:
-        for line in self._library_lines(alive) if self._library else self._events(alive):
+        lines: Iterable[dict[str, Any]] = follow(self._artifact, alive)
+        if self._library:
+            printed = follow_lines(self._artifact.path / "log.txt", alive)
+            lines = ({"text": line.decode(errors="replace")} for line in printed)
+        for line in lines:
             if self._output.json:
                 self._output.json_line({"phase": self._slot, **line})
             elif (text := line["text"] if self._library else self._text(line)) is not None:
                 self._output.line(text)
-
-    def _library_lines(self, alive: Callable[[], bool]) -> Iterator[dict[str, Any]]:
-        for line in follow_lines(self._artifact.path / "log.txt", alive):
-            yield {"text": line.decode(errors="replace")}
-
-    def _events(self, alive: Callable[[], bool]) -> Iterator[dict[str, Any]]:
-        return follow(self._artifact, alive)
 
     def _text(self, event: dict[str, Any]) -> str | None:
         text = event_text(event, self._output.out.width - 10 if sys.stdout.isatty() else None)

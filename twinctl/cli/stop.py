@@ -36,7 +36,11 @@ def stop(
     run = chosen_run(session)
     busy = {slot: each for slot, each in begun(session, run, phase).items() if is_locked(each.path)}
     _end(session, busy, kill=kill)
-    ends = [_what_became(run, slot, artifact) for slot, artifact in busy.items()]
+    ends: list[dict[str, Any]] = []
+    for slot, artifact in busy.items():
+        state = "complete" if finished(artifact) else "failed" if artifact.failure() else "stopped"
+        facts = {"slot": slot, "artifact": run.started[slot], "state": state, "step": kept_step(artifact)}
+        ends.append({**facts, "type": resume_command(artifact, run.name)})
     if session.output.json:
         session.output.document({"command": "stop", "stopped": ends})
         return
@@ -45,7 +49,7 @@ def stop(
         if end["state"] != "complete":
             session.output.say(f"to resume: {end['type']}")
     if not ends:
-        session.output.line(f"nothing is being worked on in run “{run.name}”")
+        session.output.line(f"nothing is running in run “{run.name}”")
         _tell_others(session, run)
 
 
@@ -58,12 +62,6 @@ def _end(session: Session, busy: dict[str, Artifact], *, kill: bool) -> None:
             stop_workers(list(busy.values()), signal.SIGKILL if kill else signal.SIGINT)
         except KeyboardInterrupt as error:
             raise Interrupted("no longer waiting; the request stands", "at once: twinctl stop --kill") from error
-
-
-def _what_became(run: Run, slot: str, artifact: Artifact) -> dict[str, Any]:
-    state = "complete" if finished(artifact) else "failed" if artifact.failure() else "stopped"
-    facts = {"slot": slot, "artifact": run.started[slot], "state": state, "step": kept_step(artifact)}
-    return {**facts, "type": resume_command(artifact, run.name)}
 
 
 def _text(end: dict[str, Any], artifact: Artifact) -> str:

@@ -7,10 +7,13 @@ from dataclasses import asdict
 from typing import Any
 
 from twinctl.chat.screen import printable
-from twinctl.chat.transcripts import StoredAnswer, Transcript, checks, list_transcripts
+from twinctl.chat.transcripts import Transcript, checks, list_transcripts
 from twinctl.cli.session import Session
 from twinctl.errors import UpstreamError
 from twinctl.workspace.run import Run
+
+# How an answer ended, as it is stored, in words.
+ENDS = {"length": ", cut", "interrupted": ", stopped", "mended": ", edited"}
 
 
 def show_chat(session: Session, run: Run, number: int | None) -> None:
@@ -42,7 +45,12 @@ def _tables(session: Session, transcripts: list[Transcript], results: list[dict[
         session.output.table([_row(transcript) for transcript in transcripts], header=header)
     if results:
         session.output.line("\nchecks" if transcripts else "checks")
-        session.output.table([_check(result) for result in results])
+        rows = []
+        for result in results:
+            verdict = "passed" if result.get("passed") else "failed"
+            about = "; ".join(map(str, result.get("failures", [])))
+            rows.append(["  " + _when(result.get("time", 0)), str(result.get("speaker", "")), verdict, about])
+        session.output.table(rows)
 
 
 def _row(transcript: Transcript) -> list[str]:
@@ -54,12 +62,6 @@ def _row(transcript: Transcript) -> list[str]:
     return [str(transcript.number), begun, str(len(turns)), models, short]
 
 
-def _check(result: dict[str, Any]) -> list[str]:
-    verdict = "passed" if result.get("passed") else "failed"
-    about = "; ".join(map(str, result.get("failures", [])))
-    return ["  " + _when(result.get("time", 0)), str(result.get("speaker", "")), verdict, about]
-
-
 def _show_turns(session: Session, transcript: Transcript) -> None:
     system = ""
     for turn in transcript.turns:
@@ -68,12 +70,9 @@ def _show_turns(session: Session, transcript: Transcript) -> None:
             system = turn.system
         session.output.line(f"\n> {printable(turn.question)}")
         for answer in (*turn.beside, *([turn.answer] if turn.answer else [])):
-            session.output.line(f"{_head(answer)}\n{printable(answer.text)}")
-
-
-def _head(answer: StoredAnswer) -> str:
-    ended = {"stop": "", "length": ", cut", "interrupted": ", stopped", "mended": ", edited"}.get(answer.finish, "")
-    return f"{printable(answer.speaker)} ({answer.tokens} tokens, seed {answer.seed}{ended}):"
+            ended = ENDS.get(answer.finish, "")
+            head = f"{printable(answer.speaker)} ({answer.tokens} tokens, seed {answer.seed}{ended}):"
+            session.output.line(f"{head}\n{printable(answer.text)}")
 
 
 def _document(transcript: Transcript) -> dict[str, Any]:

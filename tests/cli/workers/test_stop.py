@@ -48,7 +48,7 @@ def test_kill_ends_it_at_once(cli: Cli, artifact: Artifact, work: Work) -> None:
 
 def test_nothing_to_stop(cli: Cli, training_workspace: Workspace, start_python: Start) -> None:
     shown = cli("stop").ok()
-    assert (shown.out, shown.err) == ("nothing is being worked on in run “tiny”\n", "")
+    assert (shown.out, shown.err) == ("nothing is running in run “tiny”\n", "")
     begin(training_workspace, "posts", train="train/lora-1")
     (training_workspace.artifact("train/lora-1").path / "lock").touch()
     start_python(HOLDER, training_workspace.artifact("train/lora-1").path)
