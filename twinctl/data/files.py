@@ -52,17 +52,13 @@ def file_rows(path: Path, label: str, bad: OnBadRow | None, title: str = "") -> 
     with damage_reported(label):
         if name in READERS:
             yield from READERS[name](path, label, bad)
-        else:
-            spaced = title.replace("-", " ").replace("_", " ")
-            yield from _document(path, label, bad, {"title": spaced, "format": name})
-
-
-def _document(path: Path, label: str, bad: OnBadRow | None, columns: dict[str, str]) -> Iterator[LocatedRow]:
-    with open_unpacked(path) as stream:
-        data = stream.read()
+            return
+        with open_unpacked(path) as stream:
+            data = stream.read()
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         refuse_row(label, f"is not UTF-8: {error.reason} at byte {error.start + 1}", SAVE_UTF8, bad, error)
     else:
-        yield label, {"text": text.replace("\r\n", "\n").replace("\r", "\n"), **columns}
+        text, spaced = text.replace("\r\n", "\n").replace("\r", "\n"), title.replace("-", " ").replace("_", " ")
+        yield label, {"text": text, "title": spaced, "format": name}

@@ -140,8 +140,8 @@ def _articles(soup: BeautifulSoup, removed: Counter[str]) -> list[Tag]:
     longest = max(articles, key=lambda article: sizes[id(article)])
     if 2 * sizes[id(longest)] > most:
         articles = [longest]
-    kept = sum(len("".join(article.get_text().split())) for article in articles)
-    if len("".join(soup.get_text().split())) > kept:
+    read = sum(len("".join(article.get_text().split())) for article in articles)
+    if len("".join(soup.get_text().split())) > read:
         removed["navigation"] += 1
     return articles
 

@@ -82,11 +82,11 @@ class LengthPolicy:
             if prompt >= end:
                 return None
         pairs = list(zip(encoded.trained[::2], encoded.trained[1::2], strict=True))
-        kept = [value for start, stop in pairs if start < end for value in (start, min(stop, end))]
-        if not kept or kept[-1] != end:
+        trained = [value for start, stop in pairs if start < end for value in (start, min(stop, end))]
+        if not trained or trained[-1] != end:
             return None
-        kept[-1] = end + 1
-        return Encoded([*encoded.ids[:end], self._template.eos_id], kept, encoded.round_trips)
+        trained[-1] = end + 1
+        return Encoded([*encoded.ids[:end], self._template.eos_id], trained, encoded.round_trips)
 
     def _divided(self, candidate: Candidate, counts: SourceCounts) -> list[tuple[Candidate, Encoded]]:
         """The parts that fit; none when not one does."""

@@ -118,10 +118,14 @@ def _resolved(
     wanted: DataSource, role: Role, memo: DigestMemo, pinned: Sequence[Mapping[str, Any]], spool: Path
 ) -> Source:
     locator = wanted.source
-    paths = _local_paths(locator, spool)
+    if locator == BUNDLED:
+        paths = [_author_rows()]
+    elif locator == INPUT:
+        paths = [spool_input(spool)]
+    else:
+        paths = find_files(locator) if locator and not locator.startswith(HUB) else []
     if not paths:
-        source = _on_hub(wanted, role)
-        source = replace(source, sha=_commit(source, pinned))
+        source = _on_hub(wanted, role, pinned)
     elif wanted.split or wanted.revision:
         raise ConfigError(f"{locator} is not a data set on the Hub", "leave split and revision out")
     else:
@@ -133,15 +137,6 @@ def _resolved(
             name = os.path.basename(os.path.abspath(path))
         source = Source(role, name, locator, files)
     return replace(source, limit=wanted.limit, weight=wanted.weight, map=wanted.map)
-
-
-def _local_paths(locator: str, spool: Path) -> list[Path]:
-    """The source's files; none where it can only be a data set on the Hub."""
-    if locator == BUNDLED:
-        return [_author_rows()]
-    if locator == INPUT:
-        return [spool_input(spool)]
-    return find_files(locator) if locator and not locator.startswith(HUB) else []
 
 
 def _author_rows() -> Path:
@@ -160,7 +155,8 @@ def _file(locator: str, path: Path, memo: DigestMemo) -> DataFile:
     return DataFile("" if locator == BUNDLED else str(path), digest_of(path, memo), title)
 
 
-def _on_hub(wanted: DataSource, role: Role) -> Source:
+def _on_hub(wanted: DataSource, role: Role, pinned: Sequence[Mapping[str, Any]]) -> Source:
+    from twinctl.hub import resolve_dataset
     from twinctl.hub.names import is_repo_id
 
     locator = wanted.source
@@ -173,18 +169,10 @@ def _on_hub(wanted: DataSource, role: Role) -> Source:
         raise ConfigError(f"{what} {locator}", hint)
     if named_split and wanted.split not in (None, named_split):
         raise ConfigError(f"{locator} names a split, and split names another: {wanted.split}", "leave one of them out")
-    split = named_split or wanted.split or "train"
-    return Source(role, repo, locator, repo=repo, split=split, revision=wanted.revision)
-
-
-def _commit(source: Source, pinned: Sequence[Mapping[str, Any]]) -> str:
-    for pin in pinned:
-        if pin.get("sha") and (pin.get("repo"), pin.get("revision")) == (source.repo, source.revision):
-            return str(pin["sha"])
-    from twinctl.hub import resolve_dataset
-
-    assert source.repo
-    return resolve_dataset(source.repo, source.revision)
+    split, revision = named_split or wanted.split or "train", wanted.revision
+    commits = [pin.get("sha") for pin in pinned if (pin.get("repo"), pin.get("revision")) == (repo, revision)]
+    sha = next(filter(None, commits), None) or resolve_dataset(repo, revision)
+    return Source(role, repo, locator, repo=repo, split=split, revision=revision, sha=str(sha))
 
 
 def with_unique_names(sources: Sequence[Source]) -> list[Source]:

@@ -42,15 +42,12 @@ def probed(group: str, probe: Probe) -> Iterator[Finding]:
             yield finding
     except ChildDied as died:
         failed = names.pop(0)
+        end = f"its process ended at once, with exit code {died.status}"
+        if died.expired:
+            end = f"no answer within {probe.seconds:.0f} seconds"
+        elif died.status < 0:
+            end = f"its process was killed ({signal.strsignal(-died.status)})"
         hint = f"{probe.hint}; what it prints: {sys.executable} -m twinctl.doctor.probe {group}"
-        yield Finding(failed, "failed", _end(died, probe.seconds), hint)
+        yield Finding(failed, "failed", end, hint)
     for name in names:
         yield Finding(name, "warning", f"not looked at, since {failed} failed", f"fix {failed} first")
-
-
-def _end(died: ChildDied, seconds: float) -> str:
-    if died.expired:
-        return f"no answer within {seconds:.0f} seconds"
-    if died.status < 0:
-        return f"its process was killed ({signal.strsignal(-died.status)})"
-    return f"its process ended at once, with exit code {died.status}"

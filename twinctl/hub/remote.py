@@ -44,10 +44,10 @@ class RemoteRepo:
 
     def has(self, name: str, file: LocalFile) -> bool:
         """Whether the file of this name is there with the same bytes."""
-        there = self.files.get(name)
-        if there is None or there.size != file.size:
+        remote = self.files.get(name)
+        if remote is None or remote.size != file.size:
             return False
-        return there.sha256 == file.sha256 if there.sha256 else there.blob == file.blob
+        return remote.sha256 == file.sha256 if remote.sha256 else remote.blob == file.blob
 
 
 @dataclass(frozen=True)

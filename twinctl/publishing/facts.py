@@ -64,11 +64,6 @@ class Facts:
         return str(self.tokens.recipe.get("template", "model"))
 
     @property
-    def is_on_hub(self) -> bool:
-        """Whether others can load the base by its id."""
-        return self.base.repo is not None
-
-    @property
     def is_bundled(self) -> bool:
         """Whether the base is the demo's."""
         return self.base.locator == BUNDLED

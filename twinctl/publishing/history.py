@@ -55,12 +55,11 @@ class History:
 
 def _shown(answers: list[dict[str, Any]]) -> HeldOutAnswer | None:
     """The first that ended by itself and is fit to show, else the first that is."""
-    fit = [answer for answer in answers if _is_fit(answer)]
+    fit = []
+    for answer in answers:
+        prompt, text = str(answer.get("prompt", "")), str(answer.get("text", ""))
+        is_whole = bool(prompt.strip() and text.strip()) and len(prompt) <= _LONGEST_PROMPT
+        if is_whole and not _PRIVATE.search(f"{prompt}\n{text}"):
+            fit.append(answer)
     best = sorted(fit, key=lambda answer: answer.get("finish") != "stop")
     return HeldOutAnswer(best[0]["prompt"], best[0]["text"]) if best else None
-
-
-def _is_fit(answer: dict[str, Any]) -> bool:
-    prompt, text = str(answer.get("prompt", "")), str(answer.get("text", ""))
-    whole = bool(prompt.strip() and text.strip()) and len(prompt) <= _LONGEST_PROMPT
-    return whole and not _PRIVATE.search(f"{prompt}\n{text}")

@@ -71,18 +71,15 @@ def data(facts: Facts, sources: list[PublishedSource]) -> str:
 
 def recipe(facts: Facts) -> str:
     """How it was trained: what was asked, and what happened."""
-    asked = {name: value for name, value in facts.train.recipe.items() if _matters(name, value, facts)}
+    asked = facts.train.recipe
+    hidden = set(_LORA_ONLY) if facts.method == "full" else set()
+    if not (asked.get("best") or asked.get("patience")):
+        hidden |= {"best", "choose_every"}
     prepared = {name: facts.tokens.recipe[name] for name in _PREPARED if name in facts.tokens.recipe}
-    rows = [[plain(_label(name)), _value(name, value)] for name, value in asked.items()]
+    shown = {name: value for name, value in asked.items() if value is not None and name not in hidden}
+    rows = [[plain(_label(name)), _value(name, value)] for name, value in shown.items()]
     rows += [[f"data: {plain(_label(name))}", _value(name, value)] for name, value in prepared.items()]
     return joined(["## Recipe", table(["setting", "value"], rows), _happened(facts)])
-
-
-def _matters(name: str, value: Any, facts: Facts) -> bool:
-    if name in _LORA_ONLY and facts.method == "full":
-        return False
-    chosen = bool(facts.train.recipe.get("best") or facts.train.recipe.get("patience"))
-    return value is not None and (name not in ("best", "choose_every") or chosen)
 
 
 def _label(name: str) -> str:

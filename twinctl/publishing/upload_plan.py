@@ -208,8 +208,8 @@ def _add_card(
     from twinctl.publishing.user_edits import merge_with_existing
 
     written = render(view, Kind(kind), repo, made=made, merged_repo=merged_repo)
-    there = small_file(remote, CARD) if remote else None
-    text = merge_with_existing(there.decode("utf-8", "replace"), written.text) if there else written.text
+    existing = small_file(remote, CARD) if remote else None
+    text = merge_with_existing(existing.decode("utf-8", "replace"), written.text) if existing else written.text
     contents.files[CARD] = text.encode()
     contents.files.update(written.files)
 
@@ -226,10 +226,9 @@ def _earlier(remote: RemoteRepo | None) -> dict[str, LocalFile]:
         results = read(text, remote.repo).results
     except ConfigError:
         return {}
-    there = remote.files
     return {
-        file.name: LocalFile(file.bytes, file.sha256, there[file.name].blob or "")
+        file.name: LocalFile(file.bytes, file.sha256, remote.files[file.name].blob or "")
         for result in results
         for file in result.files
-        if file.name in there
+        if file.name in remote.files
     }

@@ -104,16 +104,13 @@ def _merged_data(theirs: Parts, ours: Parts) -> dict[str, Any]:
     """The values of both: a person's where they are not what we wrote, else ours."""
     old, new = _units(theirs.data), _units(ours.data)
     merged: dict[str, Any] = {}
-    for name in [*old, *(name for name in new if name not in old)]:
-        merged |= old.get(name, {}) if _is_kept(name, theirs, old) else new.get(name, {})
+    for name in dict.fromkeys([*old, *new]):
+        if theirs.is_ours:
+            is_theirs = theirs.values.get(name) != (_digest(old[name]) if name in old else None)
+        else:
+            is_theirs = name in old and name not in _OURS
+        merged |= old.get(name, {}) if is_theirs else new.get(name, {})
     return merged
-
-
-def _is_kept(name: str, theirs: Parts, old: Mapping[str, Any]) -> bool:
-    if not theirs.is_ours:
-        return name in old and name not in _OURS
-    wrote = theirs.values.get(name)
-    return wrote != (_digest(old[name]) if name in old else None)
 
 
 def _units(data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
