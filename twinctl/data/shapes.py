@@ -63,8 +63,8 @@ class TextRow:
 
 Row = Mapping[str, Any]
 Parsed = MessagesRow | TextRow | str
-RowParser = Callable[[Row], Parsed]
-Before = tuple[tuple[str, str], ...]  # of the columns that become a system message: our name, theirs
+Columns = Mapping[str, str]
+"""The columns that a row has: by our name, theirs."""
 
 
 def column_map(pairs: tuple[str, ...]) -> dict[str, str]:
@@ -86,24 +86,25 @@ def parse_row(row: Row, columns: Mapping[str, str], place: str) -> Parsed:
 
     Raises ConfigError for columns of no known shape; it names the columns and the option that maps them.
     """
-    reader = _reader(tuple(row), tuple(columns.items()))
-    if reader is None:
+    layout = _layout(tuple(row), tuple(columns.items()))
+    if layout is None:
         raise _of_no_shape(row, columns, place)
-    return reader(row)
+    shape, present = layout
+    return PARSERS[shape](row, present)
 
 
 @lru_cache(maxsize=1024)
-def _reader(there: tuple[str, ...], mapped: tuple[tuple[str, str], ...]) -> RowParser | None:
-    """How rows with these columns are read; rows come by the thousand and their columns are a few."""
+def _layout(names: tuple[str, ...], mapped: tuple[tuple[str, str], ...]) -> tuple[str, Columns] | None:
+    """The shape of rows with columns of these names; rows come by the thousand and their columns are a few."""
     columns = dict(mapped)
-    present = _present(there, columns)
+    present = _present(names, columns)
     shape = next((shape for shape, (needs, _) in SHAPES.items() if all(name in present for name in needs)), None)
     if shape is None or any(ours in columns and ours not in present for names in SHAPES[shape] for ours in names):
         return None
     # Half of a pair next to a text is a row whose other half has another name, unless the text was asked for.
     if shape == "text" and "text" not in columns and PAIR_COLUMNS & present.keys():
         return None
-    return PARSERS[shape](present)
+    return shape, present
 
 
 def _present(there: Iterable[str], columns: Mapping[str, str]) -> dict[str, str]:
@@ -132,65 +133,39 @@ def _of_no_shape(row: Row, columns: Mapping[str, str], place: str) -> ConfigErro
     )
 
 
-def _instructions(columns: Mapping[str, str]) -> RowParser:
-    ask, reply, more, before = columns["instruction"], columns["output"], columns.get("input"), _before(columns)
-
-    def read(row: Row) -> Parsed:
-        return _pair("instruction", row[ask], row[reply], None if more is None else row[more], before, row)
-
-    return read
+def _instruction(row: Row, columns: Columns) -> Parsed:
+    extra = row[columns["input"]] if "input" in columns else None
+    return _pair("instruction", row[columns["instruction"]], row[columns["output"]], extra, row, columns)
 
 
-def _prompts(columns: Mapping[str, str]) -> RowParser:
-    ask, reply, before = columns["prompt"], columns["completion"], _before(columns)
-
-    def read(row: Row) -> Parsed:
-        question, answer = row[ask], row[reply]
-        if isinstance(question, list) and isinstance(answer, list):
-            return _conversation("prompt", [*question, *answer], before, row)
-        return _pair("prompt", question, answer, None, before, row)
-
-    return read
+def _prompt(row: Row, columns: Columns) -> Parsed:
+    question, answer = row[columns["prompt"]], row[columns["completion"]]
+    if isinstance(question, list) and isinstance(answer, list):
+        return _conversation("prompt", [*question, *answer], row, columns)
+    return _pair("prompt", question, answer, None, row, columns)
 
 
-def _turns_of(shape: str, column: str) -> Callable[[Mapping[str, str]], RowParser]:
-    def make(columns: Mapping[str, str]) -> RowParser:
-        turns, before = columns[column], _before(columns)
-        return lambda row: _conversation(shape, row[turns], before, row)
-
-    return make
-
-
-def _texts(columns: Mapping[str, str]) -> RowParser:
-    body, title, form = columns["text"], columns.get("title", ""), columns.get("format", "")
-
-    def read(row: Row) -> Parsed:
-        text, name = row[body], row.get(title)
-        text, name = "" if text is None else text, name if isinstance(name, str) else ""
-        if bad := _unfit(text, name):
-            return bad
-        return (
-            EMPTY_TEXT if _blank(text) else TextRow("text", text, name, FORMATS.get(str(row.get(form)).lower(), "txt"))
-        )
-
-    return read
+def _text(row: Row, columns: Columns) -> Parsed:
+    text, title, format = (row.get(columns.get(name, "")) for name in ("text", "title", "format"))
+    text, title = "" if text is None else text, title if isinstance(title, str) else ""
+    if bad := _unfit(text, title):
+        return bad
+    return EMPTY_TEXT if _blank(text) else TextRow("text", text, title, FORMATS.get(str(format).lower(), "txt"))
 
 
-PARSERS: dict[str, Callable[[Mapping[str, str]], RowParser]] = {
-    "instruction": _instructions,
-    "prompt": _prompts,
-    "messages": _turns_of("messages", "messages"),
-    "sharegpt": _turns_of("sharegpt", "conversations"),
-    "text": _texts,
+PARSERS: dict[str, Callable[[Row, Columns], Parsed]] = {
+    "instruction": _instruction,
+    "prompt": _prompt,
+    "messages": lambda row, columns: _conversation("messages", row[columns["messages"]], row, columns),
+    "sharegpt": lambda row, columns: _conversation("sharegpt", row[columns["conversations"]], row, columns),
+    "text": _text,
 }
 
 
-def _before(columns: Mapping[str, str]) -> Before:
-    return tuple((ours, columns[ours]) for ours in ("system", "tools") if ours in columns)
-
-
-def _system(before: Before, row: Row) -> list[dict[str, Any]]:
-    contents = [_tools(row[column]) if ours == "tools" else row[column] for ours, column in before]
+def _system(row: Row, columns: Columns) -> list[dict[str, Any]]:
+    """The columns that become system messages."""
+    contents = [row[columns["system"]]] if "system" in columns else []
+    contents += [_tools(row[columns["tools"]])] if "tools" in columns else []
     return [{"role": "system", "content": content} for content in contents]
 
 
@@ -204,7 +179,7 @@ def _tools(value: Any) -> Any:
     return f"Tools: {value}" if isinstance(value, str) and value.strip() not in ("", "[]", "{}") else None
 
 
-def _pair(shape: str, question: Any, answer: Any, extra: Any, before: Before, row: Row) -> MessagesRow | str:
+def _pair(shape: str, question: Any, answer: Any, extra: Any, row: Row, columns: Columns) -> MessagesRow | str:
     """A question, perhaps with an input, and its answer."""
     texts = ["" if text is None else text for text in (question, answer, extra)]
     if bad := _unfit(*texts):
@@ -215,17 +190,17 @@ def _pair(shape: str, question: Any, answer: Any, extra: Any, before: Before, ro
     if _blank(answered):
         return EMPTY_OUTPUT
     user = {"role": "user", "content": asked} if _blank(given) else {"role": "user", "content": asked, "input": given}
-    lead = _messages(_system(before, row)) if before else []
-    return (
-        lead if isinstance(lead, str) else MessagesRow(shape, [*lead, user, {"role": "assistant", "content": answered}])
-    )
+    lead = _messages(_system(row, columns))
+    if isinstance(lead, str):
+        return lead
+    return MessagesRow(shape, [*lead, user, {"role": "assistant", "content": answered}])
 
 
-def _conversation(shape: str, turns: Any, before: Before, row: Row) -> MessagesRow | str:
+def _conversation(shape: str, turns: Any, row: Row, columns: Columns) -> MessagesRow | str:
     """A list of turns; what follows the last answer is left out."""
     if not isinstance(turns, list):
         return NOT_TEXT
-    messages = _messages([*_system(before, row), *turns] if before else turns)
+    messages = _messages([*_system(row, columns), *turns])
     if isinstance(messages, str):
         return messages
     while messages and messages[-1]["role"] != "assistant":
