@@ -48,7 +48,17 @@ def read_document(text: str, format: Format, title: str = "") -> Document:
     removed: Counter[str] = Counter()
     try:
         body, stated = _without_front_matter(text.lstrip("\ufeff").replace("\r\n", "\n").replace("\r", "\n"), removed)
-        blocks, own = _read(body, format, removed)
+        own = ""
+        if format == "txt":
+            blocks = list(_plain_blocks(body))
+        elif format == "html":
+            from twinctl.data.html import read_html
+
+            blocks, own = read_html(body, removed)
+        else:
+            from twinctl.data.markdown import read_markdown
+
+            blocks = read_markdown(body, removed)
     except RecursionError as error:
         raise ConfigError("its markup is nested too deeply", "take some levels out, or use --skip-bad") from error
     blocks = [(level, block) for level, block in blocks if block.strip()]
@@ -57,19 +67,6 @@ def read_document(text: str, format: Format, title: str = "") -> Document:
     first_words = next((incipit(section.paragraphs[0]) for section in sections if section.paragraphs), "")
     name = own or _DATE.sub("", title.strip()) or first_words
     return Document(name, sections, dict(removed), titled=bool(own))
-
-
-def _read(text: str, format: Format, removed: Counter[str]) -> tuple[list[Block], str]:
-    """The text's blocks, and the title that a page's head gives it."""
-    if format == "txt":
-        return list(_plain_blocks(text)), ""
-    if format == "html":
-        from twinctl.data.html import read_html
-
-        return read_html(text, removed)
-    from twinctl.data.markdown import read_markdown
-
-    return read_markdown(text, removed), ""
 
 
 def _sections(blocks: Iterable[Block], title: str) -> Iterator[Section]:

@@ -78,15 +78,13 @@ def _source(counts: Mapping[str, Any], identity: Mapping[str, Any]) -> Published
 def sources_table(sources: Sequence[PublishedSource]) -> str:
     """All sources with their licences and counts."""
     header = ["source", "licence", "whose", "rows read", "samples trained on", "held out", "tokens", "dropped"]
-    return table(header, [_row(source) for source in sources])
-
-
-def _row(source: PublishedSource) -> list[str]:
-    counts = source.counts
-    licence = "the author's own; not published" if not (source.repo or source.is_bundled) else source.licence.shown
-    if not source.repo and source.role == "general":
-        licence = "not stated"
-    numbers = [counts.get("read"), counts.get("train"), counts.get("eval"), counts.get("tokens")]
-    dropped = sum(dict(counts.get("dropped", {})).values())
-    cells = [f"{number:,}" if isinstance(number, int) else "–" for number in [*numbers, dropped]]
-    return [source.title, plain(licence), WHOSE.get(source.role, plain(source.role)), *cells]
+    rows = []
+    for source in sources:
+        licence = source.licence.shown if source.repo or source.is_bundled else "the author's own; not published"
+        if not source.repo and source.role == "general":
+            licence = "not stated"
+        dropped = sum(dict(source.counts.get("dropped", {})).values())
+        numbers = [*(source.counts.get(name) for name in ("read", "train", "eval", "tokens")), dropped]
+        cells = [f"{number:,}" if isinstance(number, int) else "–" for number in numbers]
+        rows.append([source.title, plain(licence), WHOSE.get(source.role, plain(source.role)), *cells])
+    return table(header, rows)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from twinctl.publishing.data_sources import PublishedSource, sources_table
@@ -178,8 +177,10 @@ def parity(facts: Facts) -> str:
 def _parity_row(record: Record) -> list[str]:
     file = next((file["name"] for file in record.files if file["name"].endswith(".gguf")), None)
     name = code(file) if file else "16-bit safetensors"
-    proof = _proof(record)
-    kl, top = proof.get("kl"), proof.get("top1")
+    proof: Any = record.metrics.get("proof")
+    proof = proof if isinstance(proof, dict) else {}
+    measured = proof.get("checks", {}).get("distributions") or proof  # among its checks, or at its top
+    kl, top = measured.get("kl"), measured.get("top1")
     figures = [
         f"{kl:.2g}" if isinstance(kl, float | int) else "–",
         f"{top:.2%}" if isinstance(top, float | int) else "–",
@@ -187,13 +188,6 @@ def _parity_row(record: Record) -> list[str]:
     bytes_ = size_of(record)
     size = f"{bytes_ / 1e9:,.2f} GB" if bytes_ >= 1e8 else f"{bytes_ / 1e6:,.1f} MB"
     return [name, size, "yes" if is_proven(record) else "no", *figures]
-
-
-def _proof(record: Record) -> Mapping[str, Any]:
-    """The figures of the proof, which are at its top or among its checks."""
-    proof: Any = record.metrics.get("proof") or {}
-    deeper = proof.get("checks", {}).get("distributions") if isinstance(proof, dict) else None
-    return deeper or proof if isinstance(proof, dict) else {}
 
 
 def sample(facts: Facts) -> str:

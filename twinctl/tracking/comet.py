@@ -16,6 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -111,18 +112,16 @@ def start(*, experiment_key: str, project: str, name: str, parameters: dict[str,
     with suppress(OSError):  # also for a run online: what Comet takes no more of goes here
         offline_dir.mkdir(parents=True, exist_ok=True)
 
-    def opened(online: bool) -> CometExperiment:
-        return _open(online, experiment_key, project, name, parameters, offline_dir)
-
+    opened = partial(_open, experiment_key, project, name, parameters, offline_dir)
     reason = "COMET_API_KEY is not set"
     if os.environ.get("COMET_API_KEY"):
         try:
-            experiment = _within(START_SECONDS, lambda: opened(True))
+            experiment = _within(START_SECONDS, partial(opened, online=True))
             return CometRun("online", str(experiment.url), None, experiment, offline_dir)
         except Exception as error:  # tracking must not end a training
             reason = _why(error)
     try:
-        experiment = _within(START_SECONDS, lambda: opened(False))
+        experiment = _within(START_SECONDS, partial(opened, online=False))
         archive = _archives(offline_dir)[-1]
     except Exception as error:  # tracking must not end a training
         return CometRun("offline", "", f"Not on Comet ({reason}), and no archive either: {_why(error)}.")
@@ -131,7 +130,7 @@ def start(*, experiment_key: str, project: str, name: str, parameters: dict[str,
 
 
 def _open(
-    online: bool, key: str, project: str, name: str, parameters: dict[str, Any], offline_dir: Path
+    key: str, project: str, name: str, parameters: dict[str, Any], offline_dir: Path, *, online: bool
 ) -> CometExperiment:
     """The client's experiment, with its parameters. The first request checks the key and the way to Comet."""
     import comet_ml
