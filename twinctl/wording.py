@@ -1,4 +1,5 @@
-"""Words and numbers that messages in several rooms share: a near match for a misspelt name, a size in bytes.
+"""Words and numbers that messages in several rooms share: a near match for a misspelt name, a size in bytes, the
+first line of an error.
 
 What must stay true: standard library only, and nothing is loaded before a message needs it.
 """
@@ -14,6 +15,11 @@ GIB = 2**30
 def size_text(size: float) -> str:
     """A number of bytes in GiB, or in MiB below one GiB: “1.5 GiB”."""
     return f"{size / GIB:,.1f} GiB" if size >= GIB else f"{size / MIB:,.1f} MiB"
+
+
+def first_line(error: object) -> str:
+    """The first line of an error's message, without torch's account of the memory in use; of an empty one the class."""
+    return next(iter(str(error).splitlines()), type(error).__name__).split(" Including non-PyTorch memory")[0]
 
 
 def near_match(name: str, known: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from twinctl.data.tokenizer import TextTokenizer
-from twinctl.data.tokens import EVAL, TRAIN, integers, read_tokens, strings
+from twinctl.data.tokens import EVAL, TRAIN, count_trained, integers, read_tokens, strings
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ def _matching(table: Any, order: Sequence[int], tokenizer: TextTokenizer, grep: 
 
 def _sample(row: dict[str, Any], tokenizer: TextTokenizer) -> InspectedSample:
     parts = parts_of(row["input_ids"], row["trained"], tokenizer)
-    trained = sum(row["trained"][1::2]) - sum(row["trained"][::2])
     named = {name: row[name] for name in ("split", "source", "place", "role")}
+    trained = count_trained(row["trained"])
     return InspectedSample(**named, tokens=len(row["input_ids"]), trained=trained, parts=parts)
 
 

@@ -26,7 +26,7 @@ from twinctl.data.source import Source, read_rows
 from twinctl.data.split import Split, split_hash
 from twinctl.data.template import Message, Template
 from twinctl.data.tokenizer import TextTokenizer, special_pattern
-from twinctl.data.tokens import TRAIN, TokenizedSample, TokensWriter
+from twinctl.data.tokens import TRAIN, TokenizedSample, TokensWriter, count_trained
 from twinctl.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -249,14 +249,14 @@ class Preparation:
                     self._put(fitting, its_tokens, source, counts)
 
     def _put(self, candidate: Candidate, encoded: Encoded, source: Source, counts: SourceCounts) -> None:
-        ids, trained = encoded.ids, encoded.trained
-        learnt = sum(trained[1::2]) - sum(trained[::2])
-        if not learnt:
+        if not count_trained(encoded.trained):
             self.report.drop(counts, candidate.place, "trains nothing", candidate.text)
             return
         self._audit(candidate, encoded)
         self._taken[source.role] += 1
-        sample = TokenizedSample(ids, trained, candidate.prompt, source.role, source.name, candidate.place)
+        sample = TokenizedSample(
+            encoded.ids, encoded.trained, candidate.prompt, source.role, source.name, candidate.place
+        )
         self._split.add(sample, candidate.unit_hash, is_author=source.role == "author")
 
     def _write(self, split: str, sample: TokenizedSample) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from twinctl.data.file_io import without_surrogates
-from twinctl.data.tokens import EVAL, TRAIN, TokenizedSample
+from twinctl.data.tokens import EVAL, TRAIN, TokenizedSample, count_trained
 from twinctl.errors import CheckFailed, ConfigError
 
 EXAMPLES, NAMED, SHOWN = 10, 5, 2000
@@ -64,7 +64,7 @@ class Report:
     def keep(self, split: str, sample: TokenizedSample, times: int) -> None:
         """Count a sample that is written so many times."""
         counts = self.sources[sample.source]
-        length, trained = len(sample.ids), sum(sample.trained[1::2]) - sum(sample.trained[::2])
+        length, trained = len(sample.ids), count_trained(sample.trained)
         counts.samples[split] += times
         counts.tokens += length * times
         counts.trained += trained * times

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from twinctl.data.file_io import SAVE_UTF8, LocatedRow, OnBadRow, open_unpacked, refuse_row
 from twinctl.errors import ConfigError
+from twinctl.wording import first_line
 
 if TYPE_CHECKING:
     import pyarrow
@@ -168,7 +169,5 @@ def _rows(batches: Iterator[pyarrow.RecordBatch], label: str) -> Iterator[Locate
     except ConfigError:
         raise
     except Exception as error:  # a damaged file raises many kinds, OverflowError for a date among them
-        first, *_ = str(error).splitlines() or [type(error).__name__]
-        raise ConfigError(
-            f"{label} is damaged after row {number}: {first}", "copy the file again, or rebuild it"
-        ) from error
+        what = f"{label} is damaged after row {number}: {first_line(error)}"
+        raise ConfigError(what, "copy the file again, or rebuild it") from error

@@ -161,6 +161,11 @@ def _list_array(lengths: Any, values: Any) -> Any:
     return pa.ListArray.from_arrays(integers(offsets), integers(values))
 
 
+def count_trained(spans: Sequence[int]) -> int:
+    """The number of tokens in the spans [start, end, start, end, …]."""
+    return sum(spans[1::2]) - sum(spans[::2])
+
+
 def evenly_spaced(items: Sequence[T], count: int) -> list[T]:
     """`count` of the items, or all of them, as far from each other as possible."""
     count = min(max(count, 0), len(items))

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from twinctl.engine.oom import first_line, is_oom, refuse_partly_loaded
+from twinctl.engine.oom import is_oom, refuse_partly_loaded
 from twinctl.errors import EngineError, UpstreamError
-from twinctl.wording import GIB
+from twinctl.wording import GIB, first_line
 from twinctl.workspace.files import write_json
 
 

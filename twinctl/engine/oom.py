@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from twinctl.errors import EngineError
+from twinctl.wording import first_line
 
 # In the plain errors of CUDA, cuBLAS and the CPU's allocator, and of a 4-bit model that is partly placed elsewhere.
 WORDS = ("out of memory", "allocate memory", "ALLOC_FAILED", "not fit in GPU memory", "enough GPU RAM")
@@ -49,8 +50,3 @@ def refuse_partly_loaded(model: Any) -> None:
     devices = {weight.device.type for weight in model.parameters()}
     if "cuda" in devices and len(devices) > 1:
         raise torch.OutOfMemoryError("the GPU has no room for all of its weights")
-
-
-def first_line(error: object) -> str:
-    """The first line of an error's message, without torch's account of the memory in use."""
-    return next(iter(str(error).splitlines()), type(error).__name__).split(" Including non-PyTorch memory")[0]

@@ -21,7 +21,6 @@ from twinctl.engine.evaluation import Evaluations, evaluation_loss
 from twinctl.engine.health import Health
 from twinctl.engine.loading import load_to_train
 from twinctl.engine.models import device_facts, peak_memory_gib, save_model
-from twinctl.engine.oom import first_line
 from twinctl.engine.private_apis import load_checkpoint_weights
 from twinctl.engine.progress import TrainingProgress
 from twinctl.engine.rows import PackedCollator, require_segments, rows_of
@@ -33,6 +32,7 @@ from twinctl.errors import CheckFailed, ConfigError, EngineError
 from twinctl.pipeline.checkpoints import drop_after, last_complete, step_of
 from twinctl.pipeline.phase import Attempt, Produced, RestartWorker
 from twinctl.planning.batch_plan import fit, smaller, try_longest_rows
+from twinctl.wording import first_line
 from twinctl.workspace.files import read_json, write_json
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from twinctl.errors import ConfigError, HubError
 from twinctl.hub.client import api, cached_sha, offline, repo_info
 from twinctl.hub.failures import Target, hub_errors, not_cached, unreachable
-from twinctl.wording import near_match
+from twinctl.wording import first_line, near_match
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetBuilder
@@ -147,8 +147,7 @@ def _prepare(builder: DatasetBuilder, target: Target) -> None:
             cause = error.__cause__ or error
             if isinstance(cause, OSError):  # a full disk, not a bad row
                 raise cause from error
-            first, *_ = str(cause).splitlines() or [type(cause).__name__]
             raise ConfigError(
-                f"The dataset {target.repo_id} has rows that cannot be read: {first}",
+                f"The dataset {target.repo_id} has rows that cannot be read: {first_line(cause)}",
                 "Ask for an earlier commit of it, or fix a local copy and give its path.",
             ) from error

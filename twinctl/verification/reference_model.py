@@ -17,14 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinctl.engine.models import adapter_with_base, set_chat_template, stop_at
-from twinctl.engine.oom import first_line
 from twinctl.errors import CheckFailed, EngineError
 from twinctl.pipeline.model_parts import TrainedModel
 from twinctl.pipeline.phase import ReportProgress
 from twinctl.planning.model_shape import ModelShape, weights_bytes
 from twinctl.verification.probes import LONGEST_PROMPT, PROMPTS, TokenizerProbe, held_out, probes
 from twinctl.verification.reference import TOP_TOKENS, GreedyAnswers, Ids, ModelOutput, Reference
-from twinctl.wording import GIB
+from twinctl.wording import GIB, first_line
 
 ANSWER_TOKENS = 128  # tokens an answer
 _SLICE = 128  # positions whose probabilities are float64 at one time
