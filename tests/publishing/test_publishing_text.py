@@ -181,7 +181,7 @@ def test_every_gguf_that_a_command_names_is_among_what_is_sent(recorded_run: Rec
 def test_only_what_is_sent_is_told_of(recorded_run: RecordedRun) -> None:
     workspace, run = recorded_run.make()
     one = [found for found in gguf_results(RunView(workspace, run)) if found.record.recipe["quant"] == "q8_0"]
-    text = render(RunView(workspace, run), Kind.GGUF, "me/my-twin-GGUF", made=one).text
+    text = render(RunView(workspace, run), Kind.GGUF, "me/my-twin-GGUF", results=one).text
     assert "me-q8_0.gguf" in text and "q4_k_m" not in text
 
 

@@ -63,7 +63,7 @@ class TextRow:
 
 Row = Mapping[str, Any]
 Parsed = MessagesRow | TextRow | str
-Columns = Mapping[str, str]
+ColumnNames = Mapping[str, str]
 """The columns that a row has: by our name, theirs."""
 
 
@@ -94,7 +94,7 @@ def parse_row(row: Row, columns: Mapping[str, str], place: str) -> Parsed:
 
 
 @lru_cache(maxsize=1024)
-def _layout(names: tuple[str, ...], mapped: tuple[tuple[str, str], ...]) -> tuple[str, Columns] | None:
+def _layout(names: tuple[str, ...], mapped: tuple[tuple[str, str], ...]) -> tuple[str, ColumnNames] | None:
     """The shape of rows with columns of these names; rows come by the thousand and their columns are a few."""
     columns = dict(mapped)
     present = _present(names, columns)
@@ -133,19 +133,19 @@ def _of_no_shape(row: Row, columns: Mapping[str, str], place: str) -> ConfigErro
     )
 
 
-def _instruction(row: Row, columns: Columns) -> Parsed:
+def _instruction(row: Row, columns: ColumnNames) -> Parsed:
     extra = row[columns["input"]] if "input" in columns else None
     return _pair("instruction", row[columns["instruction"]], row[columns["output"]], extra, row, columns)
 
 
-def _prompt(row: Row, columns: Columns) -> Parsed:
+def _prompt(row: Row, columns: ColumnNames) -> Parsed:
     question, answer = row[columns["prompt"]], row[columns["completion"]]
     if isinstance(question, list) and isinstance(answer, list):
         return _conversation("prompt", [*question, *answer], row, columns)
     return _pair("prompt", question, answer, None, row, columns)
 
 
-def _text(row: Row, columns: Columns) -> Parsed:
+def _text(row: Row, columns: ColumnNames) -> Parsed:
     text, title, format = (row.get(columns.get(name, "")) for name in ("text", "title", "format"))
     text, title = "" if text is None else text, title if isinstance(title, str) else ""
     if bad := _unfit(text, title):
@@ -153,7 +153,7 @@ def _text(row: Row, columns: Columns) -> Parsed:
     return EMPTY_TEXT if _blank(text) else TextRow("text", text, title, FORMATS.get(str(format).lower(), "txt"))
 
 
-PARSERS: dict[str, Callable[[Row, Columns], Parsed]] = {
+PARSERS: dict[str, Callable[[Row, ColumnNames], Parsed]] = {
     "instruction": _instruction,
     "prompt": _prompt,
     "messages": lambda row, columns: _conversation("messages", row[columns["messages"]], row, columns),
@@ -162,7 +162,7 @@ PARSERS: dict[str, Callable[[Row, Columns], Parsed]] = {
 }
 
 
-def _system(row: Row, columns: Columns) -> list[dict[str, Any]]:
+def _system(row: Row, columns: ColumnNames) -> list[dict[str, Any]]:
     """The columns that become system messages."""
     contents = [row[columns["system"]]] if "system" in columns else []
     contents += [_tools(row[columns["tools"]])] if "tools" in columns else []
@@ -179,7 +179,7 @@ def _tools(value: Any) -> Any:
     return f"Tools: {value}" if isinstance(value, str) and value.strip() not in ("", "[]", "{}") else None
 
 
-def _pair(shape: str, question: Any, answer: Any, extra: Any, row: Row, columns: Columns) -> MessagesRow | str:
+def _pair(shape: str, question: Any, answer: Any, extra: Any, row: Row, columns: ColumnNames) -> MessagesRow | str:
     """A question, perhaps with an input, and its answer."""
     texts = ["" if text is None else text for text in (question, answer, extra)]
     if bad := _unfit(*texts):
@@ -196,7 +196,7 @@ def _pair(shape: str, question: Any, answer: Any, extra: Any, row: Row, columns:
     return MessagesRow(shape, [*lead, user, {"role": "assistant", "content": answered}])
 
 
-def _conversation(shape: str, turns: Any, row: Row, columns: Columns) -> MessagesRow | str:
+def _conversation(shape: str, turns: Any, row: Row, columns: ColumnNames) -> MessagesRow | str:
     """A list of turns; what follows the last answer is left out."""
     if not isinstance(turns, list):
         return NOT_TEXT

@@ -22,7 +22,7 @@ from twinctl.errors import ConfigError, UsageError
 from twinctl.pipeline.base_checkpoint import BaseCheckpoint
 from twinctl.pipeline.execute import Executor, Outcome
 from twinctl.pipeline.phase import AnyPlan, Attempt, Phase, Plan, Produced
-from twinctl.publishing.hub_manifest import FILE, HubManifest, Made, read
+from twinctl.publishing.hub_manifest import FILE, HubManifest, ManifestResult, read
 from twinctl.publishing.provenance import keep_origin
 from twinctl.workspace.workspace import Workspace
 
@@ -58,7 +58,7 @@ def pull(
     executor.execute(name, plan_tokens(manifest), wait=wait, restart=restart)
     with workspace.runs.change(name) as stored:
         stored.pins = {**pins(manifest), **stored.pins}
-    plans = [plan(workspace, manifest, made, repo, sha) for made in manifest.results]
+    plans = [plan(workspace, manifest, result, repo, sha) for result in manifest.results]
     outcomes = [executor.execute(name, each, wait=wait, restart=restart) for each in plans]
     workspace.runs.use(name)
     return Pulled(name, manifest.kind, outcomes)
@@ -136,29 +136,29 @@ def plan_tokens(manifest: HubManifest) -> Plan[TemplateRecipe, Options, PulledTo
     )
 
 
-def plan(workspace: Workspace, manifest: HubManifest, made: Made, repo: str, sha: str) -> AnyPlan:
+def plan(workspace: Workspace, manifest: HubManifest, result: ManifestResult, repo: str, sha: str) -> AnyPlan:
     """The plan of one pulled result, made from the tokens that stand in for those it was trained on."""
     training = manifest.training()
     inputs = {name: value for name, value in training.inputs.items() if name in ("tokens", "base")}
     is_gguf = manifest.kind == "gguf"
     return Plan(
         phase=GGUF if is_gguf else TRAINED,
-        slot=made.slot if is_gguf else "train",
+        slot=result.slot if is_gguf else "train",
         slug=f"{manifest.kind}-{manifest.run.lower()}",
         produces=manifest.kind,
-        recipe=_recipe(manifest, made),
-        inputs={**inputs, "kind": manifest.kind, "files": {file.name: file.sha256 for file in made.files}},
+        recipe=_recipe(manifest, result),
+        inputs={**inputs, "kind": manifest.kind, "files": {file.name: file.sha256 for file in result.files}},
         parents={"tokens": plan_tokens(manifest).path(workspace)},
         options=Options(),
-        resolve_inputs=lambda: PulledResult(repo, sha, manifest, made.digest),
+        resolve_inputs=lambda: PulledResult(repo, sha, manifest, result.digest),
     )
 
 
-def _recipe(manifest: HubManifest, made: Made) -> Recipe:
+def _recipe(manifest: HubManifest, result: ManifestResult) -> Recipe:
     """What was asked for: of an adapter or model the training, whatever merged it. Raises ConfigError for another's."""
     try:
         trained = TrainRecipe.model_validate(manifest.training().recipe)
-        return GgufRecipe.model_validate(made.recipe) if manifest.kind == "gguf" else trained
+        return GgufRecipe.model_validate(result.recipe) if manifest.kind == "gguf" else trained
     except ValidationError as error:
         raise ConfigError(
             f"{FILE} has settings that this twinctl does not know: {error.errors()[0]['loc'][0]}", "update twinctl"
@@ -177,10 +177,10 @@ def run(attempt: Attempt[Any, Options, PulledResult]) -> Produced:
     from twinctl.hub.fetch import fetch
 
     repo, sha, manifest = attempt.inputs.repo, attempt.inputs.sha, attempt.inputs.manifest
-    made = next(result for result in manifest.results if result.digest == attempt.inputs.digest)
-    files = {file.name: (file.bytes, file.sha256) for file in made.files}
+    result = next(result for result in manifest.results if result.digest == attempt.inputs.digest)
+    files = {file.name: (file.bytes, file.sha256) for file in result.files}
     partial = attempt.work / "files"
-    size = sum(file.bytes for file in made.files) / 2**20
+    size = sum(file.bytes for file in result.files) / 2**20
     attempt.stage(f"fetching {len(files)} files of {repo}, {size:,.1f} MiB")
     fetch(
         repo,
@@ -198,7 +198,7 @@ def run(attempt: Attempt[Any, Options, PulledResult]) -> Produced:
         attempt.artifact.append_event("evaluation", step=step, eval_loss=loss)
     attempt.note(**{"versions": {}, **manifest.happened})  # those of the training, not of this machine
     pulled = {"repo": repo, "commit": sha, "origin": keep_origin(attempt.artifact, manifest)}
-    return Produced(metrics={**made.metrics, "pulled": pulled}, digest=made.digest)
+    return Produced(metrics={**result.metrics, "pulled": pulled}, digest=result.digest)
 
 
 # Version 1 was of the tokens alone. A pulled result keeps the recipe of the phase that made it.

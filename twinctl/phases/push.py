@@ -54,8 +54,8 @@ def push(
         slug=f"{recipe.kind}-{recipe.repo.replace('/', '-').lower()}",
         produces="push",
         recipe=recipe,
-        inputs={result.slot: result.digest for result in upload.made},
-        parents={result.slot: result.path for result in upload.made},
+        inputs={result.slot: result.digest for result in upload.results},
+        parents={result.slot: result.path for result in upload.results},
         options=options,
         resolve_inputs=NoInputs,
     )

@@ -29,8 +29,9 @@ GGUF_NAME = "twin-q8_0.gguf"
 
 @dataclass(frozen=True)
 class Facts:
-    """What a card says of one twin. `made`: what the repository holds, one result or several GGUF files; `line`: what
-    they were made from, nearest first; a pulled result as it was where it was made. `training`: where its events are.
+    """What a card says of one twin. `results`: what the repository holds, one result or several GGUF files; `line`:
+    what they were made from, nearest first; a pulled result as it was where it was made. `training`: where its events
+    are.
     `merged_repo`: where the 16-bit model is on the Hub, if it is. `modelfile`: Ollama's Modelfile; None where it cannot
     express the chat template.
     """
@@ -40,7 +41,7 @@ class Facts:
     repo: str
     merged_repo: str | None
     base: BaseCheckpoint
-    made: Sequence[Record]
+    results: Sequence[Record]
     line: Sequence[Record]
     tokens: Record
     eos: str | None
@@ -71,7 +72,7 @@ class Facts:
     @property
     def files(self) -> list[str]:
         """The names of all files of what is sent."""
-        return [entry["name"] for record in self.made for entry in record.files]
+        return [entry["name"] for record in self.results for entry in record.files]
 
     @cached_property
     def history(self) -> History:
@@ -89,14 +90,14 @@ def gather(
     kind: Kind,
     repo: str | None,
     *,
-    made: Sequence[Result] | None = None,
+    results: Sequence[Result] | None = None,
     merged_repo: str | None = None,
 ) -> Facts:
-    """The facts of the run's result of a kind: adapter, model or gguf; of `made`, if something else is sent.
+    """The facts of the run's result of a kind: adapter, model or gguf; of `results`, if something else is sent.
 
     Raises UpstreamError when it, or what it was made from, is not there.
     """
-    sent = list(made or (gguf_results(view) if kind == Kind.GGUF else ())) or [view.need(kind)]
+    sent = list(results or (gguf_results(view) if kind == Kind.GGUF else ())) or [view.need(kind)]
     steps = list(lineage(sent[0]))
     training = next((step for step in steps if is_training(step.record)), None)
     if training is None:
@@ -113,7 +114,7 @@ def gather(
         repo=repo or ANYBODY,
         merged_repo=merged_repo,
         base=view.base,
-        made=[original_record(result) for result in sent],
+        results=[original_record(result) for result in sent],
         line=[step.record for step in steps[1:]],
         tokens=next((step.record for step in steps if step.kind == Kind.TOKENS), tokens.record),
         eos=info.eos,

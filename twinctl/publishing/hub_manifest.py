@@ -96,7 +96,7 @@ class Inputs(TypedDict, total=False):
     sources: list[ManifestSource]
 
 
-class Happened(TypedDict, total=False):
+class TrainEnv(TypedDict, total=False):
     """How training was carried out."""
 
     device_name: Text
@@ -118,7 +118,7 @@ class File(BaseModel):
     sha256: Digest
 
 
-class Made(BaseModel):
+class ManifestResult(BaseModel):
     """One result: what was asked, and what came of it. `files` are those of this repository."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -177,20 +177,20 @@ class HubManifest(BaseModel):
     template: str
     max_length: Count
     eos: str | None
-    results: tuple[Made, ...] = Field(min_length=1)
-    line: tuple[Made, ...] = ()
+    results: tuple[ManifestResult, ...] = Field(min_length=1)
+    line: tuple[ManifestResult, ...] = ()
     losses: tuple[tuple[Count, FiniteFloat], ...] = ()
     evaluations: tuple[tuple[Count, FiniteFloat], ...] = ()
-    happened: Happened = Field(default_factory=Happened)
+    happened: TrainEnv = Field(default_factory=TrainEnv)
 
-    def training(self) -> Made:
+    def training(self) -> ManifestResult:
         """What the training was asked, and its figures. Raises ConfigError where there is none."""
         for result in (*self.results, *self.line):
             if is_training(result.record()):
                 return result
         raise ConfigError(f"{FILE} does not tell of the training", "push it again with this version of twinctl")
 
-    def tokens(self) -> Made | None:
+    def tokens(self) -> ManifestResult | None:
         """What the preparation of the tokens was asked, and its figures; None where there is none."""
         return next((result for result in self.line if result.produces == Kind.TOKENS), None)
 

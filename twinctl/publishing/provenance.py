@@ -18,7 +18,7 @@ from twinctl.pipeline.base_checkpoint import BUNDLED
 from twinctl.pipeline.kind import Kind, is_training
 from twinctl.pipeline.lineage import Result
 from twinctl.pipeline.run_view import RunView
-from twinctl.publishing.hub_manifest import SCHEMA, Happened, HubManifest, read
+from twinctl.publishing.hub_manifest import SCHEMA, HubManifest, TrainEnv, read
 from twinctl.workspace.artifact import Artifact, Record
 from twinctl.workspace.files import write_text
 
@@ -77,12 +77,12 @@ def train_env(training: Artifact) -> dict[str, Any]:
     noted: dict[str, Any] = {}
     for line in training.attempts():
         noted |= {name: value for name, value in line.items() if value is not None}
-    return {name: noted[name] for name in Happened.__annotations__ if name in noted}
+    return {name: noted[name] for name in TrainEnv.__annotations__ if name in noted}
 
 
-def hub_manifest(view: RunView, kind: Kind, made: Sequence[Result]) -> dict[str, Any]:
+def hub_manifest(view: RunView, kind: Kind, results: Sequence[Result]) -> dict[str, Any]:
     """The document for results of one kind. Raises UpstreamError when what they were made from is gone."""
-    steps = list(lineage(made[0]))
+    steps = list(lineage(results[0]))
     line = {step.digest: step.record for step in steps[1:]}
     training = next((step.artifact for step in steps if is_training(step.record)), None)
     base, pins = view.base, view.run.pins
@@ -95,8 +95,8 @@ def hub_manifest(view: RunView, kind: Kind, made: Sequence[Result]) -> dict[str,
         "kind": kind,
         "run": view.name,
         "pins": {**{key: pins[key] for key in ("preset", "template", "max_length")}, "model": model},
-        **asdict(made[0].made_from(Kind.TOKENS).tokens_info()),
-        "results": [_described(record, record.files) for record in map(original_record, made)],
+        **asdict(results[0].made_from(Kind.TOKENS).tokens_info()),
+        "results": [_described(record, record.files) for record in map(original_record, results)],
         "line": [_described(record, []) for record in line.values()],
         "happened": train_env(training) if training else {},
         **_course(training),

@@ -38,20 +38,20 @@ def render(
     kind: Kind,
     repo: str | None,
     *,
-    made: Sequence[Result] | None = None,
+    results: Sequence[Result] | None = None,
     merged_repo: str | None = None,
     sample: bool = True,
 ) -> Card:
     """The card of the run's adapter, model or gguf for a repository; without one the commands say OWNER/NAME.
 
-    `made`: what is sent, if that is not the newest result (for gguf: all of `gguf_results`). `merged_repo`: where a
+    `results`: what is sent, if that is not the newest result (for gguf: all of `gguf_results`). `merged_repo`: where a
     GGUF's 16-bit model is on the Hub. `sample`: whether a held-out prompt and its answer are shown. The Hub is asked
     for the licences of what is there. Raises UpstreamError when something that the card describes is not there.
     """
     for name in (repo, merged_repo):
         if name is not None:
             require_new_name(name)
-    facts = gather(view, kind, repo, made=made, merged_repo=merged_repo)
+    facts = gather(view, kind, repo, results=results, merged_repo=merged_repo)
     licence, sources = base_licence(facts.base), data_sources(facts.tokens)
     texts = {
         "about": sections.about(facts, licence),

@@ -78,7 +78,7 @@ def recipe(facts: Facts) -> str:
     shown = {name: value for name, value in asked.items() if value is not None and name not in hidden}
     rows = [[plain(_label(name)), _value(name, value)] for name, value in shown.items()]
     rows += [[f"data: {plain(_label(name))}", _value(name, value)] for name, value in prepared.items()]
-    return joined(["## Recipe", table(["setting", "value"], rows), _happened(facts)])
+    return joined(["## Recipe", table(["setting", "value"], rows), _circumstances(facts)])
 
 
 def _label(name: str) -> str:
@@ -95,7 +95,7 @@ def _value(name: str, value: Any) -> str:
     return code(f"{value:g}" if isinstance(value, float) else str(value))
 
 
-def _happened(facts: Facts) -> str:
+def _circumstances(facts: Facts) -> str:
     env, metrics = facts.train_env, facts.train.metrics
     split = f"micro-batch {env['micro_batch']} × {env['accumulation']}" if "accumulation" in env else ""
     device = {"cpu": "a CPU"}.get(str(env.get("device_name")), str(env.get("device_name") or ""))
@@ -160,10 +160,10 @@ def _exp(loss: float | None) -> float | None:
 
 def parity(facts: Facts) -> str:
     """How near the files come to what was trained; nothing for what was trained itself."""
-    if facts.made[0].slot == facts.train.slot:
+    if facts.results[0].slot == facts.train.slot:
         return ""
-    rows = [_parity_row(record) for record in facts.made]
-    proven = [is_proven(record) for record in facts.made]
+    rows = [_parity_row(record) for record in facts.results]
+    proven = [is_proven(record) for record in facts.results]
     text = (
         "Each file was asked the same as the trained model: KL is the mean divergence of its next-token distributions, "
         "in nats; “same first” is how often both find the same token most probable."
@@ -228,7 +228,7 @@ also repeat passages of the writing that it was trained on.
 
 def provenance(facts: Facts) -> str:
     """What it was made of and by, to be found again."""
-    records = [*facts.made, *facts.line]
+    records = [*facts.results, *facts.line]
     rows = []
     for record in {record.fingerprint: record for record in records}.values():
         day = time.strftime("%Y-%m-%d", time.gmtime(record.created))
@@ -237,7 +237,7 @@ def provenance(facts: Facts) -> str:
     libraries = ", ".join(code(f"{name} {number}") for name, number in versions.items())
     text = "The fingerprint is of all that was asked for and of its inputs; the digest is of the result."
     base = f"Base: weights, configuration and tokenizer {code(facts.base.digest[:16])}."
-    made = table(["step", "fingerprint", "digest", "made"], rows)
+    steps = table(["step", "fingerprint", "digest", "made"], rows)
     return joined(
-        ["## Provenance", f"Made by twinctl. {text} {base}", made, f"Trained with {libraries}." if libraries else ""]
+        ["## Provenance", f"Made by twinctl. {text} {base}", steps, f"Trained with {libraries}." if libraries else ""]
     )

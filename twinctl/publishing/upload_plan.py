@@ -42,7 +42,7 @@ class UploadPlan:
 
     kind: PushKind
     repo: str
-    made: Sequence[Result]
+    results: Sequence[Result]
     files: Mapping[str, Path | bytes]
     local: Mapping[str, LocalFile]
     changes: Mapping[str, Change]
@@ -84,14 +84,14 @@ def repo_for(repo: str, kind: PushKind) -> str:
     return repo if repo.lower().endswith(suffix.lower()) else repo + suffix
 
 
-def require_fit(view: RunView, made: Sequence[Result], *, unverified: bool) -> list[str]:
+def require_fit(view: RunView, results: Sequence[Result], *, unverified: bool) -> list[str]:
     """Raise UpstreamError for results that are stale or not what was written, CheckFailed for unverified ones unless
     `unverified`, which then are warned of.
     """
-    for result in made:
+    for result in results:
         view.require_current(result.record)
         result.artifact.check(file_sha256, view.name)
-    doubtful = [result for result in made if not is_proven(original_record(result))]
+    doubtful = [result for result in results if not is_proven(original_record(result))]
     slots = [original_record(result).slot for result in doubtful]
     if doubtful and not unverified:
         command = to_prove(doubtful[0].record, view.name)
@@ -106,7 +106,7 @@ def pack(
     view: RunView,
     kind: PushKind,
     repo: str,
-    made: Sequence[Result],
+    results: Sequence[Result],
     remote: RemoteRepo | None,
     *,
     merged_repo: str | None = None,
@@ -116,11 +116,11 @@ def pack(
     from twinctl.hub import secret_scan
     from twinctl.hub.remote import LocalFile, RemoteRepo, planned_changes
 
-    contents = _Contents.of(kind, made)
+    contents = _Contents.of(kind, results)
     terms = _licence(view.base, repo, contents)
-    contents.files[FILE] = _document(view, kind, made, contents)
-    _add_card(contents, view, kind, repo, made, remote, merged_repo)
-    roots = [result.out for result in made]
+    contents.files[FILE] = _document(view, kind, results, contents)
+    _add_card(contents, view, kind, repo, results, remote, merged_repo)
+    roots = [result.out for result in results]
     secrets, places = secret_scan.local_secrets(), secret_scan.local_paths(view.workspace.root)
     secret_scan.require_clean(secret_scan.find_leaks(contents.files, roots, secrets, places))
     local = {
@@ -129,7 +129,7 @@ def pack(
     changes = planned_changes(local, remote or RemoteRepo(repo, None), _earlier(remote))
     large = [f"{name} is over 50 GB, which the Hub may not take" for name, it in local.items() if it.size > LARGEST]
     return UploadPlan(
-        kind, repo, made, contents.files, local, changes, remote, contents.left, [*warnings, *terms, *large]
+        kind, repo, results, contents.files, local, changes, remote, contents.left, [*warnings, *terms, *large]
     )
 
 
@@ -142,11 +142,11 @@ class _Contents:
     left: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, kind: PushKind, made: Sequence[Result]) -> _Contents:
+    def of(cls, kind: PushKind, results: Sequence[Result]) -> _Contents:
         from twinctl.hub.secret_scan import allowed
 
         contents = cls()
-        for result in made:
+        for result in results:
             for entry in result.record.files:
                 name, digest = entry["name"], entry["sha256"]
                 if not allowed(kind, name) or contents.sha256.get(name, digest) != digest:
@@ -158,8 +158,8 @@ class _Contents:
         return contents
 
 
-def _document(view: RunView, kind: PushKind, made: Sequence[Result], contents: _Contents) -> bytes:
-    document: dict[str, Any] = hub_manifest(view, Kind(kind), made)
+def _document(view: RunView, kind: PushKind, results: Sequence[Result], contents: _Contents) -> bytes:
+    document: dict[str, Any] = hub_manifest(view, Kind(kind), results)
     for result in document["results"]:
         result["files"] = [file for file in result["files"] if contents.sha256.get(file["name"]) == file["sha256"]]
     text = (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
@@ -198,7 +198,7 @@ def _add_card(
     view: RunView,
     kind: PushKind,
     repo: str,
-    made: Sequence[Result],
+    results: Sequence[Result],
     remote: RemoteRepo | None,
     merged_repo: str | None,
 ) -> None:
@@ -207,7 +207,7 @@ def _add_card(
     from twinctl.publishing.render import render
     from twinctl.publishing.user_edits import merge_with_existing
 
-    written = render(view, Kind(kind), repo, made=made, merged_repo=merged_repo)
+    written = render(view, Kind(kind), repo, results=results, merged_repo=merged_repo)
     existing = small_file(remote, CARD) if remote else None
     text = merge_with_existing(existing.decode("utf-8", "replace"), written.text) if existing else written.text
     contents.files[CARD] = text.encode()
