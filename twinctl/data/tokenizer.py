@@ -132,10 +132,11 @@ def _loaded(folder: Path, model: Mapping[str, Any]) -> tuple[Any, dict[str, str]
     if not is_taken_as_stored(folder, config, model, stored):
         answer = _ask(folder)
         backend, named = type(stored).from_str(answer["tokenizer"]), answer["named"]
-    eos_id = _of_text_model(model, "eos_token_id")
-    eos_id = eos_id[0] if isinstance(eos_id, list) and eos_id else eos_id
-    by_id = backend.id_to_token(eos_id) if isinstance(eos_id, int) else None
-    eos = named.get("eos_token") or by_id
+    eos = named.get("eos_token")
+    if not eos:
+        eos_id = _of_text_model(model, "eos_token_id")
+        eos_id = eos_id[0] if isinstance(eos_id, list) and eos_id else eos_id
+        eos = backend.id_to_token(eos_id) if isinstance(eos_id, int) else None
     if not eos or stored.token_to_id(eos) is None:  # transformers would add it, as a token that no model knows
         raise ConfigError(
             f"the tokenizer in {folder} names no EOS token of its own", "set eos_token in its tokenizer_config.json"

@@ -83,9 +83,9 @@ def _separator(befores: Mapping[str, Separator], names: Mapping[Separator, str])
 def _search(separator: Separator, name: str) -> str:
     """A template that goes through a content, a byte at a time, until it finds the keyword or the end."""
     size = len(separator.keyword.encode())
-    found = f"{{{{ else if {_eq(f'(slice . 0 {size})', [separator.keyword])} }}}}{safe(separator.alternative)}"
+    at_keyword = f"{{{{ else if {_eq(f'(slice . 0 {size})', [separator.keyword])} }}}}{safe(separator.alternative)}"
     again = f"{{{{ else }}}}{{{{ template {literal(name)} (slice . 1) }}}}{{{{ end }}}}"
-    return f"{{{{ if lt (len .) {size} }}}}{safe(separator.text)}{found}{again}"
+    return f"{{{{ if lt (len .) {size} }}}}{safe(separator.text)}{at_keyword}{again}"
 
 
 def _trim() -> str:
@@ -125,6 +125,6 @@ def safe(text: str) -> str:
     return _UNSAFE.sub(_quoted, text)
 
 
-def _quoted(found: re.Match[str]) -> str:
-    text = found.group()
+def _quoted(match: re.Match[str]) -> str:
+    text = match.group()
     return text if text.isprintable() and text[0] not in '{"' else f"{{{{ {literal(text)} }}}}"
