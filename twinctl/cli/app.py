@@ -85,7 +85,10 @@ class LazyGroup(TyperGroup):
             raise
         except (Exception, KeyboardInterrupt, SigTerm) as error:
             if isinstance(error, TyperException):
-                _redact(error)
+                from twinctl.config.secrets import load_secrets, redact
+
+                load_secrets()  # no command has yet, and a usage error quotes what was typed
+                error.message = redact(error.message)
                 if "--json" not in arguments:
                     raise  # a usage error, which typer shows with the command's usage
             raise typer.Exit(_show(error, arguments)) from error
@@ -116,14 +119,6 @@ def _explained(error: BaseException, arguments: list[str]) -> TwinctlError:
         return known
     hint = "this is a bug in twinctl" + ("" if "--debug" in arguments else "; the traceback: add --debug")
     return TwinctlError(f"{type(error).__name__}: {error}", hint)
-
-
-def _redact(error: TyperException) -> None:
-    """Take the secrets out of a usage error, which quotes what was typed; no command has loaded them yet."""
-    from twinctl.config.secrets import load_secrets, redact
-
-    load_secrets()
-    error.message = redact(error.message)
 
 
 app = typer.Typer(

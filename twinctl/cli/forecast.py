@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from twinctl.cli.output import Output, size
-from twinctl.planning.forecast import Alternative, Forecast
+from twinctl.planning.forecast import Forecast
 
 PARTS = ("weights", "adapters", "gradients", "optimizer", "activations", "logits", "overhead")
 
@@ -19,7 +19,11 @@ def show_forecast(output: Output, forecast: Forecast, **more: Any) -> None:
     room = forecast.device.room_gib
     if forecast.alternatives:
         output.line("")
-        rows = [_alternative(each, forecast) for each in forecast.alternatives]
+        rows = []
+        for each in forecast.alternatives:
+            chosen = each.method == forecast.recipe.method and each.checkpointing == forecast.choice.checkpointing
+            fits = {None: "", True: "fits", False: "does not fit"}[each.fits] + (" (chosen)" if chosen else "")
+            rows.append([each.method, "on" if each.checkpointing else "off", f"{each.gib:.1f}", fits.strip()])
         output.table(rows, header=("method", "checkpointing", "GPU GiB", "" if room is None else f"in {room:.1f} GiB"))
     for warning in forecast.warnings:
         output.warn(warning)
@@ -55,10 +59,3 @@ def _device(forecast: Forecast) -> str:
     total = f"{device.total_gib:.1f} GiB, {device.room_gib:.1f} to use" if device.total_gib and device.room_gib else ""
     driver = f"driver {device.driver}" if device.driver else ""
     return ", ".join(part for part in (device.name, total, driver) if part)
-
-
-def _alternative(each: Alternative, forecast: Forecast) -> list[str]:
-    chosen = each.method == forecast.recipe.method and each.checkpointing == forecast.choice.checkpointing
-    fits = {None: "", True: "fits", False: "does not fit"}[each.fits]
-    mark = " (chosen)" if chosen else ""
-    return [each.method, "on" if each.checkpointing else "off", f"{each.gib:.1f}", f"{fits}{mark}".strip()]

@@ -16,7 +16,6 @@ from twinctl.phases.status import resume_command
 from twinctl.pipeline.watch import STOPPING, finished, kept, kept_step, stop_workers
 from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.lock import is_locked
-from twinctl.workspace.run import Run
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -50,7 +49,10 @@ def stop(
             session.output.say(f"to resume: {end['type']}")
     if not ends:
         session.output.line(f"nothing is running in run “{run.name}”")
-        _tell_others(session, run)
+        runs, workspace = session.workspace.runs, session.workspace
+        for other in [runs.get(name) for name in runs.names() if name != run.name]:
+            if any(is_locked(workspace.artifact(path).path) for path in other.started.values()):
+                session.output.say(f"run “{other.name}” is running: twinctl stop --run {other.name}")
 
 
 def _end(session: Session, busy: dict[str, Artifact], *, kill: bool) -> None:
@@ -70,10 +72,3 @@ def _text(end: dict[str, Any], artifact: Artifact) -> str:
     if failure := artifact.failure():
         return f"{end['slot']} failed before it could be stopped: {failure['message']}"
     return f"{end['slot']} stopped; {kept(artifact)}"
-
-
-def _tell_others(session: Session, run: Run) -> None:
-    runs, workspace = session.workspace.runs, session.workspace
-    for other in [runs.get(name) for name in runs.names() if name != run.name]:
-        if any(is_locked(workspace.artifact(path).path) for path in other.started.values()):
-            session.output.say(f"run “{other.name}” is being worked on: twinctl stop --run {other.name}")

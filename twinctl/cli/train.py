@@ -53,7 +53,11 @@ def train(
     view = RunView(session.workspace, run)
     plan_of_it = plan(view, values, parent)
     if only_plan:
-        _show_plan(session, view, plan_of_it)
+        from twinctl.cli.forecast import show_forecast
+        from twinctl.planning.forecast import forecast
+
+        is_running = session.workspace.artifact(plan_of_it.path(session.workspace)).state() == "running"
+        show_forecast(session.output, forecast(view, plan_of_it, alone=is_running))
         return
     _explain_training_on(session, run, plan_of_it)
     work = session.begin if detach else session.execute
@@ -61,17 +65,9 @@ def train(
     if outcome is None:
         session.report_background_work("train", run.name, plan_of_it)
     else:
-        # Whoever trained a 4-bit base may have no room for a 16-bit one.
-        talk = "twinctl chat --4bit" if outcome.record.recipe["method"] == "qlora" else "twinctl chat"
-        session.finish("train", outcome, _figures(outcome.record.metrics), f"{talk}, or twinctl export --gguf")
-
-
-def _show_plan(session: Session, view: RunView, wanted: AnyPlan) -> None:
-    from twinctl.cli.forecast import show_forecast
-    from twinctl.planning.forecast import forecast
-
-    is_running = session.workspace.artifact(wanted.path(session.workspace)).state() == "running"
-    show_forecast(session.output, forecast(view, wanted, alone=is_running))
+        # A machine that trained a 4-bit base may have no room for a 16-bit one.
+        chat = "twinctl chat --4bit" if outcome.record.recipe["method"] == "qlora" else "twinctl chat"
+        session.finish("train", outcome, _figures(outcome.record.metrics), f"{chat}, or twinctl export --gguf")
 
 
 def _explain_training_on(session: Session, run: Run, wanted: AnyPlan) -> None:

@@ -52,7 +52,7 @@ def test_nothing_to_stop(cli: Cli, training_workspace: Workspace, start_python: 
     begin(training_workspace, "posts", train="train/lora-1")
     (training_workspace.artifact("train/lora-1").path / "lock").touch()
     start_python(HOLDER, training_workspace.artifact("train/lora-1").path)
-    assert cli("stop").ok().err == "run “posts” is being worked on: twinctl stop --run posts\n"
+    assert cli("stop").ok().err == "run “posts” is running: twinctl stop --run posts\n"
 
 
 def test_work_that_is_done_before_the_signal_is_complete(cli: Cli, work: Work, monkeypatch: Any) -> None:
