@@ -7,9 +7,9 @@ given by the recipes' own field names, and go before twinctl.toml and the enviro
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -34,11 +34,11 @@ from twinctl.phases.pull import Pulled, pull
 from twinctl.phases.push import push
 from twinctl.phases.push_plan import UploadPlanner, require_sendable
 from twinctl.phases.status import SlotStatus, run_status
+from twinctl.pipeline.event import Event, Watch
 from twinctl.pipeline.execute import Executor, Outcome, execute
 from twinctl.pipeline.kind import Kind
 from twinctl.pipeline.phase import AnyPlan
 from twinctl.pipeline.run_view import RunView
-from twinctl.pipeline.watch import Watch
 from twinctl.publishing.upload_plan import UploadPlan, repo_for
 from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
@@ -58,23 +58,8 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Event:
-    """Something that happened: in `phase`, of a `kind` such as stage, step, progress, evaluation or warning, with a
-    `text` where it has one. `values`: all else, such as step, steps and loss.
-    """
-
-    phase: str
-    kind: str
-    text: str = ""
-    values: Mapping[str, Any] = field(default_factory=dict)
-
-
-Progress = Callable[[Event], None]
-
-
 def open(
-    workspace: str | Path | None = None, run: str | None = None, *, progress: Progress = lambda event: None
+    workspace: str | Path | None = None, run: str | None = None, *, progress: Watch = lambda event: None
 ) -> Project:
     """The workspace of that folder, else of TWINCTL_WORKSPACE, else ./.twinctl; nothing is made yet.
 
@@ -95,26 +80,22 @@ class _ToCallback:
     """Carries out plans, and tells a callback what happens."""
 
     workspace: Workspace
-    progress: Progress
+    progress: Watch
 
     def execute(self, run: str, plan: AnyPlan, *, wait: bool = False, restart: bool = False) -> Outcome:
         with self.watching(plan.slot) as watch:
             outcome = execute(self.workspace, run, plan, watch=watch, wait=wait, restart=restart)
             for warning in outcome.record.warnings:
-                watch({"event": "warning", "text": warning})
+                watch(Event("warning", {"text": warning}))
         return outcome
 
     @contextmanager
     def watching(self, slot: str) -> Iterator[Watch]:
-        def watch(event: dict[str, Any]) -> None:
-            values = {name: value for name, value in event.items() if name not in ("event", "text")}
-            self.progress(Event(slot, event["event"], str(event.get("text", "")), values))
-
-        yield watch
+        yield lambda event: self.progress(replace(event, phase=slot))
 
     def say(self, text: str) -> None:
         phase, _, rest = text.partition(": ")
-        self.progress(Event(phase, "stage", rest))
+        self.progress(Event("stage", {"text": rest}, phase=phase))
 
 
 class Project:

@@ -54,7 +54,7 @@ def test_events_are_typed_and_nothing_is_printed(
 ) -> None:
     project.train()
     steps = [event for event in events if event.kind == "step"]
-    assert [(event.phase, event.values["step"], event.values["loss"]) for event in steps] == [
+    assert [(event.phase, event.whole("step"), event.values["loss"]) for event in steps] == [
         ("train", 1, 2.0),
         ("train", 2, 1.0),
     ]

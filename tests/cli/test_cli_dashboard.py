@@ -21,11 +21,12 @@ from rich.console import Console
 from twinctl.cli.curve import bar, draw_curve
 from twinctl.cli.dashboard import Frame, span
 from twinctl.cli.output import Output
-from twinctl.cli.training_progress import Training, shown
+from twinctl.cli.training_progress import Training
 from twinctl.cli.watch import Viewer, event_text
+from twinctl.pipeline.event import Event, printable
 from twinctl.pipeline.loss_curve import smoothed
 
-Event = dict[str, Any]
+Stored = dict[str, Any]  # a line of events.jsonl
 TEXTS = [
     ("plain", "An answer of some length. " * 20, "length"),
     ("日本語のプロンプト", "日本語のテキストも混ざっています。" * 10, "stop"),
@@ -34,7 +35,7 @@ TEXTS = [
 ]
 
 
-def step(number: int, *, steps: int = 100, seconds: float | None = None, **more: Any) -> Event:
+def step(number: int, *, steps: int = 100, seconds: float | None = None, **more: Any) -> Stored:
     """A step as the trainer tells it; without `seconds`, each takes two."""
     seconds = 2.0 * number if seconds is None else seconds
     figures = {"loss": 3 - number / steps, "learning_rate": 2e-5, "epoch": number / steps, "grad_norm": 0.5}
@@ -44,12 +45,12 @@ def step(number: int, *, steps: int = 100, seconds: float | None = None, **more:
     }  # fmt: skip
 
 
-def samples(number: int) -> Event:
+def samples(number: int) -> Stored:
     answers = [{"prompt": prompt, "text": text, "finish": finish} for prompt, text, finish in TEXTS]
     return {"event": "samples", "step": number, "seconds": 3.0, "answers": answers}
 
 
-def history(last: int = 60) -> list[Event]:
+def history(last: int = 60) -> list[Stored]:
     """All kinds of events up to a step."""
     facts = {"device_name": "NVIDIA H200", "dtype": "bfloat16", "micro_batch": 4, "accumulation": 2}
     return [
@@ -67,10 +68,10 @@ def history(last: int = 60) -> list[Event]:
     ]
 
 
-def told(events: list[Event]) -> Training:
+def told(events: list[Stored]) -> Training:
     training = Training()
     for event in events:
-        training.handle(event, 0.0)
+        training.handle(Event.of(event), 0.0)
     return training
 
 
@@ -98,8 +99,8 @@ def test_a_training_that_goes_on_counts_every_step_once() -> None:
 def test_from_the_middle_on_the_time_left_is_right_too() -> None:
     training = told([{"event": "begin", "step": 50, "steps": 100}, step(51)])
     assert training.left(0.0) == pytest.approx(49 * 2)
-    training.handle(step(52), 0.0)
-    training.handle(step(53), 0.0)
+    training.handle(Event.of(step(52)), 0.0)
+    training.handle(Event.of(step(53)), 0.0)
     assert training.left(0.0) == pytest.approx(47 * 2)
 
 
@@ -114,20 +115,18 @@ def test_time_left_has_the_pauses_and_passes_by_itself() -> None:
     evaluated = [{"event": "evaluation", "step": at, "eval_loss": 2.0, "seconds": 6.0} for at in (0, 25, 50)]
     training = told([*first, *evaluated, {**samples(50), "seconds": 4.0}])
     assert training.left(0.0) == pytest.approx(50 * 2 + 2 * 10)
-    training.handle({"event": "evaluation", "step": 0, "eval_loss": 2.0}, 0.0)  # as a resumed one repeats it
-    training.handle(step(51, time=1000.0), 0.0)
+    training.handle(Event("evaluation", {"step": 0, "eval_loss": 2.0}), 0.0)  # as a resumed one repeats it
+    training.handle(Event.of(step(51, time=1000.0)), 0.0)
     assert [training.left(now) for now in (1000.0, 1001.5, 1060.0)] == pytest.approx([118, 116.5, 116])
 
 
 def test_the_stage_goes_with_the_next_step_but_a_request_to_stop_stays() -> None:
     training = told([*history(), {"event": "stage", "text": "evaluating"}])
     assert "evaluating" in frame(training)[-1]
-    training.handle(step(61), 0.0)
+    training.handle(Event.of(step(61)), 0.0)
     assert "evaluating" not in frame(training)[-1]
-    training.handle(
-        {"event": "stage", "text": "stopping after this step, with a checkpoint (Ctrl-C again kills it)"}, 0
-    )
-    training.handle(step(62), 0.0)
+    training.handle(Event("stage", {"text": "stopping after this step, with a checkpoint (Ctrl-C again kills it)"}), 0)
+    training.handle(Event.of(step(62)), 0.0)
     assert "stopping after this step, with a checkpoint (Ctrl-C again kills it)" in frame(training)[-1]
 
 
@@ -143,10 +142,10 @@ def test_no_event_is_an_error() -> None:
         training = Training()
         for _ in range(20):
             event = {key: source.choice(values) for key in source.sample(keys, 6)} | {"event": source.choice(kinds)}
-            training.handle(event, 0.0)
-            assert event_text(event) is None or event_text(event) != ""
+            training.handle(Event.of(event), 0.0)
+            assert event_text(Event.of(event)) is None or event_text(Event.of(event)) != ""
         assert len(frame(training, source.randint(1, 100), size := source.randint(1, 40))) == size
-    training.handle({}, 0.0)
+    training.handle(Event.of({}), 0.0)
 
 
 # The frame
@@ -198,10 +197,10 @@ def test_secrets_and_what_a_terminal_would_obey_are_not_shown(monkeypatch: pytes
     answer = {"prompt": "hf_veryverysecret", "text": "\x1b]0;title\x07\x1b[2Ja\tb\r\nc\x9b2J", "finish": "stop"}
     events = [{"event": "stage", "text": "hf_veryverysecret"}, {"event": "samples", "step": 1, "answers": [answer]}]
     text = "\n".join(frame(told([*history(3), *events])))
-    assert "veryvery" not in text + str([event_text(event) for event in events])
+    assert "veryvery" not in text + str([event_text(Event.of(event)) for event in events])
     assert "› <HF_TOKEN>" in text
-    assert shown(answer["text"]) == "a b c2J"
-    assert shown(None) == ""
+    assert printable(answer["text"]) == "a b c2J"
+    assert printable(None) == ""
 
 
 def test_the_curve_is_as_large_as_asked_for_and_marks_evaluations() -> None:
@@ -240,11 +239,11 @@ def test_bars_and_spans() -> None:
 
 
 def test_samples_are_a_line_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = (event_text(samples(9)) or "").splitlines()
+    lines = (event_text(Event.of(samples(9))) or "").splitlines()
     assert lines[0] == "samples at step 9:"
     assert lines[1] == "    plain → " + " ".join(["An answer of some length."] * 20) + " …"
     assert lines[4] == "    [red]markup[/red] red → bell line turned 👩💻"
-    short = (event_text(samples(9), 40) or "").splitlines()
+    short = (event_text(Event.of(samples(9)), 40) or "").splitlines()
     assert max(map(cell_len, short)) <= 40
     assert short[2].endswith("…")
 
@@ -263,14 +262,14 @@ def test_samples_are_a_line_each(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"event": "samples", "step": 3}, "samples at step 3:"),
     ],
 )
-def test_events_in_words(event: Event, text: str | None) -> None:
-    assert event_text(event) == text
+def test_events_in_words(event: Stored, text: str | None) -> None:
+    assert event_text(Event.of(event)) == text
 
 
 def test_a_pipe_gets_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
     with Viewer(Output(), "train") as viewer:
         for event in [*history(100), {"event": "stopped"}]:
-            viewer.show(event)
+            viewer.show(Event.of(event))
     shown_ = capsys.readouterr()
     assert shown_.out == ""
     lines = shown_.err.splitlines()
@@ -289,7 +288,7 @@ def test_a_pipe_gets_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
 def test_json_is_an_event_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     with Viewer(Output(json=True), "train") as viewer:
         for event in history(5):
-            viewer.show(event)
+            viewer.show(Event.of(event))
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert lines == [{"phase": "train", **event} for event in history(5)]
 
@@ -300,11 +299,12 @@ VIEWER = """
 import json, sys, time
 from twinctl.cli.output import Output
 from twinctl.cli.watch import Viewer
+from twinctl.pipeline.event import Event
 with Viewer(Output(), "train", hint="Ctrl-C stops it") as viewer:
     for line in open(sys.argv[1]):
         event = json.loads(line)
         time.sleep(event.pop("wait", 0))
-        viewer.show(event)
+        viewer.show(Event.of(event))
 print("behind it")
 """
 
@@ -315,7 +315,7 @@ class Terminal:
     def __init__(self, home: Path) -> None:
         self._path = home / "events.jsonl"
 
-    def show(self, events: list[Event], size: tuple[int, int] = (24, 80), **env: str) -> Any:
+    def show(self, events: list[Stored], size: tuple[int, int] = (24, 80), **env: str) -> Any:
         self._path.write_text("".join(json.dumps(event) + "\n" for event in events))
         words = ["-c", VIEWER, str(self._path)]
         environ = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "COLUMNS", "LINES")}
@@ -361,7 +361,7 @@ def test_a_history_that_is_over_takes_no_screen_and_no_time(terminal: Terminal) 
     child.expect(pexpect.EOF)
     training, began = Training(), time.perf_counter()
     for event in steps:
-        training.handle(event, 0.0)
+        training.handle(Event.of(event), 0.0)
     frame(training)
     assert time.perf_counter() - began < 1.0
 
@@ -404,9 +404,9 @@ def test_what_went_before_is_recalled_without_a_word(capsys: pytest.CaptureFixtu
         err = Console(file=io.StringIO(), width=80, height=24, force_terminal=True)  # type: ignore[assignment]
 
     with Viewer(Live(), "train") as viewer:
-        viewer.recall(history())
-        viewer.show({"event": "begin", "step": 60, "steps": 100})
-        viewer.show(step(61))
+        viewer.recall(map(Event.of, history()))
+        viewer.show(Event("begin", {"step": 60, "steps": 100}))
+        viewer.show(Event.of(step(61)))
     assert capsys.readouterr().err == ""
     told_ = Live.err.file.getvalue()
     assert "train: step 61/100" in told_

@@ -57,7 +57,7 @@ WATCHER = """
 import sys; from pathlib import Path
 from twinctl.errors import TwinctlError; from twinctl.pipeline.watch import watch_to_the_end
 from twinctl.workspace.artifact import Artifact
-try: watch_to_the_end(Artifact(Path(sys.argv[1])), lambda event: print(event["event"], flush=True))
+try: watch_to_the_end(Artifact(Path(sys.argv[1])), lambda event: print(event.kind, flush=True))
 except TwinctlError as error: print(error.message); sys.exit(error.exit_code)
 """
 Start = Callable[..., "subprocess.Popen[str]"]

@@ -127,7 +127,7 @@ def test_events_are_followed_as_they_come_until_the_writer_is_gone(tmp_path: Pat
 
     writer = threading.Thread(target=work)
     writer.start()
-    seen = [event["step"] for event in follow(artifact, writer.is_alive, start)]
+    seen = [event.values["step"] for event in follow(artifact, writer.is_alive, start)]
     assert seen == [1, 2, 3, 4]
 
 
@@ -135,5 +135,5 @@ def test_following_from_the_start_gives_what_was_there(tmp_path: Path) -> None:
     artifact = Artifact(tmp_path)
     assert list(follow(artifact, lambda: False)) == []
     artifact.append_event("step", step=1)
-    assert [event["step"] for event in follow(artifact, lambda: False)] == [1]
+    assert [event.values["step"] for event in follow(artifact, lambda: False)] == [1]
     assert [event["step"] for event in artifact.events()] == [1]

@@ -24,6 +24,7 @@ from twinctl.errors import UpstreamError
 from twinctl.phases import phase
 from twinctl.phases import prepare as prepare_module
 from twinctl.phases import train as train_module
+from twinctl.pipeline.event import Event
 from twinctl.pipeline.kind import Kind
 from twinctl.pipeline.run_view import RunView
 from twinctl.workspace.artifact import Artifact, Record
@@ -180,7 +181,7 @@ def test_its_events_are_told_as_a_log(desk: Desk) -> None:
     for slot, artifact in artifacts(desk).items():
         events = list(artifact.events())
         assert all(event["time"] > 0 for event in events)
-        told[slot] = [text for event in events if (text := event_text(event))]
+        told[slot] = [text for event in events if (text := event_text(Event.of(event)))]
     assert told["prepare"][-2:] == ["reading rows.jsonl", "24 rows"]
     assert any(line.startswith("step 1/1  loss 2.1590") for line in told["train"])
     assert "checkpoint of step 1" in told["train"]

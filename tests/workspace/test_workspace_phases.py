@@ -22,6 +22,7 @@ from tests.support.toy_filter import FilterRecipe
 from twinctl.chat.model_files import base_files, twin_files
 from twinctl.config.export import MergeRecipe
 from twinctl.phases import TABLE, merge, phase
+from twinctl.pipeline.event import Event
 from twinctl.pipeline.execute import Outcome, execute
 from twinctl.pipeline.kind import Kind
 from twinctl.pipeline.run_view import RunView
@@ -239,11 +240,11 @@ def worker_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_real_worker_runs_it(desk: Desk, worker_knows: None) -> None:
-    seen: list[dict[str, Any]] = []
+    seen: list[Event] = []
     outcome = run_align(desk, beta=0.5, watch=seen.append)
     assert outcome.cached is False
     assert outcome.record.metrics["worker"] not in (0, os.getpid())
-    assert [event["event"] for event in seen] == ["stage", "attempt", "step"]
+    assert [event.kind for event in seen] == ["stage", "attempt", "step"]
     outcome.artifact.check(file_sha256, "tiny")
     assert desk.workspace.run(None).slots["align"] == f"align/{outcome.artifact.path.name}"
     assert run_align(desk, beta=0.5).cached
@@ -272,8 +273,8 @@ def test_a_second_run_that_only_watches_the_worker_has_its_result_too(
         time.sleep(0.02)
     seen: list[str] = []
 
-    def watch(event: dict[str, Any]) -> None:
-        seen.append(event["event"])
+    def watch(event: Event) -> None:
+        seen.append(event.kind)
         gate.touch()
 
     outcome = execute(desk.workspace, "tiny", plan, watch=watch)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from twinctl.cli.curve import LINE_STYLE, MARK, MARK_STYLE, PLAIN_MARK, bar, draw_curve
 from twinctl.cli.output import size
-from twinctl.cli.training_progress import Sample, Training, number, shown
+from twinctl.cli.training_progress import Sample, Training
+from twinctl.pipeline.event import Event
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -47,7 +48,7 @@ class Dashboard:
         self._before: Callable[[], None] | None = before
         self._thread.start()
 
-    def handle(self, event: dict[str, Any]) -> None:
+    def handle(self, event: Event) -> None:
         """One event."""
         with self._lock:
             self._training.handle(event, time.time())
@@ -139,9 +140,9 @@ class Frame:
 
     def _title(self) -> Text:
         facts = self._training.facts
-        about = [shown(facts[key]) for key in ("device_name", "dtype", "optimizer") if facts.get(key)]
-        if facts.get("micro_batch") and facts.get("accumulation"):
-            about.append(f"{shown(facts['micro_batch'])} × {shown(facts['accumulation'])} rows a step")
+        about = [words for key in ("device_name", "dtype", "optimizer") if (words := facts.words(key))]
+        if (micro_batch := facts.whole("micro_batch")) and (accumulation := facts.whole("accumulation")):
+            about.append(f"{micro_batch} × {accumulation} rows a step")
         if self._training.attempt > 1:
             about.insert(0, f"attempt {self._training.attempt}")
         return _text((self._name, "bold"), ("  " + " · ".join(about), "dim"))
@@ -149,7 +150,7 @@ class Frame:
     def _bar(self, width: int, *, plain: bool, now: float) -> list[Text]:
         """How far it is: on one line, or in a narrow terminal on two."""
         training = self._training
-        epoch, left = number(training.latest, "epoch"), training.left(now)
+        epoch, left = training.latest.number("epoch"), training.left(now)
         parts = [f"{training.step}/{training.steps or '?'}"]
         parts += [f"epoch {epoch:.2f}"] if epoch is not None else []
         parts += [f"{span(left)} left"] if left is not None and training.is_settled else []
@@ -181,14 +182,14 @@ class Frame:
         training, latest = self._training, self._training.latest
         pace, overall = training.pace(), training.overall()
         held_out = training.evaluations
-        memory, gpu = number(latest, "memory_gib"), number(latest, "gpu_use")
-        seconds, norm = number(latest, "seconds"), number(latest, "grad_norm")
+        memory, gpu = latest.number("memory_gib"), latest.number("gpu_use")
+        seconds, norm = latest.number("seconds"), latest.number("grad_norm")
         return [
-            ("loss", _form(number(latest, "loss"), ".4f")),
+            ("loss", _form(latest.number("loss"), ".4f")),
             ("eval", _form(held_out[max(held_out)] if held_out else None, ".4f") + self._trend()),
             ("tokens/s", _form(pace[1] if pace else None, ",.0f")),
             ("memory", _form(memory, ".1f", " GiB")),
-            ("rate", _form(number(latest, "learning_rate"), ".2e")),
+            ("rate", _form(latest.number("learning_rate"), ".2e")),
             ("saved", NONE if training.checkpoint is None else f"step {training.checkpoint}"),
             ("overall", _form(overall, ",.0f")),
             ("GPU", _form(gpu, ".0f", "%")),
@@ -249,9 +250,9 @@ class Frame:
         return [_text(spinner, (self._hint or "training", "dim"))]
 
 
-def progress_words(event: dict[str, Any]) -> tuple[float, str] | None:
+def progress_words(event: Event) -> tuple[float, str] | None:
     """How much of a whole a `progress` event tells, and in words; None for one that knows no whole."""
-    done, whole, checked = number(event, "bytes"), number(event, "of"), number(event, "checked")
+    done, whole, checked = event.number("bytes"), event.number("of"), event.number("checked")
     if checked is not None and whole:
         return checked / whole, f"{checked / whole:.0%} checked"
     if done is None or not whole:

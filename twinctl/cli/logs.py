@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Annotated, Any
 
@@ -16,6 +16,7 @@ from twinctl.cli.phase_args import PhaseArgument, begun, chosen_run
 from twinctl.cli.session import Session
 from twinctl.cli.watch import Viewer, event_text
 from twinctl.errors import Interrupted, TwinctlError, UpstreamError
+from twinctl.pipeline.event import Event
 from twinctl.pipeline.watch import cut, finished, follow, follow_lines, what_happened
 from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.lock import is_locked
@@ -97,23 +98,27 @@ class Log:
                 viewer.show(event)
 
     def _plain(self, alive: Callable[[], bool]) -> None:
-        lines: Iterable[dict[str, Any]] = follow(self._artifact, alive)
         if self._library:
-            printed = follow_lines(self._artifact.path / "log.txt", alive)
-            lines = ({"text": line.decode(errors="replace")} for line in printed)
-        for line in lines:
-            if self._output.json:
-                self._output.json_line({"phase": self._slot, **line})
-            elif (text := line["text"] if self._library else self._text(line)) is not None:
-                self._output.line(text)
+            for line in follow_lines(self._artifact.path / "log.txt", alive):
+                text = line.decode(errors="replace")
+                self._print({"text": text}, text)
+        else:
+            for event in follow(self._artifact, alive):
+                self._print(event.stored(), self._text(event))
 
-    def _text(self, event: dict[str, Any]) -> str | None:
+    def _print(self, document: Mapping[str, Any], text: str | None) -> None:
+        if self._output.json:
+            self._output.json_line({"phase": self._slot, **document})
+        elif text is not None:
+            self._output.line(text)
+
+    def _text(self, event: Event) -> str | None:
         text = event_text(event, self._output.out.width - 10 if sys.stdout.isatty() else None)
         if text == self._said:  # 20% written, and a moment later still
             return None
         self._said = text
-        if event["event"] == "attempt":
-            text = f"{text} on {_clock('%Y-%m-%d', event)}: {self._typed(event['attempt'])}"
+        if event.kind == "attempt":
+            text = f"{text} on {_clock('%Y-%m-%d', event)}: {self._typed(event.whole('attempt'))}"
         return f"{_clock('%H:%M:%S', event)}  {text}" if text else None
 
     def _typed(self, attempt: int) -> str:
@@ -121,5 +126,5 @@ class Log:
         return shlex.join(["twinctl", *lines[0]["argv"]]) if lines else "unknown"
 
 
-def _clock(form: str, event: dict[str, Any]) -> str:
-    return time.strftime(form, time.localtime(event["time"]))
+def _clock(form: str, event: Event) -> str:
+    return time.strftime(form, time.localtime(event.time or 0))

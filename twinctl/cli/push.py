@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -15,6 +15,7 @@ from twinctl.config.push import PushKind, PushOptions, PushRecipe
 from twinctl.errors import Interrupted, UsageError
 from twinctl.phases.push import push as push_results
 from twinctl.phases.push_plan import UploadPlanner, require_sendable
+from twinctl.pipeline.event import Event
 from twinctl.pipeline.execute import Outcome
 from twinctl.pipeline.run_view import RunView
 from twinctl.publishing.upload_plan import UploadPlan, repo_for
@@ -120,11 +121,11 @@ def _sent(
 ) -> Outcome:
     """The push done, or found done: `cached` says that nothing was sent."""
 
-    def watch(event: dict[str, Any]) -> None:
+    def watch(event: Event) -> None:
         if session.output.json:
-            session.output.event({"phase": "push", **event})
-        elif event["event"] == "stage":
-            session.output.say(f"push: {event['text']}")
+            session.output.event({"phase": "push", **event.stored()})
+        elif event.kind == "stage":
+            session.output.say(f"push: {event.text}")
 
     return push_results(view, upload, recipe, options, watch=watch, wait=wait)
 

@@ -16,10 +16,10 @@ from twinctl.config.resolve import PREFIX
 from twinctl.config.secrets import load_secrets, refuse_secret
 from twinctl.errors import UpstreamError
 from twinctl.pipeline.base_checkpoint import base_of
+from twinctl.pipeline.event import Event, Watch, events_of
 from twinctl.pipeline.execute import Outcome, execute
 from twinctl.pipeline.phase import AnyPlan
 from twinctl.pipeline.run_view import RunView
-from twinctl.pipeline.watch import Watch
 from twinctl.workspace.run import Run
 from twinctl.workspace.workspace import Workspace
 
@@ -87,7 +87,7 @@ class Session:
         """Do it, or take it from the cache, showing what happens."""
         with Viewer(self.output, plan.slot, "Ctrl-C stops it, with a checkpoint") as viewer:
             if not restart:
-                viewer.recall(self.workspace.artifact(plan.path(self.workspace)).events())
+                viewer.recall(events_of(self.workspace.artifact(plan.path(self.workspace))))
             outcome = execute(self.workspace, run, plan, watch=viewer.show, wait=wait, restart=restart)
         for warning in outcome.record.warnings:
             self.output.warn(warning)
@@ -107,9 +107,9 @@ class Session:
         """As `execute`, but None as soon as a worker has started: it continues by itself."""
         with Viewer(self.output, plan.slot) as viewer:
 
-            def show(event: dict[str, Any]) -> None:
+            def show(event: Event) -> None:
                 viewer.show(event)
-                if event["event"] in ("attempt", "attached"):
+                if event.kind in ("attempt", "attached"):
                     raise _AtWork
 
             try:

@@ -13,6 +13,7 @@ from twinctl.cli.session import Session
 from twinctl.cli.watch import Viewer
 from twinctl.errors import Interrupted
 from twinctl.phases.status import resume_command
+from twinctl.pipeline.event import Event
 from twinctl.pipeline.watch import STOPPING, finished, kept, kept_step, stop_workers
 from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.lock import is_locked
@@ -59,7 +60,7 @@ def _end(session: Session, busy: dict[str, Artifact], *, kill: bool) -> None:
     with Viewer(session.output, ", ".join(busy)) as viewer:
         if busy:
             text = "killing it" if kill else STOPPING if "train" in busy else "stopping"
-            viewer.show({"event": "stage", "text": text})
+            viewer.show(Event("stage", {"text": text}))
         try:
             stop_workers(list(busy.values()), signal.SIGKILL if kill else signal.SIGINT)
         except KeyboardInterrupt as error:

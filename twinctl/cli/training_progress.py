@@ -6,21 +6,16 @@ once, the later time; a key that is missing or of another kind is no error; ever
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from twinctl.config.secrets import redact
+from twinctl.pipeline.event import Event, printable
 from twinctl.pipeline.watch import STOPPING
 
 # Steps over which the recent pace is taken.
 RECENT = 20
 NOTICES = 20
-UNFIT, VARIANTS = ("Cc", "Cf", "Cs"), "\ufe0e\ufe0f"
-# What a terminal would obey: a colour, a title, a move.
-ESCAPE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\-_])")
 
 
 class Point(NamedTuple):
@@ -51,8 +46,7 @@ class Training:
         self.samples: list[Sample] = []
         self.samples_step = 0
         self.notices: list[str] = []
-        self.facts: dict[str, Any] = {}
-        self.latest: dict[str, Any] = {}
+        self.facts, self.latest = Event("facts"), Event("step")
         self.has_begun = False
         self.step = self.steps = 0
         self.attempt = 1
@@ -62,14 +56,14 @@ class Training:
         self._is_first, self._told_at = True, 0.0
         self._pauses: dict[str, float] = {}
 
-    def handle(self, event: dict[str, Any], now: float) -> None:
+    def handle(self, event: Event, now: float) -> None:
         """Take in one event; `now` counts for one that does not say its time."""
-        handle = getattr(self, f"_on_{event.get('event')}", None)
+        handle = getattr(self, f"_on_{event.kind}", None)
         if handle:
             handle(event)
-        if event.get("event") in ("begin", "step"):
+        if event.kind in ("begin", "step"):
             self.has_begun = True
-            self._told_at = number(event, "time", now) or now
+            self._told_at = event.time or now
 
     def pace(self) -> tuple[float, float] | None:
         """Seconds a step and tokens a second, of late; None before the first step."""
@@ -109,31 +103,31 @@ class Training:
         between = done[-1] - done[-2] if len(done) > 1 else done[-1]
         return (self.steps - done[-1]) // between * sum(self._pauses.values())
 
-    def _on_attempt(self, event: dict[str, Any]) -> None:
-        self.attempt = int(number(event, "attempt") or 1)
+    def _on_attempt(self, event: Event) -> None:
+        self.attempt = event.whole("attempt") or 1
         self.stage, self.is_stopping, self._is_first = "", False, True
 
-    def _on_stage(self, event: dict[str, Any]) -> None:
-        self.stage = shown(event.get("text"))
+    def _on_stage(self, event: Event) -> None:
+        self.stage = event.text
         self.is_stopping = self.is_stopping or self.stage.startswith(STOPPING)
 
-    def _on_facts(self, event: dict[str, Any]) -> None:
+    def _on_facts(self, event: Event) -> None:
         self.facts = event
 
-    def _on_begin(self, event: dict[str, Any]) -> None:
-        self._go_back_to(int(number(event, "step") or 0))
-        self.steps = int(number(event, "steps") or self.steps)
+    def _on_begin(self, event: Event) -> None:
+        self._go_back_to(event.whole("step"))
+        self.steps = event.whole("steps") or self.steps
         self._is_first = True
         self._leave_stage()
 
-    def _on_step(self, event: dict[str, Any]) -> None:
-        step = int(number(event, "step") or 0)
+    def _on_step(self, event: Event) -> None:
+        step = event.whole("step")
         self._go_back_to(step - 1)
-        self.step, self.steps = step, int(number(event, "steps") or self.steps)
+        self.step, self.steps = step, event.whole("steps") or self.steps
         self.latest = event
-        loss = number(event, "loss")
+        loss = event.number("loss")
         if loss is not None:
-            tokens, seconds = number(event, "tokens") or 0.0, number(event, "seconds") or 0.0
+            tokens, seconds = event.number("tokens") or 0.0, event.number("seconds") or 0.0
             self.points.append(Point(step, loss, tokens, seconds, self._is_first))
         self._is_first = False
         self._leave_stage()
@@ -152,77 +146,54 @@ class Training:
         if not self.is_stopping:
             self.stage = ""
 
-    def _on_evaluation(self, event: dict[str, Any]) -> None:
-        loss = number(event, "eval_loss")
+    def _on_evaluation(self, event: Event) -> None:
+        loss = event.number("eval_loss")
         if loss is not None:
-            self.evaluations[int(number(event, "step") or 0)] = loss
+            self.evaluations[event.whole("step")] = loss
         self._keep_pause("evaluation", event)
         self._leave_stage()
 
-    def _on_samples(self, event: dict[str, Any]) -> None:
+    def _on_samples(self, event: Event) -> None:
         self.samples = samples_of(event)
-        self.samples_step = int(number(event, "step") or 0)
+        self.samples_step = event.whole("step")
         self._keep_pause("samples", event)
         self._leave_stage()
 
-    def _keep_pause(self, what: str, event: dict[str, Any]) -> None:
-        seconds = number(event, "seconds")
+    def _keep_pause(self, what: str, event: Event) -> None:
+        seconds = event.number("seconds")
         if seconds is not None:  # a resumed training repeats what its base scored, without having measured it again
             self._pauses[what] = seconds
 
-    def _on_checkpoint(self, event: dict[str, Any]) -> None:
-        self.checkpoint = int(number(event, "step") or 0)
+    def _on_checkpoint(self, event: Event) -> None:
+        self.checkpoint = event.whole("step")
 
-    def _on_tracking(self, event: dict[str, Any]) -> None:
-        if event.get("warning"):
-            self._notice(event["warning"])
+    def _on_tracking(self, event: Event) -> None:
+        if warning := event.words("warning"):
+            self._notice(warning)
 
-    def _on_warning(self, event: dict[str, Any]) -> None:
-        self._notice(event.get("text"))
+    def _on_warning(self, event: Event) -> None:
+        self._notice(event.text)
 
     _on_retry = _on_warning
 
-    def _on_cut(self, event: dict[str, Any]) -> None:
+    def _on_cut(self, event: Event) -> None:
         self._notice(cut_text(event))
 
-    def _notice(self, text: object) -> None:
+    def _notice(self, text: str) -> None:
         """The newest last, none twice."""
-        line = shown(text)
-        self.notices = [*(each for each in self.notices if each != line), line][-NOTICES:]
+        self.notices = [*(notice for notice in self.notices if notice != text), text][-NOTICES:]
 
 
-def number(event: dict[str, Any], key: str, default: float | None = None) -> float | None:
-    """The event's finite number; the default without one."""
-    value = event.get(key)
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        return default
-    return value if abs(value) < float("inf") else default
-
-
-def samples_of(event: dict[str, Any]) -> list[Sample]:
+def samples_of(event: Event) -> list[Sample]:
     """A `samples` event's prompts and answers; one that was cut off by its length ends in dots."""
-    answers = event.get("answers")
-    items = [each for each in answers if isinstance(each, dict)] if isinstance(answers, list) else []
-    dots = [" …" if each.get("finish") == "length" else "" for each in items]
     return [
-        Sample(shown(each.get("prompt")), shown(each.get("text")) + more)
-        for each, more in zip(items, dots, strict=True)
+        Sample(printable(answer.prompt), printable(answer.text) + (" …" if answer.finish == "length" else ""))
+        for answer in event.answers
     ]
 
 
-def cut_text(event: dict[str, Any]) -> str:
+def cut_text(event: Event) -> str:
     """A `cut` event in words."""
-    step = number(event, "step") or number(event, "max_steps")
-    steps = number(event, "steps")
-    where = f" at step {step:.0f}" if step else ""
-    return f"out of time: it ends{where}{f' of {steps:.0f}' if step and steps else ''}"
-
-
-def shown(text: object) -> str:
-    """Text on one line, as it may be shown: no secret, and nothing that moves a cursor, turns the writing's direction
-    or is as wide as each terminal pleases (joiners, selectors of a variant).
-    """
-    clean = " ".join(ESCAPE.sub("", redact("" if text is None else str(text))).split())
-    if clean.isascii() and clean.isprintable():
-        return clean
-    return "".join(char for char in clean if unicodedata.category(char) not in UNFIT and char not in VARIANTS)
+    step, steps = event.whole("step") or event.whole("max_steps"), event.whole("steps")
+    where = f" at step {step}" if step else ""
+    return f"out of time: it ends{where}{f' of {steps}' if step and steps else ''}"

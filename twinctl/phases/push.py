@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from twinctl import __version__
 from twinctl.config.push import PushOptions, PushRecipe
+from twinctl.pipeline.event import Watch
 from twinctl.pipeline.execute import Outcome, carry_out
 from twinctl.pipeline.phase import Attempt, NoInputs, Phase, Plan, Produced
 from twinctl.pipeline.run_view import RunView
-from twinctl.pipeline.watch import Watch
 from twinctl.publishing.hub_manifest import FILE
 from twinctl.publishing.upload_plan import CARD, KINDS, UploadPlan
 from twinctl.workspace.artifact import Record

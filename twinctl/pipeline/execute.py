@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from twinctl.errors import BusyError, UpstreamError
+from twinctl.pipeline.event import Event, Watch
 from twinctl.pipeline.lineage import Result
 from twinctl.pipeline.phase import AnyAttempt, AnyPlan, Produced
 from twinctl.pipeline.run_job import Job, command_words, perform, record_failure
-from twinctl.pipeline.watch import Watch, end_of_events, watch_to_the_end
+from twinctl.pipeline.watch import end_of_events, watch_to_the_end
 from twinctl.workspace.artifact import Artifact, Record
 from twinctl.workspace.files import write_json
 from twinctl.workspace.lock import Lock, write_owner
@@ -88,7 +89,7 @@ def execute(
     except BusyError:
         if not plan.phase.in_worker or restart:
             raise
-        watch({"event": "attached", "text": "a worker is already on it; watching"})
+        watch(Event("attached", {"text": "a worker is already on it; watching"}))
         result = watch_to_the_end(artifact, watch)
         # The worker may work for another run.
         workspace.runs.point(run, plan.slot, result.path, plan.pins)
@@ -130,7 +131,7 @@ def _acquire(lock: Lock, watch: Watch, wait: bool) -> None:
     except BusyError as busy:
         if not wait:
             raise
-        watch({"event": "stage", "text": f"waiting: {busy.message}"})
+        watch(Event("stage", {"text": f"waiting: {busy.message}"}))
         lock.acquire(wait=True)
 
 
@@ -176,7 +177,7 @@ def _work(job: Job, plan: AnyPlan, artifact: Artifact, lock: Lock, watch: Watch)
         assert plan.phase.run is not None
         return Result(job.path, artifact, perform(job, plan.phase, plan.phase.run, watch=watch))
     job.save(artifact.work / "job.json")
-    watch({"event": "stage", "text": "starting a worker"})
+    watch(Event("stage", {"text": "starting a worker"}))
     start = end_of_events(artifact)
     worker = _start_worker(artifact, lock)
     # From here on the worker's own hold keeps the lock, so that its end is seen by everybody.

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from twinctl.config.recipe import Options, Recipe
+from twinctl.pipeline.event import Event, Watch
 from twinctl.pipeline.stop import Stop
-from twinctl.pipeline.watch import Watch
 from twinctl.workspace.artifact import Artifact, Record
 from twinctl.workspace.files import append_line
 from twinctl.workspace.fingerprint import ALGORITHM, fingerprint
@@ -82,10 +82,14 @@ class Attempt(Generic[RecipeT, OptionsT, InputsT]):
         return self.artifact.work / "out"
 
     def event(self, kind: str, **values: Any) -> None:
-        """Append an event, and show it if the attempt is watched."""
-        self.artifact.append_event(kind, **values)
+        """Emit an event of this kind with these values."""
+        self.emit(Event(kind, values))
+
+    def emit(self, event: Event) -> None:
+        """Append an event to the artifact's, and show it if the attempt is watched."""
+        self.artifact.append_event(event.kind, **event.values)
         if self.watch:
-            self.watch({"event": kind, **values})
+            self.watch(event)
 
     def stage(self, text: str) -> None:
         """Say what is being done now."""

@@ -26,9 +26,9 @@ from pydantic import TypeAdapter
 
 from twinctl.config.secrets import redact
 from twinctl.errors import Interrupted, SigTerm, Terminated, TwinctlError, explained
+from twinctl.pipeline.event import Watch
 from twinctl.pipeline.phase import REPORT, AnyAttempt, AnyPhase, AnyPlan, Attempt, Produced, RestartWorker
 from twinctl.pipeline.stop import Stop
-from twinctl.pipeline.watch import Watch
 from twinctl.workspace.artifact import Artifact, Record, manifest
 from twinctl.workspace.disk import full_disk
 from twinctl.workspace.files import read_json, write_json

@@ -21,12 +21,12 @@ from types import TracebackType
 from typing import Any
 
 from twinctl.errors import BusyError, EngineError, Interrupted, Terminated, TwinctlError, UpstreamError, error_of
+from twinctl.pipeline.event import Event, Watch, events_of
 from twinctl.pipeline.lineage import Result
 from twinctl.workspace.artifact import Artifact, Record
 from twinctl.workspace.disk import full_disk
 from twinctl.workspace.lock import is_locked, owner_text, read_owner
 
-Watch = Callable[[dict[str, Any]], None]
 LOOK_SECONDS = 0.1
 # Between a command and its worker, the lock can be held by nobody who can be seen yet.
 PATIENCE_SECONDS = 3.0
@@ -61,21 +61,19 @@ def watch_to_the_end(
 
 def cut(artifact: Artifact) -> Artifact | None:
     """Where the last attempt left its result, if that was of a part of what was asked for."""
-    last = deque(artifact.events(), maxlen=1)
-    if last and last[0].get("event") == "cut":
-        return Artifact(artifact.path.parents[1] / last[0]["path"])
-    return None
+    event = _last_event(artifact)
+    return Artifact(artifact.path.parents[1] / event.values["path"]) if event and event.kind == "cut" else None
 
 
-def follow(artifact: Artifact, alive: Callable[[], bool], start: int = 0) -> Iterator[dict[str, Any]]:
+def follow(artifact: Artifact, alive: Callable[[], bool], start: int = 0) -> Iterator[Event]:
     """The artifact's events from a byte offset on, as they are appended, until `alive` says no and all are read."""
     for line in follow_lines(artifact.path / "events.jsonl", alive, start):
         try:
-            event = json.loads(line)
+            stored = json.loads(line)
         except ValueError:  # cut short by a crash
             continue
-        if isinstance(event, dict):
-            yield event
+        if isinstance(stored, dict):
+            yield Event.of(stored)
 
 
 def follow_lines(path: Path, alive: Callable[[], bool], start: int = 0) -> Iterator[bytes]:
@@ -136,7 +134,7 @@ class StopKeys:
         self._request.send(self._signal)
         if not self._said:
             self._said = True
-            self._watch({"event": "stage", "text": f"{STOPPING} (Ctrl-C again kills it)"})
+            self._watch(Event("stage", {"text": f"{STOPPING} (Ctrl-C again kills it)"}))
 
 
 class Request:
@@ -249,7 +247,8 @@ def what_happened(artifact: Artifact, code: int | None = None, asked: int | None
     if failure := artifact.failure():  # of this attempt: each begins by removing it
         hint = failure["hint"] or f"what the libraries said: {log}"
         return error_of(failure["class"], failure["message"], hint)
-    by_event = code is None and _last_event(artifact) == "stopped"
+    last = _last_event(artifact) if code is None else None
+    by_event = last is not None and last.kind == "stopped"
     if not by_event and (full := full_disk(artifact.path)):
         return full
     number = asked or next(
@@ -262,6 +261,6 @@ def what_happened(artifact: Artifact, code: int | None = None, asked: int | None
     return EngineError(f"the worker {how}{memory}; {kept(artifact)}", f"{RESUME}; log: {log}")
 
 
-def _last_event(artifact: Artifact) -> str | None:
-    last = deque(artifact.events(), maxlen=1)
-    return last[0].get("event") if last else None
+def _last_event(artifact: Artifact) -> Event | None:
+    last = deque(events_of(artifact), maxlen=1)
+    return last[0] if last else None

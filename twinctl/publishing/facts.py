@@ -77,7 +77,7 @@ class Facts:
     @cached_property
     def history(self) -> History:
         """How training went."""
-        return History.read(self.training, self.train)
+        return History.read(self.training, self.train.metrics.get("best_step"))
 
     @cached_property
     def train_env(self) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any
 
-from twinctl.workspace.artifact import Artifact, Record
+from twinctl.pipeline.event import SampleAnswer, events_of
+from twinctl.workspace.artifact import Artifact
 
 # What of a held-out prompt or its answer is nobody's business: an e-mail, a link, a home folder, long numbers, tokens.
 _PRIVATE = re.compile(
@@ -20,46 +20,39 @@ _LONGEST_PROMPT = 300
 
 
 @dataclass(frozen=True)
-class HeldOutAnswer:
-    """A held-out prompt and what the twin answered, greedily, when training ended."""
-
-    prompt: str
-    text: str
-
-
-@dataclass(frozen=True)
 class History:
-    """Losses by step; `evaluations` begins with step 0, before training. `sample` is None where none is fit to show."""
+    """Losses by step; `evaluations` begins with step 0, before training. `sample`: a held-out prompt and what the twin
+    answered, greedily, when training ended; None where none is fit to show.
+    """
 
     losses: list[tuple[int, float]] = field(default_factory=list)
     evaluations: dict[int, float] = field(default_factory=dict)
-    sample: HeldOutAnswer | None = None
+    sample: SampleAnswer | None = None
 
     @classmethod
-    def read(cls, training: Artifact, record: Record) -> History:
-        """That of a finished training."""
+    def read(cls, training: Artifact, best_step: int | None = None) -> History:
+        """That of a training, with an answer given at that step, else at the last."""
         losses: dict[int, float] = {}
         evaluations: dict[int, float] = {}
-        answers: dict[int, list[dict[str, Any]]] = {}
-        for event in training.events():
-            step = event.get("step")
-            if event["event"] == "step" and isinstance(event.get("loss"), int | float):
-                losses[int(step or 0)] = float(event["loss"])
-            elif event["event"] == "evaluation" and isinstance(event.get("eval_loss"), int | float):
-                evaluations[int(step or 0)] = float(event["eval_loss"])
-            elif event["event"] == "samples":
-                answers[int(step or 0)] = list(event.get("answers", ()))
-        last = record.metrics.get("best_step") or max(answers, default=0)
+        answers: dict[int, list[SampleAnswer]] = {}
+        for event in events_of(training):
+            step = event.whole("step")
+            if event.kind == "step" and (loss := event.number("loss")) is not None:
+                losses[step] = float(loss)
+            elif event.kind == "evaluation" and (loss := event.number("eval_loss")) is not None:
+                evaluations[step] = float(loss)
+            elif event.kind == "samples":
+                answers[step] = event.answers
+        last = best_step or max(answers, default=0)
         return cls(sorted(losses.items()), dict(sorted(evaluations.items())), _shown(answers.get(last, [])))
 
 
-def _shown(answers: list[dict[str, Any]]) -> HeldOutAnswer | None:
+def _shown(answers: list[SampleAnswer]) -> SampleAnswer | None:
     """The first that ended by itself and is fit to show, else the first that is."""
-    fit = []
-    for answer in answers:
-        prompt, text = str(answer.get("prompt", "")), str(answer.get("text", ""))
-        is_whole = bool(prompt.strip() and text.strip()) and len(prompt) <= _LONGEST_PROMPT
-        if is_whole and not _PRIVATE.search(f"{prompt}\n{text}"):
-            fit.append(answer)
-    best = sorted(fit, key=lambda answer: answer.get("finish") != "stop")
-    return HeldOutAnswer(best[0]["prompt"], best[0]["text"]) if best else None
+    fit = [
+        answer
+        for answer in answers
+        if answer.prompt.strip() and answer.text.strip() and len(answer.prompt) <= _LONGEST_PROMPT
+        if not _PRIVATE.search(f"{answer.prompt}\n{answer.text}")
+    ]
+    return min(fit, key=lambda answer: answer.finish != "stop", default=None)

@@ -18,6 +18,7 @@ from twinctl.pipeline.base_checkpoint import BUNDLED
 from twinctl.pipeline.kind import Kind, is_training
 from twinctl.pipeline.lineage import Result
 from twinctl.pipeline.run_view import RunView
+from twinctl.publishing.history import History
 from twinctl.publishing.hub_manifest import SCHEMA, HubManifest, TrainEnv, read
 from twinctl.workspace.artifact import Artifact, Record
 from twinctl.workspace.files import write_text
@@ -148,11 +149,6 @@ def _of_tokens(record: Record) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _course(training: Artifact | None) -> dict[str, list[tuple[int, float]]]:
     """The losses by step, thinned out."""
-    losses: dict[str, dict[int, float]] = {"step": {}, "evaluation": {}}
-    for event in training.events() if training else ():
-        value = event.get("loss" if event["event"] == "step" else "eval_loss")
-        if event["event"] in losses and isinstance(value, int | float):
-            losses[event["event"]][int(event.get("step") or 0)] = float(value)
-    thinned = {name: sorted(values.items()) for name, values in losses.items()}
-    thinned = {name: values[:: -(-len(values) // _POINTS) or 1] for name, values in thinned.items()}
-    return {"losses": thinned["step"], "evaluations": thinned["evaluation"]}
+    history = History.read(training) if training else History()
+    curves = {"losses": history.losses, "evaluations": [*history.evaluations.items()]}
+    return {name: points[:: -(-len(points) // _POINTS) or 1] for name, points in curves.items()}

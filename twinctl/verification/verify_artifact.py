@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twinctl.errors import CheckFailed
+from twinctl.pipeline.event import Event, Watch
 from twinctl.pipeline.kind import Kind, is_exported
 from twinctl.pipeline.lineage import Result
 from twinctl.pipeline.model_parts import TrainedModel
 from twinctl.pipeline.phase import REPORT, AnyAttempt
 from twinctl.pipeline.run_job import command_words
 from twinctl.pipeline.run_view import RunView
-from twinctl.pipeline.watch import Watch
 from twinctl.workspace.artifact import Artifact, Record
 from twinctl.workspace.files import write_json
 from twinctl.workspace.lock import Lock
@@ -72,7 +72,7 @@ def prove_model(attempt: AnyAttempt, trained: TrainedModel) -> dict[str, Any]:
         log=attempt.artifact.path / "log.txt",
         trained=trained,
         report=attempt.out / REPORT,
-        progress=_telling(attempt.event),
+        progress=_telling(attempt.emit),
     ).summary()
 
 
@@ -82,7 +82,7 @@ def prove_4bit(attempt: AnyAttempt, source: ReferenceSource) -> dict[str, Any]:
 
     reference, log = _reference(attempt, source), attempt.artifact.path / "log.txt"
     attempt.stage("proving that it is the model that was trained")
-    report, progress = attempt.out / REPORT, _telling(attempt.event)
+    report, progress = attempt.out / REPORT, _telling(attempt.emit)
     return prove_merged(attempt.out, reference, "4bit", log=log, report=report, progress=progress).summary()
 
 
@@ -92,7 +92,7 @@ def prove_file(attempt: AnyAttempt, file: Path, quant: str, source: ReferenceSou
 
     reference, log = _reference(attempt, source), attempt.artifact.path / "log.txt"
     attempt.stage(f"proving {file.name}")
-    report, progress = _report_of(file), _telling(attempt.event)
+    report, progress = _report_of(file), _telling(attempt.emit)
     return prove_gguf(file, quant, reference, log=log, report=report, progress=progress).summary()
 
 
@@ -101,18 +101,18 @@ def _reference(attempt: AnyAttempt, source: ReferenceSource) -> Path:
         assert source.trained is not None
         return source.trained
 
-    return _asked(source.folder, trained, attempt.artifact.path, attempt.event)
+    return _asked(source.folder, trained, attempt.artifact.path, attempt.emit)
 
 
-def _asked(reference: Path, trained: Callable[[], TrainedModel], folder: Path, event: Callable[..., None]) -> Path:
+def _asked(reference: Path, trained: Callable[[], TrainedModel], folder: Path, watch: Watch) -> Path:
     """What the trained model said, which is asked now, and kept in `folder`, if the merged model has lost it."""
     from twinctl.verification.isolated_process import make_reference
 
     if reference.is_dir():
         return reference
-    event("stage", text="asking the trained model")
+    watch(Event("stage", {"text": "asking the trained model"}))
     kept, log = folder / REFERENCE, folder / "log.txt"
-    make_reference(kept, trained(), log=log, progress=_telling(event))
+    make_reference(kept, trained(), log=log, progress=_telling(watch))
     return kept
 
 
@@ -129,17 +129,17 @@ def prove_again(view: RunView, result: Result, watch: Watch, *, wait: bool = Fal
         if now is not None and is_proven(now.record) and not is_proven(record):
             return now  # by the process that was waited for
 
-        def event(kind: str, **values: Any) -> None:
-            watch({"event": kind, **values})
+        def emit(event: Event) -> None:
+            watch(event)
             if keeps:
-                artifact.append_event(kind, **values)
+                artifact.append_event(event.kind, **event.values)
 
-        event("stage", text="comparing every byte with what was written")
+        emit(Event("stage", {"text": "comparing every byte with what was written"}))
         artifact.check(file_sha256, view.name)
         try:
-            found, report = _prove(view, result, event, folder)
+            found, report = _prove(view, result, emit, folder)
         except CheckFailed as error:
-            event("failed", message=error.message)
+            emit(Event("failed", {"message": error.message}))
             raise
         if is_proven(record) or not keeps:
             return result
@@ -162,16 +162,16 @@ def _room(artifact: Artifact, wait: bool) -> Iterator[Path]:
         lock.release()
 
 
-def _prove(view: RunView, result: Result, event: Callable[..., None], folder: Path) -> tuple[VerificationReport, Path]:
+def _prove(view: RunView, result: Result, watch: Watch, folder: Path) -> tuple[VerificationReport, Path]:
     """The report, and where it belongs; `folder` gets the log, and what the trained model says where it has to be
     asked.
     """
     from twinctl.verification.verify import prove_gguf, prove_merged
 
-    log, progress = folder / "log.txt", _telling(event)
+    log, progress = folder / "log.txt", _telling(watch)
     model = result if result.kind == Kind.MODEL else result.made_from(Kind.MODEL)
-    reference = _asked(reference_of(model.artifact), lambda: trained_model(view, model), folder, event)
-    event("stage", text="proving that it is the model that was trained")
+    reference = _asked(reference_of(model.artifact), lambda: trained_model(view, model), folder, watch)
+    watch(Event("stage", {"text": "proving that it is the model that was trained"}))
     if result.kind != Kind.GGUF:
         kind = "4bit" if result.kind == Kind.MODEL_4BIT else "16bit"
         return prove_merged(result.out, reference, kind, log=log, progress=progress), result.out / REPORT
@@ -204,13 +204,13 @@ def to_prove(record: Record, run: str) -> str | None:
     return f"twinctl export{what[Kind(record.produces)]} --verify --run {run}"
 
 
-def _telling(event: Callable[..., None]) -> Callable[[int, int], None]:
+def _telling(watch: Watch) -> Callable[[int, int], None]:
     """Progress as events, not more than one every few seconds."""
     said = [0.0]
 
     def tell(done: int, total: int) -> None:
         if time.monotonic() - said[0] >= EVERY_SECONDS:
             said[0] = time.monotonic()
-            event("progress", checked=done, of=total)
+            watch(Event("progress", {"checked": done, "of": total}))
 
     return tell

@@ -13,6 +13,7 @@ import pytest
 from tests.support.commands import Cli
 from tests.support.workers import HOLDER, WAITER, Start, Work
 from twinctl.errors import BusyError
+from twinctl.pipeline.event import Event
 from twinctl.pipeline.watch import signal_worker, watch_to_the_end
 from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.files import append_line
@@ -96,8 +97,8 @@ def test_a_viewer_leaves_a_worker_that_it_cannot_reach(artifact: Artifact, monke
     (artifact.path / "lock").touch()
     shown: list[str] = []
 
-    def watch(event: dict[str, Any]) -> None:
-        shown.append(event["text"])
+    def watch(event: Event) -> None:
+        shown.append(event.text)
         if len(shown) == 1:
             signal.raise_signal(signal.SIGINT)
 
