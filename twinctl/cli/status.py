@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
@@ -11,8 +12,14 @@ from twinctl.cli.command import command
 from twinctl.cli.output import age, size
 from twinctl.cli.session import Session
 from twinctl.errors import CheckFailed, HubError, UpstreamError
-from twinctl.phases.status import run_status
+from twinctl.phases.status import SlotStatus, run_status
 from twinctl.pipeline.run_view import RunView
+
+if TYPE_CHECKING:
+    from twinctl.phases.push import RemoteState
+
+Statuses: TypeAlias = Mapping[str, list[SlotStatus]]  # by run
+Remotes: TypeAlias = "Mapping[str, RemoteState]"  # by artifact
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -34,71 +41,74 @@ def status(
     workspace, runs = session.workspace, session.workspace.runs
     names = [session.run_name] if session.run_name else runs.names()
     statuses = {name: run_status(RunView(workspace, runs.get(name)), verify=verify) for name in names}
-    documents: list[dict[str, Any]] = [
-        {"run": name, "current": name == runs.current(), "phases": [status.document() for status in each]}
-        for name, each in statuses.items()
-    ]
-    differing = _ask_the_hub(session, documents) if remote else None
+    remotes, code = _ask_the_hub(session, statuses) if remote else ({}, None)
     if session.output.json:
+        documents = [
+            {"run": name, "current": name == runs.current(), "phases": [_document(row, remotes) for row in rows]}
+            for name, rows in statuses.items()
+        ]
         session.output.document({"command": "status", "workspace": str(workspace.root), "runs": documents})
     else:
-        _show(session, documents)
-    damaged = [line for item in documents for line in item["phases"] if line["state"] == "damaged"]
-    if verify and damaged:
+        _show(session, statuses, remotes)
+    if verify and any(row.state == "damaged" for rows in statuses.values() for row in rows):
         raise typer.Exit(UpstreamError.exit_code)
-    if differing:
-        raise typer.Exit(differing)
+    if code:
+        raise typer.Exit(code)
 
 
-def _ask_the_hub(session: Session, documents: list[dict[str, Any]]) -> int | None:
-    """Add to every push what the Hub says of it; gives the exit code where that is not as it should be."""
+def _ask_the_hub(session: Session, statuses: Statuses) -> tuple[Remotes, int | None]:
+    """What the Hub says of every push, by artifact; and the exit code where that is not as it should be."""
     from twinctl.phases.push import RemoteState, remote_state
 
-    code, asked = None, dict[str, RemoteState]()
-    for line in (line for item in documents for line in item["phases"]):
-        record = session.workspace.artifact(line["artifact"]).record() if line["slot"].startswith("push-") else None
-        if record is None:
+    code: int | None = None
+    remotes: dict[str, RemoteState] = {}
+    pushes = [row for rows in statuses.values() for row in rows if row.slot.startswith("push-")]
+    for path in dict.fromkeys(row.artifact for row in pushes):
+        if (record := session.workspace.artifact(path).record()) is None:
             continue
         try:
-            remote = asked.get(line["artifact"]) or remote_state(record)
+            remotes[path] = remote_state(record)
         except HubError as error:
-            remote = RemoteState("not asked", [error.message])
+            remotes[path] = RemoteState("not asked", [error.message])
             code = code or error.exit_code
-        asked[line["artifact"]] = remote
-        line |= {"remote": remote.state, "remote_notes": remote.notes}
-        if remote.state in ("differs", "gone"):
+        if remotes[path].state in ("differs", "gone"):
             code = CheckFailed.exit_code
-    if not asked:
+    if not remotes:
         session.output.say("nothing was pushed from here")
-    return code
+    return remotes, code
 
 
-def _show(session: Session, documents: list[dict[str, Any]]) -> None:
-    output = session.output
-    if not documents:
+def _document(row: SlotStatus, remotes: Remotes) -> dict[str, Any]:
+    remote = remotes.get(row.artifact)
+    return row.document() | ({"remote": remote.state, "remote_notes": remote.notes} if remote else {})
+
+
+def _show(session: Session, statuses: Statuses, remotes: Remotes) -> None:
+    output, current = session.output, session.workspace.runs.current()
+    if not statuses:
         output.line(f"nothing is prepared in {session.workspace.root}")
         output.say("start with: twinctl prepare   (or look around first: twinctl demo)")
-    for item in documents:
-        total = sum({line["artifact"]: line["bytes"] for line in item["phases"]}.values())
-        output.line(f"run {item['run']}{' (current)' if item['current'] else ''}  {size(total)}")
-        output.table([_row(line) for line in item["phases"]] or [["", "nothing started"]])
-        for line in item["phases"]:
-            for note in _notes(line):
-                output.line(f"    {line['slot']}: {note}")
+    for name, rows in statuses.items():
+        total = sum({row.artifact: row.bytes for row in rows}.values())
+        output.line(f"run {name}{' (current)' if name == current else ''}  {size(total)}")
+        output.table([_cells(row) for row in rows] or [["", "nothing started"]])
+        for row in rows:
+            for note in _notes(row, remotes.get(row.artifact)):
+                output.line(f"    {row.slot}: {note}")
 
 
-def _row(line: dict[str, Any]) -> list[str]:
-    when = f"{age(time.time() - line['created'])} ago" if line["created"] else ""
-    return ["  " + line["slot"], line["state"], when, size(line["bytes"]), line["artifact"].split("/")[1]]
+def _cells(row: SlotStatus) -> list[str]:
+    when = f"{age(time.time() - row.created)} ago" if row.created else ""
+    return ["  " + row.slot, row.state, when, size(row.bytes), row.artifact.split("/")[1]]
 
 
-def _notes(line: dict[str, Any]) -> list[str]:
+def _notes(row: SlotStatus, remote: RemoteState | None) -> list[str]:
     """Why it is stale, how it failed, where it would resume, and what to type."""
-    notes = [*line["reasons"], *([line["failure"]] if line["failure"] else [])]
-    if line.get("unproven"):
+    notes = [*row.reasons, *([row.failure] if row.failure else [])]
+    if row.unproven:
         notes.append("not proven: made with --no-verify")
-    if line["step"] and line["state"] in ("partial", "failed"):
-        notes.append(f"resumes from step {line['step']}")
-    if "remote" in line:
-        notes.append(f"on the Hub: {'; '.join([line['remote'], *line['remote_notes']])}")
-    return [*(["; ".join(notes)] if notes else []), *([f"→ {line['type']}"] if line.get("type") else [])]
+    if row.step and row.state in ("partial", "failed"):
+        notes.append(f"resumes from step {row.step}")
+    if remote:
+        notes.append(f"on the Hub: {'; '.join([remote.state, *remote.notes])}")
+    return [*(["; ".join(notes)] if notes else []), *([f"→ {row.type}"] if row.type else [])]
