@@ -143,7 +143,7 @@ class Round:
         """Whatever has a record is what an uninterrupted run makes, byte for byte."""
         for record in self._artifacts().glob("*/*/record.json"):
             found = json.loads(record.read_text())
-            made = {entry["name"]: entry["sha256"] for entry in manifest(record.parent / "out")}
+            made = {entry.name: entry.sha256 for entry in manifest(record.parent / "out")}
             assert made == {entry["name"]: entry["sha256"] for entry in found["files"]}, record
             expected = _expected(self._reference, record.parent)
             assert made.keys() == expected.keys(), record

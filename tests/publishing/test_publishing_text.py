@@ -172,7 +172,7 @@ def test_vllm_is_not_offered_what_it_does_not_load(recorded_run: RecordedRun, ch
 def test_every_gguf_that_a_command_names_is_among_what_is_sent(recorded_run: RecordedRun) -> None:
     workspace, run = recorded_run.make()
     text = render(RunView(workspace, run), Kind.GGUF, "me/my-twin-GGUF").text
-    sent = {entry["name"] for result in gguf_results(RunView(workspace, run)) for entry in result.record.files}
+    sent = {entry.name for result in gguf_results(RunView(workspace, run)) for entry in result.record.files}
     sent.remove("Modelfile")
     named = set(re.findall(r"-hff (\S+)", text)) | set(re.findall(r"hf\.co/me/my-twin-GGUF:(\S+)", text))
     assert named == sent == {"me-q8_0.gguf", "me-q4_k_m.gguf"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -141,8 +141,8 @@ class RecordedRun:
         kept = manifest(artifact.out)
         told = {"slot": slot, "version": 1, "produces": produces, "origins": {}, "parents": parents, "warnings": []}
         times = {"created": 1_790_000_000.0, "seconds": 3.5, "about": {"command": phase, "run": "me"}}
-        digests = {"fingerprint": fingerprint(said), "digest": fingerprint([file["sha256"] for file in kept])}
-        record = {**said, **told, **times, **digests, "files": kept, "metrics": metrics or {}}
+        digests = {"fingerprint": fingerprint(said), "digest": fingerprint([file.sha256 for file in kept])}
+        record = {**said, **told, **times, **digests, "files": [*map(asdict, kept)], "metrics": metrics or {}}
         (artifact.path / "record.json").write_text(json.dumps(record))
         workspace.runs.point("me", slot, path)
         return path

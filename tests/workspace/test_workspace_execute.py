@@ -47,7 +47,7 @@ def test_a_hit_does_not_ask_where_the_inputs_are(workspace: Workspace, toy: Toy)
 
 def test_the_record_lists_exactly_what_is_in_out_by_relative_names(workspace: Workspace, toy: Toy) -> None:
     outcome = toy.execute(workspace)
-    assert {entry["name"]: entry["bytes"] for entry in outcome.record.files} == {"folder/more.txt": 5, "text.txt": 15}
+    assert {entry.name: entry.bytes for entry in outcome.record.files} == {"folder/more.txt": 5, "text.txt": 15}
     assert str(workspace.root) not in (outcome.artifact.path / "record.json").read_text()
     assert not outcome.artifact.work.exists()
 

@@ -93,7 +93,7 @@ def test_every_byte_is_what_was_written(desk: Desk, of_its_time: None) -> None:
         artifact.check(file_sha256, "tiny")
         record = artifact.record()
         assert record is not None
-        assert {entry["name"] for entry in record.files} == {path.name for path in artifact.out.iterdir()}
+        assert {entry.name for entry in record.files} == {path.name for path in artifact.out.iterdir()}
 
 
 @pytest.mark.parametrize("slot", SLOTS)

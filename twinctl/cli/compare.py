@@ -93,6 +93,5 @@ def _facts(outcome: Outcome) -> dict[str, Any]:
     shown = {key: record.metrics.get(key) for key, _ in COLUMNS.values()}
     more = {key: record.metrics.get(key) for key in ("base_eval_loss", "tokens", "seconds", "epochs")}
     about = {key: device.get(key) for key in ("device_name", "dtype", "micro_batch", "gradient_checkpointing")}
-    size = sum(entry["bytes"] for entry in record.files)
     method = record.recipe.get("method")
-    return {"method": method, **shown, **more, **about, "bytes": size, "path": str(outcome.artifact.out)}
+    return {"method": method, **shown, **more, **about, "bytes": record.size, "path": str(outcome.artifact.out)}

@@ -88,6 +88,5 @@ def _report(session: Session, folder: Path, showcase: Showcase, outcomes: list[O
     )
     model = session.view().need(Kind.MODEL)
     artifact, record = model.artifact, model.record
-    total = sum(file["bytes"] for file in record.files)
-    output.line(f"\ntwinctl push would send {len(record.files)} files, {size(total)}, from {artifact.out}")
+    output.line(f"\ntwinctl push would send {len(record.files)} files, {size(record.size)}, from {artifact.out}")
     output.say(f"\nnext:\n  cd {folder}\n  twinctl chat\n  twinctl status\n  twinctl push you/tiny-twin --dry-run")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -81,25 +82,13 @@ def export(
         require_modelfiles(outcomes)
 
 
-def files_of(outcome: Outcome) -> list[dict[str, Any]]:
-    """Name, bytes, sha256 and path of each file of a result."""
-    return [
-        {
-            "name": item["name"],
-            "bytes": item["bytes"],
-            "sha256": item["sha256"],
-            "path": str(outcome.artifact.out / item["name"]),
-        }
-        for item in outcome.record.files
-    ]
-
-
 def _finish(session: Session, outcomes: list[Outcome]) -> None:
-    files = [file for outcome in outcomes for file in files_of(outcome)]
+    files = [(outcome.path, file) for outcome in outcomes for file in outcome.record.files]
     if session.output.json:
+        documents = [{**asdict(file), "path": str(folder / file.name)} for folder, file in files]
         last = session.document("export", outcomes[-1])
         last["cached"] = all(outcome.cached for outcome in outcomes)
-        last["metrics"] = {**last["metrics"], "files": files}
+        last["metrics"] = {**last["metrics"], "files": documents}
         session.output.document({**last, "artifacts": [session.document("export", outcome) for outcome in outcomes]})
         return
     for outcome in outcomes:
@@ -110,5 +99,5 @@ def _finish(session: Session, outcomes: list[Outcome]) -> None:
                 f"  proven: mean KL {proof['kl']:.1e} to the trained model over {proof['positions']:,} positions, "
                 f"the same most likely token in {proof['top1']:.1%}"
             )
-    session.output.table([[file["name"], size(file["bytes"]), file["sha256"][:12]] for file in files])
+    session.output.table([[file.name, size(file.bytes), file.sha256[:12]] for _, file in files])
     session.output.say("next: twinctl push OWNER/NAME --dry-run")

@@ -143,7 +143,7 @@ def _sections(artifact: Artifact, run: Run) -> dict[str, list[list[str]]]:
         if audit:
             del parts["metrics"]
             parts |= sections(audit, record.metrics, training_schedule(record.metrics, run.pins["preset"]).text)
-        parts["files"] = [["  " + file["name"], size(file["bytes"]), file["sha256"][:12]] for file in record.files]
+        parts["files"] = [["  " + file.name, size(file.bytes), file.sha256[:12]] for file in record.files]
     if failure := artifact.failure():
         parts["failure"] = [["  " + failure["class"], failure["message"]]]
     return parts

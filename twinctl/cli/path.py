@@ -55,5 +55,5 @@ def _location(result: Result) -> str:
     """The file of a GGUF result, the folder of another."""
     if result.kind != Kind.GGUF:
         return str(result.out.resolve())
-    names = [file["name"] for file in result.record.files]  # a Modelfile and a report are next to it
+    names = [file.name for file in result.record.files]  # a Modelfile and a report are next to it
     return str((result.out / next(name for name in names if name.endswith(".gguf"))).resolve())

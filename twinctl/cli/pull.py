@@ -54,7 +54,7 @@ def _show(session: Session, pulled: Pulled) -> None:
     for outcome in outcomes:
         how = "already here" if outcome.cached else "fetched, and compared"
         session.output.line(f"pull: {how}  {outcome.artifact.out}")
-    rows = [[file["name"], size(file["bytes"]), file["sha256"][:12]] for each in outcomes for file in each.record.files]
+    rows = [[file.name, size(file.bytes), file.sha256[:12]] for each in outcomes for file in each.record.files]
     session.output.table(rows)
     following = "twinctl path gguf" if kind == "gguf" else "twinctl chat"
     session.output.say(f"run {name} is the current one; next: {following}")

@@ -136,13 +136,13 @@ def copy_files(outcomes: Sequence[Outcome], folder: Path) -> list[Path]:
     """
     from twinctl.phases.export_dir import export_files
 
-    names = Counter(entry["name"] for outcome in outcomes for entry in outcome.record.files)
+    names = Counter(entry.name for outcome in outcomes for entry in outcome.record.files)
     is_shared = any(count > 1 for count in names.values())
     paths: list[Path] = []
     for outcome in outcomes:
         own = folder / outcome.record.slot if is_shared else folder
         own.parent.mkdir(parents=True, exist_ok=True)
-        paths += export_files([outcome.artifact.out / entry["name"] for entry in outcome.record.files], own)
+        paths += export_files([outcome.artifact.out / entry.name for entry in outcome.record.files], own)
     return paths
 
 

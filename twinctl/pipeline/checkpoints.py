@@ -25,8 +25,8 @@ def step_of(checkpoint: Path) -> int:
 def write_manifest(checkpoint: Path) -> None:
     """Declare the checkpoint complete: flush its files, then write their list."""
     fsync_tree(checkpoint)
-    files = [{"name": entry["name"], "sha256": entry["sha256"]} for entry in manifest(checkpoint)]
-    write_json(checkpoint / MANIFEST, {"files": [entry for entry in files if entry["name"] != MANIFEST]})
+    files = [entry for entry in manifest(checkpoint) if entry.name != MANIFEST]
+    write_json(checkpoint / MANIFEST, {"files": [{"name": entry.name, "sha256": entry.sha256} for entry in files]})
 
 
 def is_complete(checkpoint: Path) -> bool:
@@ -35,8 +35,8 @@ def is_complete(checkpoint: Path) -> bool:
         expected = read_json(checkpoint / MANIFEST)["files"]
     except (FileNotFoundError, UpstreamError, KeyError, TypeError):
         return False
-    there = {entry["name"]: entry["sha256"] for entry in manifest(checkpoint)}
-    return all(there.get(entry["name"]) == entry["sha256"] for entry in expected)
+    present = {entry.name: entry.sha256 for entry in manifest(checkpoint)}
+    return all(present.get(entry["name"]) == entry["sha256"] for entry in expected)
 
 
 def last_complete(folder: Path) -> Path | None:

@@ -44,7 +44,7 @@ class Outcome:
     @property
     def files(self) -> list[Path]:
         """Its files."""
-        return [self.path / entry["name"] for entry in self.record.files]
+        return [self.path / entry.name for entry in self.record.files]
 
     @property
     def metrics(self) -> Mapping[str, Any]:

@@ -214,7 +214,7 @@ def _versions() -> dict[str, str]:
 
 def _record(job: Job, phase: AnyPhase, result: Produced, artifact: Artifact, began: float) -> Record:
     files = manifest(artifact.work / "out")
-    identity = {entry["name"]: entry["sha256"] for entry in files if not entry["name"].endswith(REPORT)}
+    identity = {entry.name: entry.sha256 for entry in files if not entry.name.endswith(REPORT)}
     is_own = job.argv[:1] == phase.command.split()[:1]  # not so when another command, or a script, had it made
     return Record(
         phase=job.phase,

@@ -72,7 +72,7 @@ class Facts:
     @property
     def files(self) -> list[str]:
         """The names of all files of what is sent."""
-        return [entry["name"] for record in self.results for entry in record.files]
+        return [entry.name for record in self.results for entry in record.files]
 
     @cached_property
     def history(self) -> History:
@@ -149,9 +149,4 @@ def gguf_results(view: RunView) -> list[Result]:
     model = original_record(newest).inputs.get("model")
     files = {result.path: result for result in view.results() if result.kind == Kind.GGUF}
     same = [result for result in files.values() if original_record(result).inputs.get("model") == model]
-    return sorted(same, key=lambda result: -size_of(result.record))
-
-
-def size_of(record: Record) -> int:
-    """Bytes of all its files."""
-    return sum(int(entry["bytes"]) for entry in record.files)
+    return sorted(same, key=lambda result: -result.record.size)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from twinctl.pipeline.lineage import Result
 from twinctl.pipeline.run_view import RunView
 from twinctl.publishing.history import History
 from twinctl.publishing.hub_manifest import SCHEMA, HubManifest, TrainEnv, read
-from twinctl.workspace.artifact import Artifact, Record
+from twinctl.workspace.artifact import Artifact, FileEntry, Record
 from twinctl.workspace.files import write_text
 
 ORIGIN = "origin.json"
@@ -104,7 +104,7 @@ def hub_manifest(view: RunView, kind: Kind, results: Sequence[Result]) -> dict[s
     }
 
 
-def _described(record: Record, files: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _described(record: Record, files: Sequence[FileEntry]) -> dict[str, Any]:
     if record.produces == Kind.TOKENS:
         metrics, inputs = _of_tokens(record)
     else:
@@ -120,7 +120,7 @@ def _described(record: Record, files: Sequence[Mapping[str, Any]]) -> dict[str, 
         "fingerprint": record.fingerprint,
         "metrics": _ordered(metrics),
         "created": record.created,
-        "files": [dict(file) for file in files],
+        "files": [asdict(file) for file in files],
     }
 
 

@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from twinctl.publishing.data_sources import PublishedSource, sources_table
-from twinctl.publishing.facts import Facts, size_of
+from twinctl.publishing.facts import Facts
 from twinctl.publishing.licences import HUB, Licence, terms_of
 from twinctl.publishing.markdown import code, joined, plain, quote, table
 from twinctl.verification.verify_artifact import is_proven
@@ -175,7 +175,7 @@ def parity(facts: Facts) -> str:
 
 
 def _parity_row(record: Record) -> list[str]:
-    file = next((file["name"] for file in record.files if file["name"].endswith(".gguf")), None)
+    file = next((file.name for file in record.files if file.name.endswith(".gguf")), None)
     name = code(file) if file else "16-bit safetensors"
     proof: Any = record.metrics.get("proof")
     proof = proof if isinstance(proof, dict) else {}
@@ -185,8 +185,7 @@ def _parity_row(record: Record) -> list[str]:
         f"{kl:.2g}" if isinstance(kl, float | int) else "–",
         f"{top:.2%}" if isinstance(top, float | int) else "–",
     ]
-    bytes_ = size_of(record)
-    size = f"{bytes_ / 1e9:,.2f} GB" if bytes_ >= 1e8 else f"{bytes_ / 1e6:,.1f} MB"
+    size = f"{record.size / 1e9:,.2f} GB" if record.size >= 1e8 else f"{record.size / 1e6:,.1f} MB"
     return [name, size, "yes" if is_proven(record) else "no", *figures]
 
 

@@ -148,7 +148,7 @@ class _Contents:
         contents = cls()
         for result in results:
             for entry in result.record.files:
-                name, digest = entry["name"], entry["sha256"]
+                name, digest = entry.name, entry.sha256
                 if not allowed(kind, name) or contents.sha256.get(name, digest) != digest:
                     contents.left.append(name)
                     continue

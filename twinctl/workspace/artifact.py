@@ -22,6 +22,20 @@ from twinctl.workspace.memo import file_sha256, read_all
 
 
 @dataclass(frozen=True)
+class FileEntry:
+    """One file of a result: its name, relative to the folder, and its content's size and digest."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> FileEntry:
+        """From record.json; fields that a newer version added are passed over."""
+        return cls(**{item.name: stored[item.name] for item in fields(cls) if item.name in stored})
+
+
+@dataclass(frozen=True)
 class Record:
     """What a finished phase did. `digest` is the result's identity, by which later phases know it."""
 
@@ -37,7 +51,7 @@ class Record:
     digest: str
     metrics: Mapping[str, Any]
     warnings: list[str]
-    files: list[dict[str, Any]]
+    files: list[FileEntry]
     created: float
     seconds: float
     about: Mapping[str, Any] = field(default_factory=dict)
@@ -45,7 +59,15 @@ class Record:
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> Record:
         """From record.json; fields that a newer version added are passed over."""
-        return cls(**{item.name: stored[item.name] for item in fields(cls) if item.name in stored})
+        known = {item.name: stored[item.name] for item in fields(cls) if item.name in stored}
+        if "files" in known:
+            known["files"] = [FileEntry.of(file) for file in known["files"]]
+        return cls(**known)
+
+    @property
+    def size(self) -> int:
+        """Bytes of its files."""
+        return sum(file.bytes for file in self.files)
 
     def command_in(self, run: str) -> str:
         """What to type after `twinctl` to make this result again in a run."""
@@ -144,16 +166,10 @@ class Artifact:
         """
         record = self.record()
         assert record is not None
-        entry = {
-            "name": file.relative_to(self.out).as_posix(),
-            "bytes": file.stat().st_size,
-            "sha256": file_sha256(file),
-        }
-        files = [*(other for other in record.files if other["name"] != entry["name"]), entry]
+        added = FileEntry(file.relative_to(self.out).as_posix(), file.stat().st_size, file_sha256(file))
+        files = [*(entry for entry in record.files if entry.name != added.name), added]
         record = replace(
-            record,
-            metrics={**record.metrics, **metrics},
-            files=sorted(files, key=lambda file: file["name"]),
+            record, metrics={**record.metrics, **metrics}, files=sorted(files, key=lambda entry: entry.name)
         )
         write_json(self.path / "record.json", asdict(record))
         return record
@@ -165,14 +181,14 @@ class Artifact:
         `file_sha256` reads every byte. `run`: the run that the hint names.
         """
         record = self.record()
-        listed = {self.out / entry["name"]: entry for entry in record.files} if record else {}
+        listed = {self.out / entry.name: entry for entry in record.files} if record else {}
         for path, entry in listed.items():
             if not path.is_file():
                 raise self._damaged(path, "is missing", run)
-            if path.stat().st_size != entry["bytes"]:
+            if path.stat().st_size != entry.bytes:
                 raise self._damaged(path, "is not the file that was written", run)
         for path, found in zip(listed, read_all([*listed], digest), strict=True) if digest else ():
-            if found != listed[path]["sha256"]:
+            if found != listed[path].sha256:
                 raise self._damaged(path, "is not the file that was written", run)
 
     def _damaged(self, path: Path, what: str, run: str) -> UpstreamError:
@@ -190,10 +206,10 @@ def _read(path: Path) -> dict[str, Any] | None:
     return stored
 
 
-def manifest(folder: Path) -> list[dict[str, Any]]:
+def manifest(folder: Path) -> list[FileEntry]:
     """Every file below the folder: name (relative), bytes and sha256, sorted by name."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     return [
-        {"name": path.relative_to(folder).as_posix(), "bytes": path.stat().st_size, "sha256": digest}
+        FileEntry(path.relative_to(folder).as_posix(), path.stat().st_size, digest)
         for path, digest in zip(paths, read_all(paths, file_sha256), strict=True)
     ]
