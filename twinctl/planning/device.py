@@ -22,8 +22,8 @@ FIRST_UNSLOTH_WITH_CPU = (2026, 10, 9)
 def nvidia_driver() -> str | None:
     """The NVIDIA driver's version, "present" where it cannot be read (WSL2), None without one."""
     if DRIVER_FILE.exists():
-        found = re.search(r"\b(\d{3}\.\d+(?:\.\d+)?)\b", DRIVER_FILE.read_text(encoding="utf-8", errors="replace"))
-        return found[1] if found else "present"
+        match = re.search(r"\b(\d{3}\.\d+(?:\.\d+)?)\b", DRIVER_FILE.read_text(encoding="utf-8", errors="replace"))
+        return match[1] if match else "present"
     return "present" if WSL_DRIVER.exists() else None
 
 
@@ -36,7 +36,12 @@ def refuse_early(device: str, parameters: int) -> None:
         raise EngineError("there is no NVIDIA driver on this machine", "use --device cpu, or a machine with a GPU")
     if device != "cpu" and nvidia_driver() is not None and not gpus_are_hidden():
         return
-    _refuse_old_unsloth()
+    unsloth = version("unsloth")
+    if tuple(int(part) for part in re.findall(r"\d+", unsloth)[:3]) < FIRST_UNSLOTH_WITH_CPU:
+        raise EngineError(
+            f"unsloth {unsloth} cannot train without a GPU",
+            'install the one that can: pip install --no-deps "unsloth==2026.10.9" "unsloth_zoo==2026.10.9"',
+        )
     if device != "cpu" and parameters > LARGE_MODEL:
         raise EngineError(
             f"this machine has no GPU to use, and the model has about {parameters / 1e9:.1f} billion parameters",
@@ -47,15 +52,6 @@ def refuse_early(device: str, parameters: int) -> None:
 def gpus_are_hidden() -> bool:
     """Whether the environment keeps CUDA programs from every GPU."""
     return os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1")
-
-
-def _refuse_old_unsloth() -> None:
-    found = version("unsloth")
-    if tuple(int(part) for part in re.findall(r"\d+", found)[:3]) < FIRST_UNSLOTH_WITH_CPU:
-        raise EngineError(
-            f"unsloth {found} cannot train without a GPU",
-            'install the one that can: pip install --no-deps "unsloth==2026.10.9" "unsloth_zoo==2026.10.9"',
-        )
 
 
 def require_usable_gpu(device: str) -> None:

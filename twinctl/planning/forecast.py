@@ -183,7 +183,9 @@ def fit_here(
     try:
         return device, shape, choose(shape, settings, room_gib=room, max_length=max_length)
     except EngineError as error:
-        raise EngineError(f"{error.message}{_others(gpu, alone)}", error.hint) from error
+        taken = 0.0 if gpu is None or alone else gpu.total_gib - gpu.free_gib
+        others = f"; others have {taken:.1f} of the GPU's {gpu.total_gib:.1f} GiB" if gpu and taken > 1 else ""
+        raise EngineError(f"{error.message}{others}", error.hint) from error
 
 
 def _device(options: TrainOptions, alone: bool) -> tuple[Gpu | None, Device]:
@@ -197,12 +199,6 @@ def _device(options: TrainOptions, alone: bool) -> tuple[Gpu | None, Device]:
         return None, Device("NVIDIA GPU", driver) if driver else Device(CPU)
     room = gpu.room_gib(options.memory_limit, alone=alone)
     return gpu, Device(gpu.name, gpu.driver or driver, gpu.total_gib, room)
-
-
-def _others(gpu: Gpu | None, alone: bool) -> str:
-    """A remark where the memory is short because somebody has it."""
-    taken = 0.0 if gpu is None or alone else gpu.total_gib - gpu.free_gib
-    return f"; others have {taken:.1f} of the GPU's {gpu.total_gib:.1f} GiB" if gpu and taken > 1 else ""
 
 
 def _alternatives(

@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,10 +38,13 @@ class Gpu:
 
 def find_gpu() -> Gpu | None:
     """The first GPU that CUDA programs see here."""
-    with _library() as nvml:
-        handle = _first(nvml) if nvml else None
-        memory = _ask(nvml.nvmlDeviceGetMemoryInfo, handle) if nvml and handle else None
-        if nvml is None or memory is None:
+    nvml = _start()
+    if nvml is None:
+        return None
+    try:
+        handle = _first(nvml)
+        memory = _ask(nvml.nvmlDeviceGetMemoryInfo, handle) if handle else None
+        if memory is None:
             return None
         rates = _ask(nvml.nvmlDeviceGetUtilizationRates, handle)
         return Gpu(
@@ -53,6 +55,8 @@ def find_gpu() -> Gpu | None:
             utilisation=None if rates is None else int(rates.gpu),
             capability=_ask(nvml.nvmlDeviceGetCudaComputeCapability, handle),
         )
+    finally:
+        _ask(nvml.nvmlShutdown)
 
 
 class Utilisation:
@@ -82,16 +86,6 @@ def _start() -> Any | None:
     except Exception:  # no package, no driver, or one that does not match its kernel module
         return None
     return pynvml
-
-
-@contextmanager
-def _library() -> Iterator[Any | None]:
-    nvml = _start()
-    try:
-        yield nvml
-    finally:
-        if nvml:
-            _ask(nvml.nvmlShutdown)
 
 
 def _first(nvml: Any) -> Any | None:

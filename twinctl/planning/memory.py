@@ -85,7 +85,8 @@ def memory_of(
     adapters, gradients, optimizer = _trained(shape, recipe)
     offloaded = recipe.method != "full" and max_length >= OFFLOAD_FROM
     kept, backward = _activations(shape, recipe, tokens, checkpointing, offloaded)
-    logits = _logits(shape, tokens)
+    logit_rows = min(tokens, max(LOGIT_ROWS, tokens // LOGIT_SHARE))
+    logits = min(logit_rows * shape.vocab * LOGIT_BYTES, LOGIT_MOST)
     return Memory(
         weights=weights / GIB,
         adapters=adapters / GIB,
@@ -128,24 +129,15 @@ def _activations(
     mlp = KEPT_MLP_FULL if recipe.method == "full" else KEPT_MLP
     spread = 0 if recipe.packing and not shape.spread_kv else KEPT_SPREAD
     layer = KEPT_HIDDEN * shape.hidden + (KEPT_ATTENTION + spread) * attention + KEPT_KV * kv
-    layer += mlp * shape.intermediate + _unfused(shape, recipe)
+    layer += mlp * shape.intermediate
+    if recipe.method != "full" and (recipe.dropout or recipe.dora):
+        # Unsloth's LoRA kernels give way to PEFT's, which keep more: not measured, an estimate.
+        layer += sum(sum(shape.linear.get(name, (0, 0))) for name in recipe.target_modules)
     working = BACKWARD_MLP * shape.intermediate
     if not checkpointing:
         return shape.layers * layer * token, working * token
     inputs = OFFLOAD_HIDDEN + (0 if offloaded else shape.layers)
     return inputs * shape.hidden * token, (layer + working) * token
-
-
-def _unfused(shape: ModelShape, recipe: TrainRecipe) -> int:
-    """Numbers a token and layer more where Unsloth's LoRA kernels give way to PEFT's: not measured, an estimate."""
-    if recipe.method == "full" or not (recipe.dropout or recipe.dora):
-        return 0
-    return sum(sum(shape.linear.get(name, (0, 0))) for name in recipe.target_modules)
-
-
-def _logits(shape: ModelShape, tokens: int) -> float:
-    at_once = min(tokens, max(LOGIT_ROWS, tokens // LOGIT_SHARE))
-    return min(at_once * shape.vocab * LOGIT_BYTES, LOGIT_MOST)
 
 
 # The plan
@@ -161,10 +153,10 @@ def choose(shape: ModelShape | None, settings: TrainSettings, *, room_gib: float
     if shape is None:
         size, checkpointing = settings.micro_batches[0], settings.options.gradient_checkpointing != "off"
         return Choice(size, checkpointing, None, "the leanest plan, because config.json does not say the model's size")
-    found = fitting(shape, settings, room_gib=room_gib, max_length=max_length)
-    if found is None:
+    choice = fitting(shape, settings, room_gib=room_gib, max_length=max_length)
+    if choice is None:
         raise _refusal(shape, settings, room_gib, max_length)
-    return found
+    return choice
 
 
 def fitting(shape: ModelShape, settings: TrainSettings, *, room_gib: float, max_length: int) -> Choice | None:
@@ -194,11 +186,11 @@ def _plans(settings: TrainSettings, max_length: int) -> Iterator[tuple[int, bool
 
 def _why(settings: TrainSettings, size: int, checkpointing: bool, tried: list[Choice]) -> str:
     mode = f"checkpointing {'on' if checkpointing else 'off'}"
-    larger = [each for each in tried if each.checkpointing == checkpointing]
+    larger = [choice for choice in tried if choice.checkpointing == checkpointing]
     smaller = f"; micro-batch {size} because {_need(larger[-1])}" if larger else ""
     if settings.options.gradient_checkpointing != "auto":
         return f"{mode} as asked{smaller}"
-    without = [each for each in tried if not each.checkpointing]
+    without = [choice for choice in tried if not choice.checkpointing]
     return f"{mode} because {_need(without[-1], 'off ') if checkpointing else 'it fits'}{smaller}"
 
 
@@ -230,34 +222,30 @@ def _refusal(shape: ModelShape, settings: TrainSettings, room_gib: float, max_le
         f"--method {settings.recipe.method} needs {least.total * SPARE:.1f} GiB of GPU memory even in its leanest form "
         f"here ({mode}), and there are {room_gib:.1f} GiB to use"
     )
-    return EngineError(
-        message, "; or ".join(_mends(shape, settings, room_gib, max_length)) or "use a larger GPU, or a smaller model"
-    )
+    changes = _least_changes(shape, settings, room_gib, max_length)
+    return EngineError(message, "; or ".join(changes) or "use a larger GPU, or a smaller model")
 
 
-def _mends(shape: ModelShape, settings: TrainSettings, room_gib: float, max_length: int) -> list[str]:
+def _least_changes(shape: ModelShape, settings: TrainSettings, room_gib: float, max_length: int) -> list[str]:
     """The least change that fits; if that is another method, also the least that keeps the method."""
-    found: list[str] = []
-    for length in _lengths(max_length):
+    lengths = [max_length]
+    shorter = 1 << ((max_length - 1).bit_length() - 1)
+    while shorter >= SHORTEST:
+        lengths.append(shorter)
+        shorter //= 2
+    changes: list[str] = []
+    for length in lengths:
         for method in (settings.recipe.method, *LEANER[settings.recipe.method]):
-            if found and method != settings.recipe.method:
+            if changes and method != settings.recipe.method:
                 continue
             for changed in _relaxed(settings, method):
                 choice = fitting(shape, changed, room_gib=room_gib, max_length=length)
                 if choice is not None:
-                    found.append(_mend(settings, changed, choice, length if length != max_length else None))
+                    changes.append(_change_text(settings, changed, choice, length if length != max_length else None))
                     if method == settings.recipe.method:
-                        return found
+                        return changes
                     break
-    return found
-
-
-def _lengths(longest: int) -> Iterator[int]:
-    yield longest
-    length = 1 << ((longest - 1).bit_length() - 1)
-    while length >= SHORTEST:
-        yield length
-        length //= 2
+    return changes
 
 
 def _relaxed(settings: TrainSettings, method: str) -> Iterator[TrainSettings]:
@@ -272,7 +260,7 @@ def _relaxed(settings: TrainSettings, method: str) -> Iterator[TrainSettings]:
         yield TrainSettings.model_construct(recipe=recipe, options=options)
 
 
-def _mend(settings: TrainSettings, changed: TrainSettings, choice: Choice, length: int | None) -> str:
+def _change_text(settings: TrainSettings, changed: TrainSettings, choice: Choice, length: int | None) -> str:
     assert choice.memory is not None
     words = [] if changed.recipe.method == settings.recipe.method else [f"--method {changed.recipe.method}"]
     asked = settings.options

@@ -82,6 +82,8 @@ def to_download(base: BaseCheckpoint, parameters: int) -> tuple[int, list[str]]:
     """Bytes of the base's weights that are still on the Hub, and what stands in their way."""
     if base.local is not None or not base.repo or not base.sha:
         return 0, []
+    from huggingface_hub.constants import HF_HUB_CACHE
+
     from twinctl.hub.client import repo_info
     from twinctl.hub.failures import Target
     from twinctl.hub.models import cached_folder
@@ -93,17 +95,12 @@ def to_download(base: BaseCheckpoint, parameters: int) -> tuple[int, list[str]]:
         files = repo_info(target, files=True).siblings or []
     except HubError as error:
         return parameters * HALF, [f"the base is not here yet, and cannot be fetched: {error.message} {error.hint}"]
-    known = sum(file.size or 0 for file in files if file.rfilename in base.files)
-    return known or parameters * HALF, _no_room_for(known)
-
-
-def _no_room_for(size: int) -> list[str]:
-    from huggingface_hub.constants import HF_HUB_CACHE
-
+    size = sum(file.size or 0 for file in files if file.rfilename in base.files)
     free = free_bytes(Path(HF_HUB_CACHE))
     if size <= free:
-        return []
-    return [f"the base's {size / GIB:.1f} GiB do not fit on the Hub cache's disk, which has {free / GIB:.1f} GiB"]
+        return size or parameters * HALF, []
+    remark = f"the base's {size / GIB:.1f} GiB do not fit on the Hub cache's disk, which has {free / GIB:.1f} GiB"
+    return size, [remark]
 
 
 def disk_needs(workspace: Workspace, settings: TrainSettings, parameters: int, choice: Choice) -> Disk:

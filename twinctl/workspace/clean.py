@@ -77,16 +77,18 @@ def survey(workspace: Workspace) -> Sweep:
     gone: list[Leftover] = []
     kept: list[Leftover] = []
     for path in _artifacts(workspace):
-        folder = workspace.artifact(path).path
-        if is_locked(folder):
-            kept.append(Leftover(_relative(workspace, folder), f"in use by {owner_text(folder)}", artifact=path))
-        elif path in reached:
-            gone += _left_inside(workspace, path)
+        artifact = workspace.artifact(path)
+        if is_locked(artifact.path):
+            location = artifact.path.relative_to(workspace.root).as_posix()
+            kept.append(Leftover(location, f"in use by {owner_text(artifact.path)}", artifact=path))
+        elif path not in reached:
+            gone.append(_leftover(workspace, artifact.path, UNREACHED, path))
         else:
-            gone.append(_leftover(workspace, folder, UNREACHED, path))
-    gone += _left_outside(workspace)
-    if not kept:  # somebody at work may be preparing
-        gone += _left_of_pipes(workspace)
+            if artifact.work.exists() and artifact.record() is not None:  # an unfinished one resumes from its work/
+                gone.append(_leftover(workspace, artifact.work, CRASHED, path))
+            for partial in sorted(artifact.path.glob("*.partial")):
+                gone.append(_leftover(workspace, partial, UNWRITTEN, path))
+    gone += _left_outside(workspace, in_use=bool(kept))
     return Sweep(gone, kept)
 
 
@@ -119,14 +121,13 @@ def _parents(workspace: Workspace, artifact: Artifact) -> list[str]:
     if record := artifact.record():
         return list(record.parents.values())
     inputs = list((artifact.request() or {}).get("inputs", {}).values())
-    return [path for path in _artifacts(workspace) if _digest(workspace.artifact(path)) in inputs]
-
-
-def _digest(artifact: Artifact) -> str:
-    with suppress(UpstreamError):  # a damaged one matters only where it stays: see `_reached`
-        if record := artifact.record():
-            return record.digest
-    return ""
+    parents = []
+    for path in _artifacts(workspace):
+        with suppress(UpstreamError):  # a damaged one matters only where it stays: see `_reached`
+            record = workspace.artifact(path).record()
+            if record is not None and record.digest in inputs:
+                parents.append(path)
+    return parents
 
 
 def _artifacts(workspace: Workspace) -> list[str]:
@@ -135,24 +136,15 @@ def _artifacts(workspace: Workspace) -> list[str]:
     return sorted(f"{it.parent.name}/{it.name}" for it in folders if ARTIFACT.fullmatch(it.name) and it.is_dir())
 
 
-def _left_inside(workspace: Workspace, path: str) -> Iterator[Leftover]:
-    """What a crash left in an artifact that stays. The work/ of an unfinished one is what it resumes from."""
-    artifact = workspace.artifact(path)
-    if artifact.work.exists() and artifact.record() is not None:
-        yield _leftover(workspace, artifact.work, CRASHED, path)
-    for partial in sorted(artifact.path.glob("*.partial")):
-        yield _leftover(workspace, partial, UNWRITTEN, path)
-
-
-def _left_outside(workspace: Workspace) -> Iterator[Leftover]:
-    """What was left outside of artifacts."""
+def _left_outside(workspace: Workspace, *, in_use: bool) -> Iterator[Leftover]:
+    """What was left outside of artifacts, and what was piped in once, unless a run's pins name it or somebody is at
+    work, who may be preparing a run from it.
+    """
     for pattern, reason in OUTSIDE.items():
         for path in sorted(workspace.root.glob(pattern)):
             yield _leftover(workspace, path, reason)
-
-
-def _left_of_pipes(workspace: Workspace) -> Iterator[Leftover]:
-    """What standard input held once, unless a run's pins name it."""
+    if in_use:
+        return
     pins = "".join(json.dumps(workspace.runs.get(name).pins) for name in workspace.runs.names())
     for path in sorted((workspace.root / SPOOL).glob("*")):
         if path.name not in pins and time.time() - path.lstat().st_mtime > SOON:
@@ -160,11 +152,7 @@ def _left_of_pipes(workspace: Workspace) -> Iterator[Leftover]:
 
 
 def _leftover(workspace: Workspace, path: Path, reason: str, artifact: str = "") -> Leftover:
-    return Leftover(_relative(workspace, path), reason, _bytes(path), artifact)
-
-
-def _relative(workspace: Workspace, path: Path) -> str:
-    return path.relative_to(workspace.root).as_posix()
+    return Leftover(path.relative_to(workspace.root).as_posix(), reason, _bytes(path), artifact)
 
 
 def _bytes(path: Path) -> int:

@@ -1,6 +1,6 @@
 """The lock of one artifact: an flock that the operating system frees when its last holder dies.
 
-What must stay true: what writes into an artifact's folder holds its lock, and the locked file is the one that lies
+What must stay true: what writes into an artifact's folder holds its lock, and the locked file is the one that is
 there, not one that was removed meanwhile; the descriptor is inherited by a worker, so the lock lasts until the last
 worker is gone, whatever became of the command that started it. owner.json is for messages only.
 """
@@ -12,6 +12,7 @@ import os
 import socket
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,18 +64,12 @@ def _taken(folder: Path) -> int | None:
         if folder.is_file() or folder.is_symlink():  # there to stay: a folder cannot be made here
             raise
         return None
-    # `clean` may have removed the file between the opening and the locking: that lock would exclude nobody.
-    if _try(descriptor, fcntl.LOCK_EX) and _is_at(path, descriptor):
-        return descriptor
+    with suppress(FileNotFoundError):
+        # `clean` may have removed the file between the opening and the locking: that lock would exclude nobody.
+        if _try(descriptor, fcntl.LOCK_EX) and os.path.samestat(os.stat(path), os.fstat(descriptor)):
+            return descriptor
     os.close(descriptor)
     return None
-
-
-def _is_at(path: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(os.stat(path), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
 
 
 def _try(descriptor: int, how: int) -> bool:

@@ -86,7 +86,11 @@ class Runs:
         try:
             return Run(**read_json(path))
         except FileNotFoundError as error:
-            raise self._unknown(name) from error
+            known = self._stems()
+            raise UpstreamError(
+                f"there is no run “{name}”" + (f"; runs: {', '.join(known)}" if known else ""),
+                did_you_mean(name, known, f"start it: twinctl prepare --run {name}"),
+            ) from error
         except TypeError as error:
             raise UpstreamError(
                 f"{path} is damaged: {error}",
@@ -119,8 +123,11 @@ class Runs:
 
     def point(self, name: str, slot: str, artifact: str, pins: Mapping[str, Any] | None = None) -> None:
         """Let the run's slot point to the artifact; with `pins`, fix those in the same step."""
-        if self.exists(name) and _points(self.get(name), slot, artifact, pins or {}):
-            return
+        if self.exists(name):
+            run = self.get(name)
+            is_pointing = run.slots.get(slot) == run.started.get(slot) == artifact
+            if is_pointing and run.pins == {**run.pins, **(pins or {})}:
+                return
         with self.change(name) as run:
             run.slots.pop(slot, None)  # to be the last one: see Run
             run.slots[slot] = artifact
@@ -180,22 +187,10 @@ class Runs:
     def _stems(self) -> list[str]:
         return sorted(path.stem for path in self._folder.glob("*.json")) if self._folder.is_dir() else []
 
-    def _unknown(self, name: str) -> UpstreamError:
-        known = self._stems()
-        return UpstreamError(
-            f"there is no run “{name}”" + (f"; runs: {', '.join(known)}" if known else ""),
-            did_you_mean(name, known, f"start it: twinctl prepare --run {name}"),
-        )
-
     def _path(self, name: str) -> Path:
         if not NAME.fullmatch(name):
             raise UsageError(f"“{name}” cannot name a run", "use letters, digits, “.”, “_” and “-”")
         return self._folder / f"{name}.json"
-
-
-def _points(run: Run, slot: str, artifact: str, pins: Mapping[str, Any]) -> bool:
-    """Whether slot, start and pins are already what `point` would make them."""
-    return run.slots.get(slot) == run.started.get(slot) == artifact and run.pins == {**run.pins, **pins}
 
 
 def _carry(source: Path, target: Path) -> None:
