@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from twinctl.config.sampling import Sampling
 from twinctl.data.template import Message, Template
 from twinctl.errors import CheckFailed, UpstreamError
-from twinctl.gguf.runtime import BATCH, Llama
+from twinctl.gguf.runtime import Llama
 from twinctl.inference.chat_model import (
     DEFAULT_WINDOW,
     Answer,
@@ -56,10 +56,7 @@ class StreamingLlama(Llama):
         random = np.random.default_rng(sampling.seed)
         seen = list(prompt)
         with self._context(len(prompt) + limit, 1) as (context, batch):
-            for start in range(0, len(prompt), BATCH):
-                part = list(enumerate(prompt))[start : start + BATCH]
-                self._decode(context, batch, [(token, at, 0, at + 1 == len(prompt)) for at, token in part])
-            row = (len(prompt) - 1) % BATCH
+            row = self._read_prompt(context, batch, 0, prompt)
             for _ in range(limit):
                 token = chosen(self._row(context, row), seen, sampling, random)
                 yield token
@@ -140,9 +137,9 @@ def chosen(logits: NDArray[np.float32], seen: Sequence[int], sampling: Sampling,
     """The next token: penalty, then temperature, top-k, top-p and min-p, in transformers' order."""
     scores = logits.astype(np.float64)
     if sampling.repetition_penalty != 1.0:
-        said = np.unique(np.asarray(seen))
+        repeated = np.unique(np.asarray(seen))
         factor = sampling.repetition_penalty
-        scores[said] = np.where(scores[said] < 0, scores[said] * factor, scores[said] / factor)
+        scores[repeated] = np.where(scores[repeated] < 0, scores[repeated] * factor, scores[repeated] / factor)
     if sampling.temperature == 0:
         return int(scores.argmax())
     scores /= sampling.temperature
@@ -163,12 +160,12 @@ def chosen(logits: NDArray[np.float32], seen: Sequence[int], sampling: Sampling,
 
 def _likeliest(scores: NDArray[np.float64], count: int) -> NDArray[np.intp]:
     """That many tokens, the likeliest first. To sort a whole vocabulary takes as long as to compute a token may."""
-    few = np.argpartition(scores, -count)[-count:] if count < len(scores) else np.arange(len(scores))
-    found: NDArray[np.intp] = few[np.argsort(-scores[few])]
-    return found
+    tokens = np.argpartition(scores, -count)[-count:] if count < len(scores) else np.arange(len(scores))
+    ordered: NDArray[np.intp] = tokens[np.argsort(-scores[tokens])]
+    return ordered
 
 
 def _softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     powers = np.exp(scores - scores.max())
-    found: NDArray[np.float64] = powers / powers.sum()
-    return found
+    chances: NDArray[np.float64] = powers / powers.sum()
+    return chances

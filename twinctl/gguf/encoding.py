@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from math import prod
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, quantize
@@ -39,14 +39,13 @@ _BITS = {
 }
 
 Bytes = NDArray[np.uint8]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """One tensor of the file: its numbers come from the checkpoint, or, for computed ones, lie here.
+    """One tensor of the file: its numbers come from the checkpoint, or, for computed ones, are stored here.
 
-    `rotary_heads` > 0 interleaves its rows (see `_interleaved`); `plus` is added to each number (of
+    `rotary_heads` > 0 interleaves its rows (see `_checked`); `plus` is added to each number (of
     vectors: they are never stored in blocks).
     """
 
@@ -95,45 +94,42 @@ class Tensor:
         return np.ascontiguousarray(quantize(values, self.kind)).view(np.uint8).reshape(-1)
 
     def _checked(self, source: StoredTensor, stored: NDArray[Any]) -> NDArray[Any]:
-        """What was read, in the file's order of rows."""
+        """What was read, in the file's order of rows: whole heads' rows from transformers' rotary layout to that of
+        GGUF's llama models. Within a head transformers rotates row i with row i + d/2; llama.cpp rotates neighbours, 2i
+        with 2i + 1.
+        """
         _require_finite(source, stored, self.kind)
-        return _interleaved(stored, source.rows // self.rotary_heads) if self.rotary_heads else stored
+        if not self.rotary_heads:
+            return stored
+        head_dim = source.rows // self.rotary_heads
+        halves = stored.reshape(-1, 2, head_dim // 2, stored.shape[-1])
+        return halves.swapaxes(1, 2).reshape(stored.shape)
 
 
 def encoded(tensors: Iterable[Tensor], threads: int) -> Iterator[tuple[Tensor, Bytes]]:
-    """The parts of all tensors, in order: threads work on across the end of a tensor, however small it is."""
-    jobs = ((tensor, part) for tensor in tensors for part in tensor.slices())
-    yield from _in_order((partial(lambda tensor, part: (tensor, part()), *job) for job in jobs), threads)
+    """The parts of all tensors, in order, with a bounded number of them waiting: threads work on across the end of a
+    tensor, however small it is.
+    """
+    waiting: deque[tuple[Tensor, Future[Bytes]]] = deque()
+    with ThreadPoolExecutor(threads, thread_name_prefix="gguf") as pool:
+        try:
+            for tensor in tensors:
+                for part in tensor.slices():
+                    waiting.append((tensor, pool.submit(part)))
+                    if len(waiting) > _AHEAD * threads:
+                        first, result = waiting.popleft()
+                        yield first, result.result()
+            while waiting:
+                first, result = waiting.popleft()
+                yield first, result.result()
+        finally:
+            for _, result in waiting:
+                result.cancel()
 
 
 def available_cores() -> int:
     """The cores that this process may use: its affinity, which is not the machine's number in a container."""
     return len(os.sched_getaffinity(0))
-
-
-def _in_order(jobs: Iterable[Callable[[], T]], threads: int) -> Iterator[T]:
-    """The jobs' results in the order of the jobs, with a bounded number of them waiting."""
-    waiting: deque[Future[T]] = deque()
-    with ThreadPoolExecutor(threads, thread_name_prefix="gguf") as pool:
-        try:
-            for job in jobs:
-                waiting.append(pool.submit(job))
-                if len(waiting) > _AHEAD * threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
-def _interleaved(rows: NDArray[Any], head_dim: int) -> NDArray[Any]:
-    """Whole heads' rows, from transformers' rotary layout to that of GGUF's llama models.
-
-    Within a head transformers rotates row i with row i + d/2; llama.cpp rotates neighbours, 2i with 2i + 1.
-    """
-    halves = rows.reshape(-1, 2, head_dim // 2, rows.shape[-1])
-    return halves.swapaxes(1, 2).reshape(rows.shape)
 
 
 def _require_finite(source: StoredTensor, stored: NDArray[Any], kind: GGMLQuantizationType) -> None:

@@ -30,7 +30,7 @@ class Family:
     """An architecture: its GGUF name, the tensors of one layer by transformers' names, and settings that must hold.
 
     `unstated` is what transformers takes where a config.json does not say; `norms_plus` is added to every norm;
-    `sees` is true where a model of text lies inside one that sees images too: the text alone is written.
+    `sees` is true where a model of text is inside one that sees images too: the text alone is written.
     """
 
     arch: str
@@ -138,7 +138,7 @@ def find_family(config: Mapping[str, Any]) -> Family:
         )
     stated = family.of_text(config)
     for setting, wanted in family.settings.items():
-        found = stated.get(setting, wanted)
-        if found != wanted:
-            raise ConfigError(f"GGUF cannot be written for {name} with {setting} = {found!r}, only with {wanted!r}")
+        value = stated.get(setting, wanted)
+        if value != wanted:
+            raise ConfigError(f"GGUF cannot be written for {name} with {setting} = {value!r}, only with {wanted!r}")
     return family

@@ -92,6 +92,6 @@ def _run(command: list[str | Path]) -> None:
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False
     )
     if done.returncode:
-        said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         program = next(Path(part).name for part in command if str(part) != sys.executable)
-        raise EngineError(f"llama.cpp's {program} failed: {said[-1] if said else 'it said nothing'}", _INSTALL)
+        raise EngineError(f"llama.cpp's {program} failed: {lines[-1] if lines else 'it said nothing'}", _INSTALL)

@@ -73,10 +73,6 @@ def read_hyperparameters(config: Mapping[str, Any], family: Family) -> Hyperpara
         rope=read_rope(config),
         tied=bool(config.get("tie_word_embeddings", False)),
     )
-    return _with_window(numbers, config, family)
-
-
-def _with_window(numbers: Hyperparameters, config: Mapping[str, Any], family: Family) -> Hyperparameters:
     if family.arch == "gemma3":
         _require_usual_gemma(numbers, config)
         return replace(numbers, window=_count(config, "sliding_window"), local_theta=read_local_theta(config))
@@ -94,8 +90,8 @@ def _require_usual_gemma(numbers: Hyperparameters, config: Mapping[str, Any]) ->
         raise ConfigError("GGUF cannot be written for Gemma 3 unless each sixth layer, and no other, sees everything")
     scale = numbers.hidden // numbers.heads if numbers.layers == 62 else numbers.head_dim
     if config.get("query_pre_attn_scalar", 256) != scale:
-        found = config.get("query_pre_attn_scalar", 256)
-        raise ConfigError(f"GGUF cannot be written for Gemma 3 with query_pre_attn_scalar = {found!r}, not {scale}")
+        stated = config.get("query_pre_attn_scalar", 256)
+        raise ConfigError(f"GGUF cannot be written for Gemma 3 with query_pre_attn_scalar = {stated!r}, not {scale}")
 
 
 def _count(config: Mapping[str, Any], key: str, default: int | None = None) -> int:
@@ -136,16 +132,14 @@ def assign(
 
 
 def _wanted(family: Family, numbers: Hyperparameters) -> Iterator[tuple[str, Weight]]:
-    for name, weight in OUTSIDE.items():
-        if not (numbers.tied and weight.name == "output.weight"):
-            yield name, _of_family(weight, family)
+    weights = dict(OUTSIDE)
     for layer in range(numbers.layers):
         for name, weight in family.layer.items():
-            yield f"model.layers.{layer}.{name}", _of_family(replace(weight, name=f"blk.{layer}.{weight.name}"), family)
-
-
-def _of_family(weight: Weight, family: Family) -> Weight:
-    return replace(weight, plus=family.norms_plus) if weight.name.endswith("_norm.weight") else weight
+            weights[f"model.layers.{layer}.{name}"] = replace(weight, name=f"blk.{layer}.{weight.name}")
+    for name, weight in weights.items():
+        if weight.name == "output.weight" and numbers.tied:
+            continue
+        yield name, replace(weight, plus=family.norms_plus) if weight.name.endswith("_norm.weight") else weight
 
 
 _OF_SIGHT = ("vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector.")
@@ -154,12 +148,12 @@ _OF_TEXT = {"model.language_model.": "model.", "language_model.": ""}  # as tran
 
 def _of_text(stored: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
     """The tensors of the model of text, by the names that they have where it stands alone."""
-    found = {}
+    tensors = {}
     for name, tensor in stored.items():
         prefix = next((prefix for prefix in _OF_TEXT if name.startswith(prefix)), "")
         if not name.startswith(_OF_SIGHT):
-            found[_OF_TEXT.get(prefix, "") + name.removeprefix(prefix)] = tensor
-    return found
+            tensors[_OF_TEXT.get(prefix, "") + name.removeprefix(prefix)] = tensor
+    return tensors
 
 
 def _drop_copy_of_embedding(left: dict[str, StoredTensor]) -> None:
@@ -167,15 +161,12 @@ def _drop_copy_of_embedding(left: dict[str, StoredTensor]) -> None:
     head, embedding = left.pop("lm_head.weight", None), left.get("model.embed_tokens.weight")
     if head is None or embedding is None:
         return
-    if not _are_equal(head, embedding):
+    are_equal = (head.dtype, head.shape) == (embedding.dtype, embedding.shape)
+    for begin in range(0, head.rows if are_equal else 0, _ROWS):
+        end = min(begin + _ROWS, head.rows)
+        are_equal = are_equal and np.array_equal(head.read(begin, end), embedding.read(begin, end))
+    if not are_equal:
         raise UpstreamError(
             f"{head.file}: config.json ties lm_head to the embeddings, and the two differ",
             "set tie_word_embeddings to what is meant",
         )
-
-
-def _are_equal(one: StoredTensor, other: StoredTensor) -> bool:
-    if (one.dtype, one.shape) != (other.dtype, other.shape):
-        return False
-    spans = ((begin, min(begin + _ROWS, one.rows)) for begin in range(0, one.rows, _ROWS))
-    return all(np.array_equal(one.read(*span), other.read(*span)) for span in spans)

@@ -84,21 +84,17 @@ def read_splitting(tokenizer: Mapping[str, Any], path: Path, tokens: Sequence[st
     odd = [key for key in _ODD_SETTINGS if model.get(key)]
     if model.get("type") != "BPE" or odd:
         raise unknown(path, f"its model is {model.get('type')!r} with {odd or 'no'} settings, not plain BPE")
-    pairs = _pairs(model, path)
+    # tokenizer.json has merges as pairs, or, before tokenizers 0.20, as "left right".
+    merges = [merge.split(" ") if isinstance(merge, str) else merge for merge in model.get("merges") or []]
+    if not merges:
+        raise UpstreamError(f"{path} has no merges")
+    if any(len(pair) != 2 or " " in "".join(pair) for pair in merges):
+        raise unknown(path, "its merges hold spaces")
+    pairs = [(str(left), str(right)) for left, right in merges]
     if not model.get("byte_fallback"):
         return Splitting("gpt2", _pre_tokenizer_name(tokenizer, path), merges=[" ".join(pair) for pair in pairs])
     scores = _scores(pairs, tokenizer, tokens, path)
     return Splitting("llama", "default", scores=scores, space_first=_space(tokenizer, path))
-
-
-def _pairs(model: Mapping[str, Any], path: Path) -> list[tuple[str, str]]:
-    """tokenizer.json has merges as pairs, or, before tokenizers 0.20, as "left right"."""
-    given = [merge.split(" ") if isinstance(merge, str) else merge for merge in model.get("merges") or []]
-    if not given:
-        raise UpstreamError(f"{path} has no merges")
-    if any(len(pair) != 2 or " " in "".join(pair) for pair in given):
-        raise unknown(path, "its merges hold spaces")
-    return [(str(left), str(right)) for left, right in given]
 
 
 def _pre_tokenizer_name(tokenizer: Mapping[str, Any], path: Path) -> str:

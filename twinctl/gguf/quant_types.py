@@ -49,12 +49,15 @@ class QuantType:
 
     def type_of(self, name: str, shape: tuple[int, ...], model: ModelTraits) -> GGMLQuantizationType:
         """The type of the tensor with this GGUF name and shape: vectors (norms, biases) are float32, whatever the
-        quant.
+        quant; where no blocks of 256 fill a row, a matrix gets what stands in, and where none of 32 do, F16.
         """
         if len(shape) < 2:
             return _T.F32
         wanted = self._wanted(name, shape[-1], model) if self.is_quantised else self.matrices
-        return _that_fits(wanted, shape[-1])
+        for candidate in (wanted, _FALLBACKS.get(wanted, wanted)):
+            if shape[-1] % GGML_QUANT_SIZES[candidate][0] == 0:
+                return candidate
+        return _T.F16
 
     def _wanted(self, name: str, columns: int, model: ModelTraits) -> GGMLQuantizationType:
         if name == ("token_embd.weight" if model.tied else "output.weight"):
@@ -75,31 +78,14 @@ _FALLBACKS: Mapping[GGMLQuantizationType, GGMLQuantizationType] = {
 }
 
 
-def _that_fits(kind: GGMLQuantizationType, columns: int) -> GGMLQuantizationType:
-    """`kind`, or what stands in where no blocks of 256 fill a row, and none of 32: then F16."""
-    for candidate in (kind, _FALLBACKS.get(kind, kind)):
-        if columns % GGML_QUANT_SIZES[candidate][0] == 0:
-            return candidate
-    return _T.F16
-
-
-def _in_chosen_layers(more: GGMLQuantizationType, less: GGMLQuantizationType) -> Rule:
-    """`more` in the first eighth of the layers, in the last, and in every third between."""
+def _medium(kind: GGMLQuantizationType) -> Mapping[str, Rule]:
+    """Q6_K in the first eighth of the layers, in the last, and in every third between; `kind` in the others."""
 
     def rule(layer: int, layers: int) -> GGMLQuantizationType:
         eighth = layers // 8
         chosen = layer < eighth or layer >= 7 * layers // 8 or (layer - eighth) % 3 == 2
-        return more if chosen else less
+        return _T.Q6_K if chosen else kind
 
-    return rule
-
-
-def _q5_k_until(first: Callable[[int], int]) -> Rule:
-    return lambda layer, layers: _T.Q5_K if layer < first(layers) else _T.Q4_K
-
-
-def _medium(kind: GGMLQuantizationType) -> Mapping[str, Rule]:
-    rule = _in_chosen_layers(_T.Q6_K, kind)
     return {"attn_v": rule, "ffn_down": rule}
 
 
@@ -115,8 +101,8 @@ QUANTS: Mapping[str, QuantType] = {
         _T.Q3_K,
         LlamaFileType.MOSTLY_Q3_K_M,
         {
-            "attn_v": _q5_k_until(lambda layers: 2),
-            "ffn_down": _q5_k_until(lambda layers: layers // 16),
+            "attn_v": lambda layer, layers: _T.Q5_K if layer < 2 else _T.Q4_K,
+            "ffn_down": lambda layer, layers: _T.Q5_K if layer < layers // 16 else _T.Q4_K,
             "attn_output": lambda layer, layers: _T.Q4_K,
         },
     ),

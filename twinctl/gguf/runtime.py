@@ -162,31 +162,34 @@ class Llama:
     ) -> list[Greedy]:
         """The most probable answers of up to `limit` tokens, all prompts side by side, until they end or time is up.
 
-        `deadline` is in time.monotonic's seconds; `progress` is told the longest answer's tokens so far.
+        `deadline` is in time.monotonic's seconds; `progress` is called with the longest answer's tokens so far.
         """
         if not prompts:
             return []
         longest = max(map(len, prompts)) + limit
-        found: list[list[int]] = [[] for _ in prompts]
+        answers: list[list[int]] = [[] for _ in prompts]
         with self._context(longest * len(prompts), len(prompts)) as (context, batch):
             for sequence, prompt in enumerate(prompts):
-                found[sequence].append(self._first(context, batch, sequence, prompt))
-            while open_ones := [at for at, ids in enumerate(found) if not self.ends(ids[-1]) and len(ids) < limit]:
+                row = self._read_prompt(context, batch, sequence, prompt)
+                answers[sequence].append(int(self._row(context, row).argmax()))
+            while open_ones := [at for at, ids in enumerate(answers) if not self.ends(ids[-1]) and len(ids) < limit]:
                 if time.monotonic() > deadline:
                     break
-                step = [(found[at][-1], len(prompts[at]) + len(found[at]) - 1, at, True) for at in open_ones]
+                step = [(answers[at][-1], len(prompts[at]) + len(answers[at]) - 1, at, True) for at in open_ones]
                 self._decode(context, batch, step)
                 for row, at in enumerate(open_ones):
-                    found[at].append(int(self._row(context, row).argmax()))
-                progress(max(map(len, found)))
-        return [Greedy(ids, self.ends(ids[-1]), not self.ends(ids[-1]) and len(ids) < limit) for ids in found]
+                    answers[at].append(int(self._row(context, row).argmax()))
+                progress(max(map(len, answers)))
+        return [Greedy(ids, self.ends(ids[-1]), not self.ends(ids[-1]) and len(ids) < limit) for ids in answers]
 
-    def _first(self, context: Any, batch: _Batch, sequence: int, prompt: Sequence[int]) -> int:
-        """Read a prompt into a sequence; the first token of its answer."""
+    def _read_prompt(self, context: Any, batch: _Batch, sequence: int, prompt: Sequence[int]) -> int:
+        """Read a prompt into a sequence. The row of the last batch whose logits are those of the answer's first token:
+        see `_row`.
+        """
         for start in range(0, len(prompt), BATCH):
             part = list(enumerate(prompt))[start : start + BATCH]
             self._decode(context, batch, [(token, at, sequence, at + 1 == len(prompt)) for at, token in part])
-        return int(self._row(context, (len(prompt) - 1) % BATCH).argmax())
+        return (len(prompt) - 1) % BATCH
 
     def _row(self, context: Any, at: int) -> NDArray[np.float32]:
         """The logits of the batch's token `at`: a view, valid until the next decoding."""
@@ -223,10 +226,10 @@ class Llama:
 
     def _refuse_another_layout(self, context: Any, batch: _Batch, wanted: tuple[int, ...]) -> None:
         names = ("llama_n_ctx", "llama_n_batch", "llama_n_ubatch", "llama_n_seq_max")
-        found = tuple(int(getattr(self._library, name)(context)) for name in names)
+        sizes = tuple(int(getattr(self._library, name)(context)) for name in names)
         pointers = (batch.token, batch.position, batch.sequences, batch.sequence, batch.wanted)
-        if found != wanted or not all(pointers) or batch.embeddings or batch.count:
+        if sizes != wanted or not all(pointers) or batch.embeddings or batch.count:
             raise EngineError(
-                f"this xllamacpp's llama.cpp lays out its structures in another way ({found} for {wanted})",
+                f"this xllamacpp's llama.cpp lays out its structures in another way ({sizes} for {wanted})",
                 "install the version that twinctl was tested with: uv sync",
             )

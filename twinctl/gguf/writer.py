@@ -17,7 +17,7 @@ from gguf import GGML_QUANT_VERSION, GGMLQuantizationType, GGUFWriter, RopeScali
 from twinctl.errors import ConfigError
 from twinctl.gguf.checkpoint import StoredTensor, read_model_json, stored_tensors
 from twinctl.gguf.encoding import Tensor, available_cores, encoded
-from twinctl.gguf.families import Family, Weight, find_family
+from twinctl.gguf.families import Family, find_family
 from twinctl.gguf.ggml import require_ggml
 from twinctl.gguf.model import Hyperparameters, assign, read_hyperparameters
 from twinctl.gguf.quant_types import ModelTraits, QuantType, find_quant
@@ -121,27 +121,19 @@ def _plan(model_dir: Path, quant: QuantType) -> _Plan:
     numbers = read_hyperparameters(config, family)
     vocabulary = read_vocabulary(model_dir, numbers.vocabulary)
     pairs = assign(family, numbers, stored_tensors(model_dir))
-    shape = ModelTraits(numbers.layers, numbers.tied, is_70b=_is_70b(family.arch, numbers))
-    tensors = [_tensor(weight, source, numbers, quant, shape) for weight, source in pairs]
+    # As llama.cpp recognizes a 70B, in src/models/llama.cpp and qwen2.cpp.
+    has_grouped_queries = family.arch == "qwen2" or numbers.heads != numbers.kv_heads
+    is_70b = family.arch in ("llama", "qwen2") and numbers.layers == 80 and has_grouped_queries
+    model = ModelTraits(numbers.layers, numbers.tied, is_70b=is_70b)
+    heads = {"": 0, "heads": numbers.heads, "kv_heads": numbers.kv_heads}
+    tensors = []
+    for weight, source in pairs:
+        kind = quant.type_of(weight.name, source.shape, model)
+        tensors.append(Tensor(weight.name, source.shape, kind, source, heads[weight.rotary], weight.plus))
     factors = frequency_factors(numbers.rope, numbers.head_dim)
     if factors is not None:
         tensors.insert(0, Tensor("rope_freqs.weight", factors.shape, GGMLQuantizationType.F32, factors))
     return _Plan(family, numbers, vocabulary, quant, tensors)
-
-
-def _is_70b(arch: str, numbers: Hyperparameters) -> bool:
-    """As llama.cpp tells it, in src/models/llama.cpp and qwen2.cpp."""
-    grouped = arch == "qwen2" or numbers.heads != numbers.kv_heads
-    return arch in ("llama", "qwen2") and numbers.layers == 80 and grouped
-
-
-def _tensor(
-    weight: Weight, source: StoredTensor, numbers: Hyperparameters, quant: QuantType, model: ModelTraits
-) -> Tensor:
-    heads = {"": 0, "heads": numbers.heads, "kv_heads": numbers.kv_heads}[weight.rotary]
-    return Tensor(
-        weight.name, source.shape, quant.type_of(weight.name, source.shape, model), source, heads, weight.plus
-    )
 
 
 def _add_general(writer: GGUFWriter, plan: _Plan, name: str, provenance: Provenance) -> None:
