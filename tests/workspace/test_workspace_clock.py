@@ -114,7 +114,7 @@ def test_the_last_attempt_counts_not_the_latest_time(workspace: Workspace, toy: 
         toy.execute(workspace)
     failure = artifact.failure()
     assert failure is not None
-    assert failure["message"] == what_happened(artifact).message == "row 4 is odd"
+    assert failure.message == what_happened(artifact).message == "row 4 is odd"
     toy.before = lambda attempt: (_ for _ in ()).throw(Interrupted("stop"))
     clock.offset = 0
     with pytest.raises(Interrupted):

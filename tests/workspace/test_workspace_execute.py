@@ -133,7 +133,7 @@ def test_a_failure_leaves_its_reason_and_the_work_but_neither_record_nor_pointer
     artifact = workspace.artifact(toy.plan().path(workspace))
     failure = artifact.failure()
     assert failure is not None
-    assert (failure["class"], failure["message"], failure["hint"]) == ("ConfigError", "row 3 is odd", "look at it")
+    assert (failure.code, failure.message, failure.hint) == ("ConfigError", "row 3 is odd", "look at it")
     assert artifact.record() is None
     assert (artifact.work / "checkpoint").read_text() == "half done"
     assert artifact.state() == "failed"
@@ -148,7 +148,7 @@ def test_a_bug_is_recorded_with_its_traceback_in_the_log(workspace: Workspace, t
     artifact = workspace.artifact(toy.plan().path(workspace))
     failure = artifact.failure()
     assert failure is not None
-    assert (failure["class"], failure["message"]) == ("Bug", "ZeroDivisionError: nought")
+    assert (failure.code, failure.message) == ("Bug", "ZeroDivisionError: nought")
     assert "Traceback" in (artifact.path / "log.txt").read_text()
 
 

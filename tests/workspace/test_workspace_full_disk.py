@@ -131,7 +131,8 @@ def test_a_librarys_own_word_for_a_full_disk_is_not_told_as_a_bug(disk: Disk, to
     assert "free space" in told.hint and "--workspace DIR" in told.hint
     artifact = workspace.artifact(toy.plan().path(workspace))
     assert artifact.record() is None
-    assert (artifact.failure() or {"class": "ConfigError"})["class"] == "ConfigError"
+    failure = artifact.failure()
+    assert failure is None or failure.code == "ConfigError"
     disk.make_room()
     toy.before = lambda attempt: None
     assert _whole(toy.execute(workspace).artifact)
@@ -144,7 +145,7 @@ def test_the_same_word_with_room_left_is_a_bug(disk: Disk, toy: Toy) -> None:
         toy.execute(workspace)
     failure = workspace.artifact(toy.plan().path(workspace)).failure()
     assert failure is not None
-    assert failure["class"] == "Bug"
+    assert failure.code == "Bug"
 
 
 def test_a_result_stays_whole_when_the_next_one_fills_the_disk(disk: Disk, toy: Toy) -> None:

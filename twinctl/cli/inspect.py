@@ -117,7 +117,7 @@ def _audit(artifact: Artifact) -> dict[str, Any] | None:
 
 
 def _everything(artifact: Artifact, run: Run) -> dict[str, Any]:
-    record, audit = artifact.record(), _audit(artifact)
+    record, failure, audit = artifact.record(), artifact.failure(), _audit(artifact)
     schedule = training_schedule(record.metrics, run.pins["preset"]) if record and audit else None
     return {
         **({"audit": audit} if audit else {}),
@@ -126,7 +126,7 @@ def _everything(artifact: Artifact, run: Run) -> dict[str, Any]:
         "path": str(artifact.path),
         "request": artifact.request(),
         "record": asdict(record) if record else None,
-        "failure": artifact.failure(),
+        "failure": failure.stored() if failure else None,
         "attempts": artifact.attempts(),
     }
 
@@ -145,7 +145,7 @@ def _sections(artifact: Artifact, run: Run) -> dict[str, list[list[str]]]:
             parts |= sections(audit, record.metrics, training_schedule(record.metrics, run.pins["preset"]).text)
         parts["files"] = [["  " + file.name, size(file.bytes), file.sha256[:12]] for file in record.files]
     if failure := artifact.failure():
-        parts["failure"] = [["  " + failure["class"], failure["message"]]]
+        parts["failure"] = [["  " + failure.code, failure.message]]
     return parts
 
 

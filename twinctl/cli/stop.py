@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from typing import Annotated, Any
+from dataclasses import asdict, dataclass
+from typing import Annotated
 
 import typer
 
@@ -17,8 +18,28 @@ from twinctl.pipeline.event import Event
 from twinctl.pipeline.watch import STOPPING, finished, kept, kept_step, stop_workers
 from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.lock import is_locked
+from twinctl.workspace.run import Run
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """What became of work that was stopped. `state`: complete, failed or stopped; `step`: of the checkpoint that is
+    kept; `type`: the command that resumes it.
+    """
+
+    slot: str
+    artifact: str
+    state: str
+    step: int | None
+    type: str
+
+    @classmethod
+    def of(cls, slot: str, artifact: Artifact, run: Run) -> Stopped:
+        """Read off the disk."""
+        state = "complete" if finished(artifact) else "failed" if artifact.failure() else "stopped"
+        return cls(slot, run.started[slot], state, kept_step(artifact), resume_command(artifact, run.name))
 
 
 @command(app)
@@ -36,19 +57,15 @@ def stop(
     run = chosen_run(session)
     busy = {slot: each for slot, each in begun(session, run, phase).items() if is_locked(each.path)}
     _end(session, busy, kill=kill)
-    ends: list[dict[str, Any]] = []
-    for slot, artifact in busy.items():
-        state = "complete" if finished(artifact) else "failed" if artifact.failure() else "stopped"
-        facts = {"slot": slot, "artifact": run.started[slot], "state": state, "step": kept_step(artifact)}
-        ends.append({**facts, "type": resume_command(artifact, run.name)})
+    stopped = [Stopped.of(slot, artifact, run) for slot, artifact in busy.items()]
     if session.output.json:
-        session.output.document({"command": "stop", "stopped": ends})
+        session.output.document({"command": "stop", "stopped": [asdict(work) for work in stopped]})
         return
-    for end in ends:
-        session.output.line(_text(end, busy[end["slot"]]))
-        if end["state"] != "complete":
-            session.output.say(f"to resume: {end['type']}")
-    if not ends:
+    for work in stopped:
+        session.output.line(_text(work, busy[work.slot]))
+        if work.state != "complete":
+            session.output.say(f"to resume: {work.type}")
+    if not stopped:
         session.output.line(f"nothing is running in run “{run.name}”")
         runs, workspace = session.workspace.runs, session.workspace
         for other in [runs.get(name) for name in runs.names() if name != run.name]:
@@ -67,9 +84,9 @@ def _end(session: Session, busy: dict[str, Artifact], *, kill: bool) -> None:
             raise Interrupted("no longer waiting; the request stands", "at once: twinctl stop --kill") from error
 
 
-def _text(end: dict[str, Any], artifact: Artifact) -> str:
-    if end["state"] == "complete":
-        return f"{end['slot']} is complete: it was done before it could be stopped"
+def _text(work: Stopped, artifact: Artifact) -> str:
+    if work.state == "complete":
+        return f"{work.slot} is complete: it was done before it could be stopped"
     if failure := artifact.failure():
-        return f"{end['slot']} failed before it could be stopped: {failure['message']}"
-    return f"{end['slot']} stopped; {kept(artifact)}"
+        return f"{work.slot} failed before it could be stopped: {failure.message}"
+    return f"{work.slot} stopped; {kept(artifact)}"

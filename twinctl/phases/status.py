@@ -101,10 +101,10 @@ def _original_record(result: Result) -> Record:
 
 
 def _unfinished(view: RunView, artifact: Artifact, status: SlotStatus) -> SlotStatus:
-    failure = (artifact.failure() or {}).get("message")
+    failure = artifact.failure()
     follow = f"twinctl logs {artifact.path.parent.name} --follow --run {view.name}"
     command = follow if status.state == "running" else resume_command(artifact, view.name)
-    return replace(status, step=kept_step(artifact), failure=failure, type=command)
+    return replace(status, step=kept_step(artifact), failure=failure.message if failure else None, type=command)
 
 
 def resume_command(artifact: Artifact, run: str) -> str:

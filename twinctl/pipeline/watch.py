@@ -245,8 +245,8 @@ def what_happened(artifact: Artifact, code: int | None = None, asked: int | None
         return UpstreamError(f"{artifact.path} is gone", "was the workspace moved? look there: twinctl status")
     log = artifact.path / "log.txt"
     if failure := artifact.failure():  # of this attempt: each begins by removing it
-        hint = failure["hint"] or f"what the libraries said: {log}"
-        return error_of(failure["class"], failure["message"], hint)
+        hint = failure.hint or f"what the libraries said: {log}"
+        return error_of(failure.code, failure.message, hint)
     last = _last_event(artifact) if code is None else None
     by_event = last is not None and last.kind == "stopped"
     if not by_event and (full := full_disk(artifact.path)):

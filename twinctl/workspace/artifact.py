@@ -75,6 +75,26 @@ class Record:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """What went wrong last: the error's class, its message and its hint, and when, in seconds since 1970."""
+
+    code: str
+    message: str
+    hint: str
+    time: float
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Failure:
+        """From failure.json, whatever it lacks."""
+        code, message, hint = (str(stored.get(name, "")) for name in ("class", "message", "hint"))
+        return cls(code, message, hint, stored.get("time", 0.0))
+
+    def stored(self) -> dict[str, Any]:
+        """As it is in failure.json."""
+        return {"class": self.code, "message": self.message, "hint": self.hint, "time": self.time}
+
+
+@dataclass(frozen=True)
 class Artifact:
     """The folder and what can be read off it."""
 
@@ -107,9 +127,10 @@ class Artifact:
         """The payload that was hashed, written at the start."""
         return _read(self.path / "recipe.json")
 
-    def failure(self) -> dict[str, Any] | None:
-        """Class, message and hint of the last failure."""
-        return _read(self.path / "failure.json")
+    def failure(self) -> Failure | None:
+        """The last failure, if the last attempt failed."""
+        stored = _read(self.path / "failure.json")
+        return None if stored is None else Failure.of(stored)
 
     def attempts(self) -> list[dict[str, Any]]:
         """Every start, oldest first."""
@@ -142,7 +163,7 @@ class Artifact:
 
     def fail(self, code: str, message: str, hint: str) -> None:
         """Keep what went wrong, for status and for viewers."""
-        write_json(self.path / "failure.json", {"class": code, "message": message, "hint": hint, "time": time.time()})
+        write_json(self.path / "failure.json", Failure(code, message, hint, time.time()).stored())
 
     def tidy(self) -> None:
         """Remove what a crash between the record and the end of the commit left. Hold the lock."""
