@@ -23,7 +23,7 @@ from twinctl.cli.dashboard import Frame, span
 from twinctl.cli.output import Output
 from twinctl.cli.training_progress import Training
 from twinctl.cli.watch import Viewer, event_text
-from twinctl.pipeline.event import Event, printable
+from twinctl.pipeline.event import Event, one_line
 from twinctl.pipeline.loss_curve import smoothed
 
 Stored = dict[str, Any]  # a line of events.jsonl
@@ -199,8 +199,8 @@ def test_secrets_and_what_a_terminal_would_obey_are_not_shown(monkeypatch: pytes
     text = "\n".join(frame(told([*history(3), *events])))
     assert "veryvery" not in text + str([event_text(Event.of(event)) for event in events])
     assert "› <HF_TOKEN>" in text
-    assert printable(answer["text"]) == "a b c2J"
-    assert printable(None) == ""
+    assert one_line(answer["text"]) == "a b c2J"
+    assert one_line(None) == ""
 
 
 def test_the_curve_is_as_large_as_asked_for_and_marks_evaluations() -> None:

@@ -14,6 +14,7 @@ from twinctl.cli.phase_args import slots_of
 from twinctl.cli.samples import as_json, sections, show_sample
 from twinctl.cli.session import Session
 from twinctl.cli.transcripts import show_chat
+from twinctl.data.inspect_samples import SampleQuery, inspect_samples
 from twinctl.errors import UpstreamError, UsageError
 from twinctl.phases.prepare import AUDIT_FILE, PHASE
 from twinctl.pipeline.base_checkpoint import base_of
@@ -57,7 +58,10 @@ def inspect(
     if any(look is not None for look in looks):
         if phase != "prepare":
             raise UsageError(f"inspect {phase} has no samples to show", "for example: twinctl inspect prepare --rows 5")
-        _look(session, run, rows=rows or SAMPLES, source=source, longest=longest, grep=grep, dropped=dropped)
+        if dropped is not None:
+            _show_dropped(session, run, dropped)
+        else:
+            _show_samples(session, run, SampleQuery(rows or SAMPLES, source, longest, grep))
         return
     if phase == "chat":
         show_chat(session, run, talk)
@@ -79,33 +83,31 @@ def inspect(
             session.output.table(lines or [["  none"]])
 
 
-def _look(session: Session, run: Run, *, dropped: str | None, **which: Any) -> None:
-    """Samples, or rows that were dropped, of the run's tokens."""
-    tokens = RunView(session.workspace, run).need(Kind.TOKENS)
-    if dropped is not None:
-        examples = (_audit(tokens.artifact) or {}).get("examples", [])
-        _show_dropped(session, run, [each for each in examples if dropped in ("all", "") or dropped in each["reason"]])
-        return
-    from twinctl.data.inspect_samples import inspect_samples
+def _show_samples(session: Session, run: Run, query: SampleQuery) -> None:
     from twinctl.data.tokenizer import TextTokenizer
 
+    tokens = RunView(session.workspace, run).need(Kind.TOKENS)
     tokenizer = TextTokenizer.load(base_of(run).folder(weights=False))
-    samples = inspect_samples(tokens.out, tokenizer, **which)
+    samples = inspect_samples(tokens.out, tokenizer, query)
     if session.output.json:
-        session.output.document({"command": "inspect", "run": run.name, "samples": [as_json(each) for each in samples]})
+        documents = [as_json(sample) for sample in samples]
+        session.output.document({"command": "inspect", "run": run.name, "samples": documents})
         return
-    for each in samples:
-        show_sample(session.output, each)
+    for sample in samples:
+        show_sample(session.output, sample)
     if not samples:
         session.output.say("no sample is like that")
 
 
-def _show_dropped(session: Session, run: Run, examples: list[dict[str, str]]) -> None:
+def _show_dropped(session: Session, run: Run, reason: str) -> None:
+    """Rows of the run's sources that were dropped for a reason (a part of it), or for any."""
+    audit = _audit(RunView(session.workspace, run).need(Kind.TOKENS).artifact) or {}
+    examples = [row for row in audit.get("examples", []) if reason in ("all", "") or reason in row["reason"]]
     if session.output.json:
         session.output.document({"command": "inspect", "run": run.name, "dropped": examples})
         return
-    for each in examples:
-        session.output.line(f"── {each['place']}  {each['reason']}\n{each['text']}\n")
+    for row in examples:
+        session.output.line(f"── {row['place']}  {row['reason']}\n{row['text']}\n")
     if not examples:
         session.output.say("no row was dropped for that reason")
 

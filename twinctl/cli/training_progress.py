@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
-from twinctl.pipeline.event import Event, printable
+from twinctl.pipeline.event import Event, one_line
 from twinctl.pipeline.watch import STOPPING
 
 # Steps over which the recent pace is taken.
@@ -187,7 +187,7 @@ class Training:
 def samples_of(event: Event) -> list[Sample]:
     """A `samples` event's prompts and answers; one that was cut off by its length ends in dots."""
     return [
-        Sample(printable(answer.prompt), printable(answer.text) + (" …" if answer.finish == "length" else ""))
+        Sample(one_line(answer.prompt), one_line(answer.text) + (" …" if answer.finish == "length" else ""))
         for answer in event.answers
     ]
 

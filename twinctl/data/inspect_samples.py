@@ -37,18 +37,20 @@ class InspectedSample:
     parts: list[TokenRun]
 
 
-def inspect_samples(
-    folder: Path,
-    tokenizer: TextTokenizer,
-    *,
-    rows: int,
-    source: str | None = None,
-    longest: bool = False,
-    grep: str | None = None,
-) -> list[InspectedSample]:
-    """At most `rows` samples of a tokens folder: spread evenly over those of the source (a part of its name), the
+@dataclass(frozen=True)
+class SampleQuery:
+    """Which samples to look at: at most `rows`, spread evenly over those of the source (a part of its name), the
     longest of them first, or those whose text contains `grep`.
     """
+
+    rows: int
+    source: str | None = None
+    longest: bool = False
+    grep: str | None = None
+
+
+def inspect_samples(folder: Path, tokenizer: TextTokenizer, query: SampleQuery) -> list[InspectedSample]:
+    """Those samples of a tokens folder."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -58,15 +60,15 @@ def inspect_samples(
         if (table := read_tokens(folder, split)).num_rows
     ]
     table = pa.concat_tables(tables)
-    if source is not None:
-        table = table.filter(pc.match_substring(table["source"], source, ignore_case=True))
+    if query.source is not None:
+        table = table.filter(pc.match_substring(table["source"], query.source, ignore_case=True))
     order: Sequence[int] = range(table.num_rows)
-    if longest:
+    if query.longest:
         order = pc.sort_indices(pc.negate(pc.list_value_length(table["input_ids"]))).to_pylist()
-    if grep is not None:
-        return list(islice(_matching(table, order, tokenizer, grep), rows))
-    count = min(rows, len(order))
-    chosen = [order[number if longest else number * len(order) // count] for number in range(count)]
+    if query.grep is not None:
+        return list(islice(_matching(table, order, tokenizer, query.grep), query.rows))
+    count = min(query.rows, len(order))
+    chosen = [order[number if query.longest else number * len(order) // count] for number in range(count)]
     return [_sample(row, tokenizer) for row in _rows(table, chosen)]
 
 

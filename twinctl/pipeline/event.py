@@ -59,8 +59,8 @@ class Event:
         return self.words("text")
 
     def words(self, key: str) -> str:
-        """A value on one line, as it may be shown: see `printable`; empty without one."""
-        return printable(self.values.get(key))
+        """A value on one line, as it may be shown: see `one_line`; empty without one."""
+        return one_line(self.values.get(key))
 
     def number(self, key: str, default: float | None = None) -> float | None:
         """A finite number; the default without one."""
@@ -90,7 +90,7 @@ def events_of(artifact: Artifact) -> Iterator[Event]:
     return map(Event.of, artifact.events())
 
 
-def printable(value: object) -> str:
+def one_line(value: object) -> str:
     """A value as text on one line, as it may be shown: no secret, and nothing that moves a cursor, turns the writing's
     direction or is as wide as each terminal pleases (joiners, selectors of a variant).
     """

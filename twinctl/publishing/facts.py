@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from twinctl.config.sampling import Sampling
 from twinctl.errors import ConfigError, UpstreamError
@@ -19,6 +18,7 @@ from twinctl.pipeline.kind import Kind, is_training
 from twinctl.pipeline.lineage import Result
 from twinctl.pipeline.run_view import RunView
 from twinctl.publishing.history import History
+from twinctl.publishing.hub_manifest import TrainEnv
 from twinctl.publishing.provenance import lineage, original_record, train_env
 from twinctl.workspace.artifact import Artifact, Record
 
@@ -80,7 +80,7 @@ class Facts:
         return History.read(self.training, self.train.metrics.get("best_step"))
 
     @cached_property
-    def train_env(self) -> dict[str, Any]:
+    def train_env(self) -> TrainEnv:
         """What the last attempt at training noted: device, dtype, optimizer, the batch's split, versions."""
         return train_env(self.training)
 

@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, cast
 
 from twinctl import __version__
 from twinctl.errors import UpstreamError
@@ -73,12 +73,12 @@ def original_record(result: Result) -> Record:
     return replace(next(lineage(result)).record, files=result.record.files)
 
 
-def train_env(training: Artifact) -> dict[str, Any]:
+def train_env(training: Artifact) -> TrainEnv:
     """What the last attempt at training noted: device, dtype, optimizer, the batch's split, versions."""
     noted: dict[str, Any] = {}
     for line in training.attempts():
         noted |= {name: value for name, value in line.items() if value is not None}
-    return {name: noted[name] for name in TrainEnv.__annotations__ if name in noted}
+    return cast(TrainEnv, {name: noted[name] for name in TrainEnv.__annotations__ if name in noted})
 
 
 def hub_manifest(view: RunView, kind: Kind, results: Sequence[Result]) -> dict[str, Any]:
