@@ -81,16 +81,13 @@ class Evaluations:
         self._progress.eval_step, self._progress.eval_loss = step, loss
         self._attempt.event("evaluation", step=step, eval_loss=loss, seconds=round(time.monotonic() - began, 3))
         if step:  # the base's answers can be seen at any time: chat --base
-            self._answer_samples(step)
+            answers_began = time.monotonic()
+            if answers := self._answers():
+                seconds = round(time.monotonic() - answers_began, 3)
+                self._attempt.event("samples", step=step, seconds=seconds, answers=answers)
             self._compare(step, loss)
         self.seconds = max(self.seconds, time.monotonic() - began)
         return loss
-
-    def _answer_samples(self, step: int) -> None:
-        began = time.monotonic()
-        if answers := self._answers():
-            seconds = round(time.monotonic() - began, 3)
-            self._attempt.event("samples", step=step, seconds=seconds, answers=answers)
 
     def _compare(self, step: int, loss: float | None) -> None:
         progress = self._progress

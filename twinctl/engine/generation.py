@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +147,9 @@ class LocalModel:
 
         torch.manual_seed(sampling.seed)
         try:
-            with torch.inference_mode(), self._base_or_adapter():
+            is_adapted = hasattr(self._model, "disable_adapter")
+            base = self._model.disable_adapter() if self.use_base and is_adapted else nullcontext()
+            with torch.inference_mode(), base:
                 return self._model.generate(
                     **inputs,
                     max_new_tokens=sampling.max_new_tokens,
@@ -160,12 +162,6 @@ class LocalModel:
         except BaseException:
             free_decoding_cache(self._model)
             raise
-
-    def _base_or_adapter(self) -> AbstractContextManager[Any]:
-        if self.use_base and hasattr(self._model, "disable_adapter"):
-            context: AbstractContextManager[Any] = self._model.disable_adapter()
-            return context
-        return nullcontext()
 
     def _inputs(self, conversations: list[list[Message]]) -> Any:
         texts = [self.rendered(messages) for messages in conversations]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import math
 
 from twinctl.config.export import MergeRecipe, ProofOptions
 from twinctl.engine.models import adapter_with_base, free_memory, load_model, set_chat_template, stop_at, tensor_names
@@ -23,11 +23,14 @@ def merge(attempt: Attempt[MergeRecipe, ProofOptions, TrainedModel]) -> Produced
     """Write config, tokenizer and 16-bit safetensors to the attempt's `out`. Raises CheckFailed for LoRA names."""
     adapter, base, info = attempt.inputs.adapter, attempt.inputs.base, attempt.inputs.info
     assert adapter is not None
-    too_small = _too_small_a_gpu(base)
-    if too_small:  # as after QLoRA, which needs a third of the memory
-        attempt.event("warning", text=f"{too_small}: merging on the CPU, which takes longer")
+    gpu, needed = find_gpu(), WORKING * weights_bytes(base) / GIB
+    room = math.inf if gpu is None else gpu.room_gib()
+    is_too_small = room < needed
+    if is_too_small:  # as after QLoRA, which needs a third of the memory
+        free = f"the GPU has {room:.1f} GiB free, and the 16-bit model takes {needed:.1f}"
+        attempt.event("warning", text=f"{free}: merging on the CPU, which takes longer")
     attempt.stage("loading Unsloth")
-    unsloth = start_unsloth("cpu" if too_small else "auto")
+    unsloth = start_unsloth("cpu" if is_too_small else "auto")
     attempt.stage("loading the base and the adapter")
     with adapter_with_base(adapter, base) as folder:
         # The 16-bit base also where training used a 4-bit one: merging into rounded weights would lose what was learnt.
@@ -47,11 +50,3 @@ def merge(attempt: Attempt[MergeRecipe, ProofOptions, TrainedModel]) -> Produced
             "the merged file is not a plain model: it has LoRA tensors or none at all", "twinctl export --restart"
         )
     return Produced(metrics={"tensors": len(names)})
-
-
-def _too_small_a_gpu(base: Path) -> str:
-    """Why the GPU cannot hold the 16-bit base now; empty if it can, or if there is no GPU."""
-    gpu, needed = find_gpu(), WORKING * weights_bytes(base) / GIB
-    if gpu is None or gpu.room_gib() >= needed:
-        return ""
-    return f"the GPU has {gpu.room_gib():.1f} GiB free, and the 16-bit model takes {needed:.1f}"

@@ -7,7 +7,6 @@ losses; what the backend changed is recorded; memory that runs out costs the ste
 from __future__ import annotations
 
 import gc
-import math
 import shutil
 import time
 from functools import partial
@@ -95,22 +94,21 @@ class TrainingAttempt:
         self._record_facts(trainer, resumed=resume is not None)
         base_eval_loss = self._base_loss()
         self._tracker = watcher.tracker = begin_tracking(self._attempt, self._recipe, self._options)
-        watcher.deadline = self._deadline()
+        if self._options.max_time is not None:  # minus the time to evaluate and save at the end
+            at_the_end = 2 * self._evaluations.seconds + SAVE_SECONDS
+            watcher.deadline = self._began + self._options.max_time - at_the_end
         at = step_of(resume) if resume else 0
         self._attempt.stage(f"training from step {at} of {self._steps}")
         try:
             with self._attempt.stop.deferred():
                 self._train(trainer, resume)
-        except CheckFailed as error:
-            raise self._gone_wrong(error) from error
         finally:
             if self._tracker:
                 self._tracker.end()
         step = trainer.state.global_step
         if self._attempt.stop.requested is not None:
             raise self._attempt.stop.error(f"stopped at step {step}; a checkpoint is kept")
-        eval_loss = self._last_loss(step)
-        self._save_result()
+        eval_loss = self._save_result(step)
         metrics = self._metrics(trainer, watcher, resume, base_eval_loss, eval_loss)
         is_cut = watcher.out_of_time and not self._progress.ended
         cut = self._recipe.model_copy(update={"stop_at": step}) if is_cut else None
@@ -133,7 +131,15 @@ class TrainingAttempt:
                 return
         gc.collect()
         gc.freeze()  # the libraries' objects stay: collecting among them makes steps slower
-        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        try:
+            trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        except CheckFailed as error:  # what was saved after the training went wrong is removed
+            drop_after(self._checkpoints, self._health.last_good)
+            checkpoint = last_complete(self._checkpoints)
+            rest = "no checkpoint was written before"
+            if checkpoint:
+                rest = f"the checkpoint of step {step_of(checkpoint)} is kept"
+            raise CheckFailed(f"{error.message}; {rest}", error.hint) from error
 
     def _trainer(self, resume: Path | None) -> tuple[Any, WatchTraining]:
         from transformers import PrinterCallback
@@ -247,13 +253,6 @@ class TrainingAttempt:
         self._attempt.event("evaluation", step=0, eval_loss=loss)
         return loss
 
-    def _deadline(self) -> float:
-        """When the last step must have ended, to leave time to evaluate and save."""
-        if self._options.max_time is None:
-            return math.inf
-        at_the_end = 2 * self._evaluations.seconds + SAVE_SECONDS
-        return self._began + self._options.max_time - at_the_end
-
     def with_less_memory(self, error: BaseException) -> Exception:
         """What to raise when memory ran out: RestartWorker with a smaller split, or EngineError if there is none."""
         options = smaller(self._settings, self._split)
@@ -269,26 +268,17 @@ class TrainingAttempt:
             options, f"out of memory with a micro-batch of {self._split.micro_batch}; going on with {instead}"
         )
 
-    def _gone_wrong(self, error: CheckFailed) -> CheckFailed:
-        """The error, with the checkpoint that is kept: the last one from before the training went wrong."""
-        drop_after(self._checkpoints, self._health.last_good)
-        kept = last_complete(self._checkpoints)
-        rest = f"the checkpoint of step {step_of(kept)} is kept" if kept else "no checkpoint was written before"
-        return CheckFailed(f"{error.message}; {rest}", error.hint)
-
-    def _last_loss(self, step: int) -> float | None:
-        """The loss of the result: of the best weights, or of the last step, which is evaluated if it was not yet."""
+    def _save_result(self, step: int) -> float | None:
+        """Save the best weights, or those of the last step, which is evaluated if it was not yet. The result's loss."""
         if self._progress.eval_step != step:
             self._attempt.stage("evaluating")
             self._evaluations.evaluate(step)
-        return self._progress.best_loss if self._evaluations.best else self._progress.eval_loss
-
-    def _save_result(self) -> None:
         self._attempt.stage("saving")
         if best := self._evaluations.best:
             shutil.copytree(best, self._attempt.out, dirs_exist_ok=True)
-        else:
-            self._save(self._attempt.out)
+            return self._progress.best_loss
+        self._save(self._attempt.out)
+        return self._progress.eval_loss
 
     def _save(self, out: Path) -> None:
         save_model(self._model, self._tokenizer, out, base_name=self._attempt.inputs.base_name)
