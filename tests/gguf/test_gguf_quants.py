@@ -87,13 +87,13 @@ def test_a_runtime_that_cannot_is_named_before_any_work(
     llama_folder: tuple[Path, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ggml, "_SIGNATURES", {"ggml_of_another_day": (None,)})
-    ggml._ggml.cache_clear()
+    ggml.load_ggml.cache_clear()
     with pytest.raises(EngineError, match=r"from the package xllamacpp: .*undefined symbol: ggml_of_another_day"):
         write_gguf(llama_folder[0], tmp_path / "out" / "m.gguf", "q4_k_m", name="x")
     assert not (tmp_path / "out").exists()
     write_gguf(llama_folder[0], tmp_path / "m.gguf", "bf16", name="x")
     monkeypatch.undo()
-    ggml._ggml.cache_clear()
+    ggml.load_ggml.cache_clear()
 
 
 MODELS: dict[str, dict[str, Any]] = {

@@ -74,12 +74,13 @@ class WatchTraining(TrainerCallback):  # type: ignore[misc]
         self._attempt.event("begin", step=state.global_step, steps=state.max_steps)
 
     def on_substep_end(self, *_: Any, **__: Any) -> None:
-        """Count a micro-batch of an accumulated step."""
-        self._count()
+        """Count the tokens of a micro-batch."""
+        if self._counter.waiting:
+            self._tokens += self._counter.waiting.popleft()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Count the step; end on request, or when there is no time for another step."""
-        self._count()
+        self.on_substep_end()  # the trainer does not report a step's last micro-batch as a substep
         now = time.monotonic()
         took = now - self._last
         self.progress.step_done(self._tokens, took, is_first=self._is_first)
@@ -136,10 +137,6 @@ class WatchTraining(TrainerCallback):  # type: ignore[misc]
         self._evaluations.remove_all_but_the_best()
         self._attempt.event("checkpoint", step=state.global_step)
         self._last = time.monotonic()
-
-    def _count(self) -> None:
-        if self._counter.waiting:
-            self._tokens += self._counter.waiting.popleft()
 
 
 def _end(control: TrainerControl) -> None:

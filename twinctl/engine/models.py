@@ -157,15 +157,6 @@ def free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def device_facts(model: Any) -> dict[str, Any]:
-    """What the model really runs on: device kind and name, and its dtype."""
-    import torch
-
-    kind = model.device.type
-    name = torch.cuda.get_device_name(model.device) if kind == "cuda" else "cpu"
-    return {"device": kind, "device_name": name, "dtype": str(model.dtype).removeprefix("torch.")}
-
-
 def peak_memory_gib() -> float:
     """The most memory this process held, in GiB: the GPU's where there is one, else resident memory."""
     import torch

@@ -19,7 +19,7 @@ from twinctl.engine.comet_callback import begin_tracking
 from twinctl.engine.evaluation import Evaluations, evaluation_loss
 from twinctl.engine.health import Health
 from twinctl.engine.loading import load_to_train
-from twinctl.engine.models import device_facts, peak_memory_gib, save_model
+from twinctl.engine.models import peak_memory_gib, save_model
 from twinctl.engine.private_apis import load_checkpoint_weights
 from twinctl.engine.progress import TrainingProgress
 from twinctl.engine.rows import PackedCollator, require_segments, rows_of
@@ -116,8 +116,13 @@ class TrainingAttempt:
 
     def load(self) -> None:
         """Load the model that is to be trained, with its tokenizer; a test measures it without training."""
+        import torch
+
         self._model, self._tokenizer = load_to_train(self._unsloth, self._recipe, self._split, self._attempt.inputs)
-        self._facts = device_facts(self._model)
+        kind = self._model.device.type
+        name = torch.cuda.get_device_name(self._model.device) if kind == "cuda" else "cpu"
+        dtype = str(self._model.dtype).removeprefix("torch.")
+        self._facts = {"device": kind, "device_name": name, "dtype": dtype}  # what the model really runs on
 
     def _train(self, trainer: Any, resume: Path | None) -> None:
         """Train from the checkpoint, or the start; a checkpoint of the last step is only loaded."""

@@ -34,13 +34,13 @@ def encode(parts: Iterable[NDArray[Any]], shape: tuple[int, int], kind: GGMLQuan
     Raises EngineError where the runtime's library is missing or cannot do it.
     """
     block, block_bytes = GGML_QUANT_SIZES[kind]
-    (count, columns), library = shape, _ggml()
+    (count, columns), library = shape, load_ggml()
     target = np.empty((count, columns // block * block_bytes), np.uint8)
     wide, address, written = np.empty((0, columns), np.float32), target.ctypes.data, 0
     for rows in parts:
         if rows.dtype != np.uint16:
             source = np.ascontiguousarray(rows, np.float32)
-        else:  # numpy takes twice as long to widen, which is felt beside Q8_0, the fastest type
+        else:  # numpy takes twice as long to widen, which is felt next to Q8_0, the fastest type
             wide = wide if len(wide) else scratch(rows.shape, np.float32)
             stored, source = np.ascontiguousarray(rows), wide[: len(rows)]
             library.ggml_cpu_bf16_to_fp32(stored.ctypes.data, wide.ctypes.data, stored.size)
@@ -53,11 +53,7 @@ def encode(parts: Iterable[NDArray[Any]], shape: tuple[int, int], kind: GGMLQuan
     return target
 
 
-def require_ggml() -> None:
-    """Raise EngineError where `encode` would, before any work."""
-    _ggml()
-
-
 @cache
-def _ggml() -> Any:
+def load_ggml() -> Any:
+    """The library with llama.cpp's encoders, loaded once. Raises EngineError where there is none, as `encode` does."""
     return load_library(_SIGNATURES)

@@ -7,7 +7,7 @@ fails here, by name, and not at some later call.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,16 @@ _SUFFIXES = (".so", ".dylib", ".pyd", ".dll")
 
 def load_library(signatures: Mapping[str, tuple[Any, ...]]) -> Any:
     """The library with these functions, name -> (result, *arguments), their ctypes set; the same file may be loaded
-    for other functions beside. Raises EngineError, with what is missing, where there is none.
+    for other functions too. Raises EngineError, with what is missing, where there is none.
     """
+    paths: list[Path] = []
+    spec = find_spec(_PACKAGE)
+    for folder in map(Path, (spec and spec.submodule_search_locations) or ()):
+        for location in (folder, folder / "lib", folder.with_name(f"{_PACKAGE}.libs")):  # some wheels add the last one
+            files = sorted(location.glob("*"))
+            paths += [path for path in files if path.suffix in _SUFFIXES or ".so." in path.name]
     why: Exception | str = "it is not installed, or holds no library"
-    for path in _libraries():
+    for path in paths:
         try:
             library = ctypes.CDLL(str(path))
             for name, (result, *arguments) in signatures.items():
@@ -37,11 +43,3 @@ def load_library(signatures: Mapping[str, tuple[Any, ...]]) -> Any:
         f"llama.cpp cannot be used from the package {_PACKAGE}: {why}",
         f"uv sync, or pip install --force-reinstall {_PACKAGE}",
     )
-
-
-def _libraries() -> Iterator[Path]:
-    """The shared libraries of the installed package: one inside it, or several in the folder that some wheels add."""
-    spec = find_spec(_PACKAGE)
-    for folder in map(Path, (spec and spec.submodule_search_locations) or ()):
-        for place in (folder, folder / "lib", folder.with_name(f"{_PACKAGE}.libs")):
-            yield from sorted(path for path in place.glob("*") if path.suffix in _SUFFIXES or ".so." in path.name)

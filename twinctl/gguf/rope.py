@@ -59,10 +59,18 @@ def read_rope(config: Mapping[str, Any]) -> Rope:
         )
     if (given.get("partial_rotary_factor") or config.get("partial_rotary_factor") or 1.0) != 1.0:
         raise ConfigError("config.json: rotary embeddings over a part of each head cannot be written as GGUF")
-    theta = given.get("rope_theta", config.get("rope_theta", 10_000.0))
     try:
         numbers = {name: float(given[name]) for name in _NUMBERS[kind]}
-        return Rope(float(theta), kind, numbers | (_yarn_strength(given) if kind == "yarn" else {}))
+        theta = float(given.get("rope_theta", config.get("rope_theta", 10_000.0)))
+        if kind == "yarn":
+            for name, wanted in _YARN_FIXED.items():
+                if (given.get(name) if given.get(name) is not None else wanted) != wanted:
+                    raise ConfigError(f"config.json: yarn with {name} = {given[name]!r} cannot be written as GGUF")
+            # How much attention is sharpened, against the paper's 0.1 ln(factor) + 1 (arXiv:2309.00071), which goes
+            # unsaid.
+            usual = 0.1 * log(numbers["factor"]) + 1.0
+            numbers["attention"] = float(given.get("attention_factor") or usual) / usual
+        return Rope(theta, kind, numbers)
     except (KeyError, TypeError, ValueError) as error:
         raise UpstreamError(f"config.json: rope scaling {kind!r} needs the number {error}") from error
 
@@ -83,15 +91,6 @@ def _given(config: Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(given, dict):
         raise UpstreamError(f"config.json: rope_parameters is not an object but {given!r}")
     return given
-
-
-def _yarn_strength(given: Mapping[str, Any]) -> dict[str, float]:
-    """How much attention is sharpened, against the paper's 0.1 ln(factor) + 1 (arXiv:2309.00071), which goes unsaid."""
-    for name, wanted in _YARN_FIXED.items():
-        if (given.get(name) if given.get(name) is not None else wanted) != wanted:
-            raise ConfigError(f"config.json: yarn with {name} = {given[name]!r} cannot be written as GGUF")
-    usual = 0.1 * log(float(given["factor"])) + 1.0
-    return {"attention": float(given.get("attention_factor") or usual) / usual}
 
 
 def frequency_factors(rope: Rope, head_dim: int) -> Float32 | None:

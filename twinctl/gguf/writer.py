@@ -18,7 +18,7 @@ from twinctl.errors import ConfigError
 from twinctl.gguf.checkpoint import StoredTensor, read_model_json, stored_tensors
 from twinctl.gguf.encoding import Tensor, available_cores, encoded
 from twinctl.gguf.families import Family, find_family
-from twinctl.gguf.ggml import require_ggml
+from twinctl.gguf.ggml import load_ggml
 from twinctl.gguf.model import Hyperparameters, assign, read_hyperparameters
 from twinctl.gguf.quant_types import ModelTraits, QuantType, find_quant
 from twinctl.gguf.rope import Rope, frequency_factors
@@ -117,7 +117,7 @@ def _plan(model_dir: Path, quant: QuantType) -> _Plan:
             "the model is quantised already; GGUF is written from 16-bit weights", "merge to 16 bit first"
         )
     if quant.is_quantised:
-        require_ggml()
+        load_ggml()  # or refuse before any work
     numbers = read_hyperparameters(config, family)
     vocabulary = read_vocabulary(model_dir, numbers.vocabulary)
     pairs = assign(family, numbers, stored_tensors(model_dir))
