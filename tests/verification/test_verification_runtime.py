@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ TEXT = "### Instruction:\nWhere does an otter live?\n\n### Response:\n"
 
 @pytest.fixture(scope="module")
 def llama(tiny_twin: TinyTwin) -> Iterator[Llama]:
-    with Llama(tiny_twin.file("f32")) as loaded:
+    with closing(Llama(tiny_twin.file("f32"))) as loaded:
         yield loaded
 
 

@@ -106,7 +106,7 @@ class LocalModel:
     def _batch(self, conversations: list[list[Message]], sampling: Sampling) -> list[Answer]:
         """The answers, in halves if memory does not suffice for all at once."""
         try:
-            return self._generate_answers(conversations, sampling, _show_nothing, None)
+            return self._generate_answers(conversations, sampling, lambda piece: None, None)
         except EngineError as error:
             if len(conversations) == 1 or not is_oom(error.__cause__):
                 raise
@@ -177,7 +177,7 @@ class LocalModel:
 
     def answer_of(self, ids: list[int]) -> Answer:
         """The answer that generated ids stand for; `ids` has no prompt, and may have pads after its end."""
-        decoder = AnswerDecoder(self._tokenizer, self._stops(), (), _show_nothing)
+        decoder = AnswerDecoder(self._tokenizer, self._stops(), (), lambda piece: None)
         for token in ids:
             decoder.add(token)
         return decoder.close()
@@ -201,7 +201,3 @@ def _window(folder: Path, max_length: int) -> int:
     config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
     own = getattr(config.get_text_config(), "max_position_embeddings", None) or max_length
     return max(max_length, min(own, DEFAULT_WINDOW))
-
-
-def _show_nothing(piece: str) -> None:
-    """For answers that are read when they are complete."""

@@ -270,7 +270,7 @@ class TrainingAttempt:
         if options.micro_batch == self._split.micro_batch:
             instead = "gradient checkpointing"
         return RestartWorker(
-            options, f"out of memory with a micro-batch of {self._split.micro_batch}; going on with {instead}"
+            options, f"out of memory with a micro-batch of {self._split.micro_batch}; continuing with {instead}"
         )
 
     def _save_result(self, step: int) -> float | None:

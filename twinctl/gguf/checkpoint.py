@@ -34,7 +34,7 @@ _REBUILD = "make the merged model again, or download it again"
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """Where a tensor lies: `dtype` is F32, F16 or BF16, `offset` counts bytes from the start of `file`."""
+    """Where a tensor is stored: `dtype` is F32, F16 or BF16, `offset` counts bytes from the start of `file`."""
 
     name: str
     file: Path
@@ -57,7 +57,9 @@ class StoredTensor:
         return next(self._parts(begin, stop, room), room)
 
     def parts(self, begin: int, end: int, step: int) -> Iterator[Array]:
-        """The same, `step` rows at a time, each in the memory of the one before: it stays in a core's cache."""
+        """The rows from `begin` to before `end`, as stored, `step` of them at a time. Each part is in the memory of the
+        one before it, which stays in a core's cache. Raises UpstreamError where the file ends early.
+        """
         return self._parts(begin, end, scratch((min(step, end - begin), self.shape[-1]), _STORAGE[self.dtype]))
 
     def _parts(self, begin: int, end: int, room: Array) -> Iterator[Array]:

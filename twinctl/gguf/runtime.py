@@ -105,7 +105,7 @@ class Greedy:
 
 
 class Llama:
-    """A GGUF file, loaded. Close it, or use it in a `with` block."""
+    """A GGUF file, loaded. Close it after use."""
 
     def __init__(self, path: Path) -> None:
         """Raises CheckFailed for a file that llama.cpp does not load, with the reason that it gave."""
@@ -119,12 +119,6 @@ class Llama:
         self._vocabulary = self._library.llama_model_get_vocab(self._model)
         self.size = int(self._library.llama_vocab_n_tokens(self._vocabulary))
         self.eos = int(self._library.llama_vocab_eos(self._vocabulary))
-
-    def __enter__(self) -> Llama:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Free the model."""

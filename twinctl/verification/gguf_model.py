@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from twinctl.verification.reference import GreedyAnswers, Ids, ModelOutput, Refe
 def ask_gguf_file(file: Path, reference: Reference, /, *, seconds: float, progress: ReportProgress) -> ModelOutput:
     """Ask a GGUF file what the reference was asked. What `seconds` do not suffice for is left out."""
     began = time.monotonic()
-    with Llama(file) as llama:
+    with closing(Llama(file)) as llama:
         positions, limit, prompts = len(reference.top), 2 * reference.limit, reference.prompts
         total = positions + limit * len(prompts)  # tokens, of which each takes about as long
         log_probs, best = _distributions(

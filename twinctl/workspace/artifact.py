@@ -202,20 +202,18 @@ class Artifact:
         `file_sha256` reads every byte. `run`: the run that the hint names.
         """
         record = self.record()
-        listed = {self.out / entry.name: entry for entry in record.files} if record else {}
+        if record is None:
+            return
+        hint = f"make it again: twinctl {record.command_in(run)} --restart"
+        listed = {self.out / entry.name: entry for entry in record.files}
         for path, entry in listed.items():
             if not path.is_file():
-                raise self._damaged(path, "is missing", run)
+                raise UpstreamError(f"{path} is missing", hint)
             if path.stat().st_size != entry.bytes:
-                raise self._damaged(path, "is not the file that was written", run)
-        for path, found in zip(listed, read_all([*listed], digest), strict=True) if digest else ():
-            if found != listed[path].sha256:
-                raise self._damaged(path, "is not the file that was written", run)
-
-    def _damaged(self, path: Path, what: str, run: str) -> UpstreamError:
-        record = self.record()
-        assert record is not None
-        return UpstreamError(f"{path} {what}", f"make it again: twinctl {record.command_in(run)} --restart")
+                raise UpstreamError(f"{path} is not the file that was written", hint)
+        for path, sha256 in zip(listed, read_all([*listed], digest), strict=True) if digest else ():
+            if sha256 != listed[path].sha256:
+                raise UpstreamError(f"{path} is not the file that was written", hint)
 
 
 def _read(path: Path) -> dict[str, Any] | None:
