@@ -72,21 +72,17 @@ def take_away_lines(paths: Sequence[Path], host: str = "", name: str = "twin") -
     lines = [f"scp -r {quote(f'{host}:{folder}')} ."] if host else []
     there = Path(folder.name) if host else folder
     for path in sorted(path for path in paths if path.name.startswith("Modelfile")):
-        model = _ollama_name(name, path.name.removeprefix("Modelfile").lstrip("."))
-        lines.append(f"ollama create {quote(model)} -f {quote(str(there / path.name))}")
+        # Ollama takes letters, digits, dots, hyphens and underscores.
+        words = (name, path.name.removeprefix("Modelfile").lstrip("."))
+        model, tag = (re.sub(r"[^A-Za-z0-9._-]+", "-", word).strip("-._") for word in words)
+        full_name = f"{model or 'twin'}:{tag}" if tag else model or "twin"
+        lines.append(f"ollama create {quote(full_name)} -f {quote(str(there / path.name))}")
     return lines
 
 
 def host() -> str:
     """This machine as scp names it: user and host. Empty outside of an SSH session."""
     return f"{getpass.getuser()}@{socket.gethostname()}" if os.environ.get("SSH_CONNECTION") else ""
-
-
-def _ollama_name(name: str, tag: str) -> str:
-    """Ollama takes letters, digits, dots, hyphens and underscores."""
-    words = (re.sub(r"[^A-Za-z0-9._-]+", "-", word).strip("-._") for word in (name, tag))
-    first, second = words
-    return f"{first or 'twin'}:{second}" if second else first or "twin"
 
 
 def _make(folder: Path) -> None:

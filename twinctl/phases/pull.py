@@ -54,7 +54,11 @@ def pull(
     executor.say(f"pull: looking at {repo}")
     manifest, sha = open_repo(repo, revision)
     name = run or manifest.run
-    _refuse_other_run(workspace, name, manifest)
+    if workspace.runs.exists(name):
+        existing = workspace.runs.get(name)
+        pulled = all(path.startswith("pull/") for slot, path in existing.slots.items() if not slot.startswith("push-"))
+        if existing.pins and not (pulled and existing.pins["model"]["files"] == manifest.pins.model.files):
+            raise UsageError(f"there is a run “{name}” already, which is another", "give it a name: --run NAME")
     executor.execute(name, plan_tokens(manifest), wait=wait, restart=restart)
     with workspace.runs.change(name) as stored:
         stored.pins = {**pins(manifest), **stored.pins}
@@ -62,15 +66,6 @@ def pull(
     outcomes = [executor.execute(name, each, wait=wait, restart=restart) for each in plans]
     workspace.runs.use(name)
     return Pulled(name, manifest.kind, outcomes)
-
-
-def _refuse_other_run(workspace: Workspace, name: str, manifest: HubManifest) -> None:
-    if not workspace.runs.exists(name):
-        return
-    run = workspace.runs.get(name)
-    pulled = all(path.startswith("pull/") for slot, path in run.slots.items() if not slot.startswith("push-"))
-    if run.pins and not (pulled and run.pins["model"]["files"] == manifest.pins.model.files):
-        raise UsageError(f"there is a run “{name}” already, which is another", "give it a name: --run NAME")
 
 
 def open_repo(repo: str, revision: str | None) -> tuple[HubManifest, str]:

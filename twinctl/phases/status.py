@@ -16,7 +16,7 @@ from twinctl.pipeline.run_job import rerun_command
 from twinctl.pipeline.run_view import RunView
 from twinctl.pipeline.watch import kept_step
 from twinctl.verification.verify_artifact import is_proven, to_prove
-from twinctl.workspace.artifact import Artifact, Record
+from twinctl.workspace.artifact import Artifact
 from twinctl.workspace.lock import read_owner
 from twinctl.workspace.memo import file_sha256
 
@@ -65,7 +65,10 @@ def _status(view: RunView, slot: str, path: str, *, verify: bool) -> SlotStatus:
     try:
         if status.state == "complete":
             return _finished(view, artifact, status, verify=verify)
-        return _unfinished(view, artifact, status)
+        failure = artifact.failure()
+        follow = f"twinctl logs {artifact.path.parent.name} --follow --run {view.name}"
+        command = follow if status.state == "running" else resume_command(artifact, view.name)
+        return replace(status, step=kept_step(artifact), failure=failure.message if failure else None, type=command)
     except UpstreamError as error:
         return replace(status, state="damaged", failure=error.message, type=error.hint.split(": ", 1)[-1])
 
@@ -73,10 +76,14 @@ def _status(view: RunView, slot: str, path: str, *, verify: bool) -> SlotStatus:
 def _finished(view: RunView, artifact: Artifact, status: SlotStatus, *, verify: bool) -> SlotStatus:
     result = Result.of(artifact)
     assert result is not None
-    record = result.record
+    record = original = result.record
+    if record.phase == "pull":  # as it was recorded where it was made; to load what reads that takes long
+        from twinctl.publishing.provenance import original_record
+
+        original = original_record(result)
     artifact.check(file_sha256 if verify else None, view.name)
     reasons = view.stale_reasons(record, declared(record.phase))
-    unproven = not is_proven(_original_record(result))
+    unproven = not is_proven(original)
     prove = to_prove(record, view.name) if unproven else None
     return replace(
         status,
@@ -87,24 +94,6 @@ def _finished(view: RunView, artifact: Artifact, status: SlotStatus, *, verify: 
         unproven=unproven or None,
         type=f"twinctl {record.command_in(view.name)}" if reasons else prove,
     )
-
-
-def _original_record(result: Result) -> Record:
-    """The record of what was pulled, as it was where it was made; what reads that takes longer to load than all else
-    here.
-    """
-    if result.record.phase != "pull":
-        return result.record
-    from twinctl.publishing.provenance import original_record
-
-    return original_record(result)
-
-
-def _unfinished(view: RunView, artifact: Artifact, status: SlotStatus) -> SlotStatus:
-    failure = artifact.failure()
-    follow = f"twinctl logs {artifact.path.parent.name} --follow --run {view.name}"
-    command = follow if status.state == "running" else resume_command(artifact, view.name)
-    return replace(status, step=kept_step(artifact), failure=failure.message if failure else None, type=command)
 
 
 def resume_command(artifact: Artifact, run: str) -> str:

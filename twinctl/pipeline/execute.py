@@ -80,7 +80,9 @@ def execute(
 ) -> Outcome:
     """The plan's result, from the cache or by doing the work. Raises TwinctlError."""
     artifact = workspace.artifact(plan.path(workspace))
-    if not restart and (hit := _hit(workspace, run, plan)) and not _left_over(artifact):
+    # What a crash between record and end of the commit left is removed, where that is allowed.
+    is_untidy = artifact.work.exists() and os.access(artifact.path, os.W_OK)
+    if not restart and not is_untidy and (hit := _hit(workspace, run, plan)):
         return hit
     workspace.create()
     lock = Lock(artifact.path, command_words())
@@ -149,11 +151,6 @@ def _hit(workspace: Workspace, run: str, plan: AnyPlan) -> Outcome | None:
             raise
     # Until the pointer stood, `twinctl clean` could take what no run pointed to.
     return Outcome(Result(path, artifact, record), cached=True) if artifact.record() else None
-
-
-def _left_over(artifact: Artifact) -> bool:
-    """Whether a crash between record and end of the commit left something that we may remove."""
-    return artifact.work.exists() and os.access(artifact.path, os.W_OK)
 
 
 def _begin(workspace: Workspace, run: str, plan: AnyPlan, artifact: Artifact, *, restart: bool) -> Job:
