@@ -74,6 +74,6 @@ def require_segments(batch: Any) -> None:
     """
     if "attention_mask" in batch or "position_ids" not in batch:
         raise EngineError(
-            f"the trainer would not keep packed samples apart (its batches have {', '.join(batch)})",
+            f"the trainer would not keep packed samples separate (its batches have {', '.join(batch)})",
             "train without packing: --no-packing",
         )

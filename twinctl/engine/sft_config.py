@@ -22,7 +22,7 @@ def sft_config(
 ) -> Any:
     """The SFTConfig of a recipe on this device; checkpoints go to `folder`.
 
-    `library_packing`: whether the library's own collator keeps the samples of our packed rows apart.
+    `library_packing`: whether the library's own collator keeps the samples of our packed rows separate.
     """
     from trl import SFTConfig
 

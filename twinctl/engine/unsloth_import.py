@@ -1,4 +1,4 @@
-"""The one place where Unsloth is imported, before trl, transformers and peft, and told to be quiet.
+"""The one place where Unsloth is imported, before trl, transformers and peft, and kept quiet.
 
 What must stay true: nothing below needs the network (models are local folders), nothing is reported home, and no
 library draws on the terminal; what they print goes to a log.

@@ -1,6 +1,6 @@
 """A Hugging Face model folder on disk: its JSON files, and its weights in safetensors, one tensor at a time.
 
-What must stay true: a tensor that `stored_tensors` lists lies wholly inside its file, in a type we can read, so that a
+What must stay true: a tensor that `stored_tensors` lists is wholly inside its file, in a type we can read, so that a
 damaged download is refused before any work; weights enter memory only through `StoredTensor.read`; and a name that
 comes from the model picks among files that are there, it never becomes a path.
 """

@@ -1,7 +1,7 @@
 """The model families that can be written, as data: what each tensor is called, its shape, and what must hold.
 
 What must stay true: a variant of an architecture that llama.cpp would run differently is refused by what its config
-says; whoever adds a family adds a test that compares its distributions with those of transformers.
+says; a family is added with a test that compares its distributions with those of transformers.
 """
 
 from __future__ import annotations

@@ -201,7 +201,7 @@ def _need(choice: Choice, what: str = "") -> str:
 
 def _on_cpu(shape: ModelShape | None, settings: TrainSettings, max_length: int) -> Choice:
     sizes = settings.micro_batches
-    size = max((each for each in sizes if each <= CPU_MICRO_BATCH), default=sizes[0])
+    size = max((size for size in sizes if size <= CPU_MICRO_BATCH), default=sizes[0])
     checkpointing = settings.options.gradient_checkpointing == "on"
     memory = (
         memory_of(shape, settings.recipe, micro_batch=size, checkpointing=checkpointing, max_length=max_length)

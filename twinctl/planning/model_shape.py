@@ -1,7 +1,7 @@
 """A model's sizes, read off its config.json and its files.
 
 What must stay true: the count of parameters is right to within a few per cent for a dense decoder, and 0 or None says
-that it cannot be told.
+that it is not known.
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ class ModelShape:
 
     def adapters(self, recipe: TrainRecipe) -> list[int]:
         """The sizes of one layer's adapter matrices."""
-        found = []
+        sizes = []
         for name in recipe.target_modules:
             inputs, outputs = self.linear.get(name, (0, 0))
-            found += [recipe.rank * inputs, recipe.rank * outputs, *([outputs] if recipe.dora else [])]
-        return found
+            sizes += [recipe.rank * inputs, recipe.rank * outputs, *([outputs] if recipe.dora else [])]
+        return sizes
