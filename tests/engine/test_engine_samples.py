@@ -56,7 +56,7 @@ with into_log(here / "log.txt"):
         def on_step_end(self, args, at, control, **_):
             if self.samples and at.global_step % 2 == 0:
                 before = state(*self.about)
-                self.answers[at.global_step] = self.samples.answer()
+                self.answers[at.global_step] = [vars(answer) for answer in self.samples.answer()]
                 if state(*self.about) != before:
                     self.changed.append(at.global_step)
 
@@ -248,8 +248,8 @@ def test_what_generation_leaves_behind_is_put_back_and_freed(tmp_path: Path) -> 
     before = state()
     found = samples.answer()
     assert state() == before
-    assert [(each["text"], each["finish"]) for each in found[:2]] == [("yes", "length"), ("no", "stop")]
-    assert [each["prompt"] for each in found] == [prompt for _, prompt, _, _ in rows]
+    assert [(answer.text, answer.finish) for answer in found[:2]] == [("yes", "length"), ("no", "stop")]
+    assert [answer.prompt for answer in found] == [prompt for _, prompt, _, _ in rows]
 
     assert sum(len(ids) for ids, _ in model.batches) == 16
     for ids, mask in model.batches:

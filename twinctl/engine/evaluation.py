@@ -10,12 +10,14 @@ import shutil
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from twinctl.config.train import TrainRecipe
 from twinctl.data.tokens import IGNORED
 from twinctl.engine.progress import TrainingProgress
+from twinctl.pipeline.event import SampleAnswer
 from twinctl.pipeline.phase import AnyAttempt
 
 
@@ -60,7 +62,7 @@ class Evaluations:
         *,
         interval: int,
         loss: Callable[[], float | None],
-        answers: Callable[[], list[dict[str, Any]]],
+        answers: Callable[[], list[SampleAnswer]],
         save: Callable[[Path], None],
     ) -> None:
         self._attempt, self._recipe, self._progress, self._interval = attempt, recipe, progress, interval
@@ -84,7 +86,7 @@ class Evaluations:
             answers_began = time.monotonic()
             if answers := self._answers():
                 seconds = round(time.monotonic() - answers_began, 3)
-                self._attempt.event("samples", step=step, seconds=seconds, answers=answers)
+                self._attempt.event("samples", step=step, seconds=seconds, answers=[*map(asdict, answers)])
             self._compare(step, loss)
         self.seconds = max(self.seconds, time.monotonic() - began)
         return loss

@@ -18,6 +18,7 @@ from twinctl.data.tokens import EVAL, evenly_spaced, read_tokens
 from twinctl.engine.generation import LocalModel
 from twinctl.engine.private_apis import GENERATION_MODES, INNER_TOKENIZER, WEIGHT_CAST, free_decoding_cache
 from twinctl.inference.chat_model import Answer
+from twinctl.pipeline.event import SampleAnswer
 
 OPENING = 32  # tokens of a text that answers nothing, which the model continues
 ROOM = 512  # tokens of a prompt; of a longer one, the end
@@ -48,8 +49,8 @@ class Samples:
         self._room = max(min(ROOM, most - longest), 1)
         self.prompts = self._chosen(read_tokens(tokens, EVAL), count)
 
-    def answer(self) -> list[dict[str, str]]:
-        """Each prompt's text (`prompt`), the likeliest answer (`text`) and why it ended (`finish`: stop or length)."""
+    def answer(self) -> list[SampleAnswer]:
+        """The likeliest answer to each prompt."""
         if not self.prompts:
             return []
         with preserve_state(self._model, self._tokenizer):
@@ -60,7 +61,7 @@ class Samples:
             batches = (self.prompts[start : start + rows] for start in range(0, len(self.prompts), rows))
             answers = [answer for batch in batches for answer in self._answers(local, batch)]
         return [
-            {"prompt": prompt.text, "text": answer.text, "finish": answer.finish}
+            SampleAnswer(prompt.text, answer.text, answer.finish)
             for prompt, answer in zip(self.prompts, answers, strict=True)
         ]
 
