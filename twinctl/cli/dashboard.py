@@ -181,12 +181,15 @@ class Frame:
     def _values(self) -> list[tuple[str, str]]:
         training, latest = self._training, self._training.latest
         pace, overall = training.pace(), training.overall()
-        held_out = training.evaluations
+        held_out = [loss for _, loss in sorted(training.evaluations.items())]
+        trend = ""
+        if len(held_out) > 1 and held_out[-1] != held_out[-2]:
+            trend = " ↓" if held_out[-1] < held_out[-2] else " ↑"
         memory, gpu = latest.number("memory_gib"), latest.number("gpu_use")
         seconds, norm = latest.number("seconds"), latest.number("grad_norm")
         return [
             ("loss", _form(latest.number("loss"), ".4f")),
-            ("eval", _form(held_out[max(held_out)] if held_out else None, ".4f") + self._trend()),
+            ("eval", _form(held_out[-1] if held_out else None, ".4f") + trend),
             ("tokens/s", _form(pace[1] if pace else None, ",.0f")),
             ("memory", _form(memory, ".1f", " GiB")),
             ("rate", _form(latest.number("learning_rate"), ".2e")),
@@ -196,10 +199,6 @@ class Frame:
             ("gradient", _form(norm, ".3f")),
             ("trained", span(seconds) if seconds is not None else NONE),
         ]
-
-    def _trend(self) -> str:
-        values = [loss for _, loss in sorted(self._training.evaluations.items())][-2:]
-        return "" if len(values) < 2 or values[0] == values[1] else " ↓" if values[1] < values[0] else " ↑"
 
     def _middle(self, width: int, room: int, *, plain: bool) -> list[Text]:
         """The curve and, where there is room for both, the samples."""

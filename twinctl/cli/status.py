@@ -91,15 +91,14 @@ def _show(session: Session, statuses: Statuses, remotes: Remotes) -> None:
     for name, rows in statuses.items():
         total = sum({row.artifact: row.bytes for row in rows}.values())
         output.line(f"run {name}{' (current)' if name == current else ''}  {size(total)}")
-        output.table([_cells(row) for row in rows] or [["", "nothing started"]])
+        table = []
+        for row in rows:
+            when = f"{age(time.time() - row.created)} ago" if row.created else ""
+            table.append(["  " + row.slot, row.state, when, size(row.bytes), row.artifact.split("/")[1]])
+        output.table(table or [["", "nothing started"]])
         for row in rows:
             for note in _notes(row, remotes.get(row.artifact)):
                 output.line(f"    {row.slot}: {note}")
-
-
-def _cells(row: SlotStatus) -> list[str]:
-    when = f"{age(time.time() - row.created)} ago" if row.created else ""
-    return ["  " + row.slot, row.state, when, size(row.bytes), row.artifact.split("/")[1]]
 
 
 def _notes(row: SlotStatus, remote: RemoteState | None) -> list[str]:

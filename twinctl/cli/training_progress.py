@@ -58,9 +58,33 @@ class Training:
 
     def handle(self, event: Event, now: float) -> None:
         """Take in one event; `now` counts for one that does not say its time."""
-        handle = getattr(self, f"_on_{event.kind}", None)
-        if handle:
-            handle(event)
+        match event.kind:
+            case "attempt":
+                self.attempt = event.whole("attempt") or 1
+                self.stage, self.is_stopping, self._is_first = "", False, True
+            case "stage":
+                self.stage = event.text
+                self.is_stopping = self.is_stopping or self.stage.startswith(STOPPING)
+            case "facts":
+                self.facts = event
+            case "begin":
+                self._go_back_to(event.whole("step"))
+                self.steps, self._is_first = event.whole("steps") or self.steps, True
+            case "step":
+                self._add_step(event)
+            case "evaluation":
+                if (loss := event.number("eval_loss")) is not None:
+                    self.evaluations[event.whole("step")] = loss
+            case "samples":
+                self.samples, self.samples_step = samples_of(event), event.whole("step")
+            case "checkpoint":
+                self.checkpoint = event.whole("step")
+            case "tracking" | "warning" | "retry" | "cut":
+                self._notice(event)
+        if event.kind in ("evaluation", "samples") and (seconds := event.number("seconds")) is not None:
+            self._pauses[event.kind] = seconds  # a resumed training repeats the base's score without measuring it
+        if event.kind in ("begin", "step", "evaluation", "samples") and not self.is_stopping:
+            self.stage = ""
         if event.kind in ("begin", "step"):
             self.has_begun = True
             self._told_at = event.time or now
@@ -103,24 +127,7 @@ class Training:
         between = done[-1] - done[-2] if len(done) > 1 else done[-1]
         return (self.steps - done[-1]) // between * sum(self._pauses.values())
 
-    def _on_attempt(self, event: Event) -> None:
-        self.attempt = event.whole("attempt") or 1
-        self.stage, self.is_stopping, self._is_first = "", False, True
-
-    def _on_stage(self, event: Event) -> None:
-        self.stage = event.text
-        self.is_stopping = self.is_stopping or self.stage.startswith(STOPPING)
-
-    def _on_facts(self, event: Event) -> None:
-        self.facts = event
-
-    def _on_begin(self, event: Event) -> None:
-        self._go_back_to(event.whole("step"))
-        self.steps = event.whole("steps") or self.steps
-        self._is_first = True
-        self._leave_stage()
-
-    def _on_step(self, event: Event) -> None:
+    def _add_step(self, event: Event) -> None:
         step = event.whole("step")
         self._go_back_to(step - 1)
         self.step, self.steps = step, event.whole("steps") or self.steps
@@ -130,7 +137,6 @@ class Training:
             tokens, seconds = event.number("tokens") or 0.0, event.number("seconds") or 0.0
             self.points.append(Point(step, loss, tokens, seconds, self._is_first))
         self._is_first = False
-        self._leave_stage()
 
     def _go_back_to(self, step: int) -> None:
         """Forget what comes behind: it is done again."""
@@ -142,46 +148,12 @@ class Training:
             self.checkpoint = None
         self.step = step
 
-    def _leave_stage(self) -> None:
-        if not self.is_stopping:
-            self.stage = ""
-
-    def _on_evaluation(self, event: Event) -> None:
-        loss = event.number("eval_loss")
-        if loss is not None:
-            self.evaluations[event.whole("step")] = loss
-        self._keep_pause("evaluation", event)
-        self._leave_stage()
-
-    def _on_samples(self, event: Event) -> None:
-        self.samples = samples_of(event)
-        self.samples_step = event.whole("step")
-        self._keep_pause("samples", event)
-        self._leave_stage()
-
-    def _keep_pause(self, what: str, event: Event) -> None:
-        seconds = event.number("seconds")
-        if seconds is not None:  # a resumed training repeats what its base scored, without having measured it again
-            self._pauses[what] = seconds
-
-    def _on_checkpoint(self, event: Event) -> None:
-        self.checkpoint = event.whole("step")
-
-    def _on_tracking(self, event: Event) -> None:
-        if warning := event.words("warning"):
-            self._notice(warning)
-
-    def _on_warning(self, event: Event) -> None:
-        self._notice(event.text)
-
-    _on_retry = _on_warning
-
-    def _on_cut(self, event: Event) -> None:
-        self._notice(cut_text(event))
-
-    def _notice(self, text: str) -> None:
-        """The newest last, none twice."""
-        self.notices = [*(notice for notice in self.notices if notice != text), text][-NOTICES:]
+    def _notice(self, event: Event) -> None:
+        """Keep what an event has to say to a person: the newest last, none twice."""
+        text = event.words("warning") if event.kind == "tracking" else event.text
+        text = cut_text(event) if event.kind == "cut" else text
+        if text:
+            self.notices = [*(notice for notice in self.notices if notice != text), text][-NOTICES:]
 
 
 def samples_of(event: Event) -> list[Sample]:
